@@ -1,0 +1,29 @@
+"""LIIF for BasicSR: arbitrary-scale super-resolution networks, models and metrics.
+
+Importing this package is cheap (no torch): names are resolved when first used, so that `basicsr --help` answers at once.
+"""
+from importlib import import_module
+
+from liif_arch.bridge.torchvision_alias import install as _install_torchvision_alias
+
+__version__ = '0.1.0'
+
+_HOME = {
+    'LIIF': 'liif_arch.archs.liif_arch',
+    'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
+    'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
+    'load_network': 'liif_arch.bridge.checkpoints',
+    'read_image': 'liif_arch.images',
+    'write_image': 'liif_arch.images',
+    'upscale': 'liif_arch.upscaling',
+}
+__all__ = list(_HOME)
+
+# BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody imports basicsr.
+_install_torchvision_alias()
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}; it has {", ".join(_HOME)}')
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,48 @@
+"""EDSR-baseline without its upsampler (Lim et al., CVPRW 2017), as LIIF's encoder."""
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """x + res_scale * conv(relu(conv(x))), 3x3 convolutions, no normalisation."""
+
+    def __init__(self, num_feat: int, res_scale: float) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.body = nn.Sequential(
+            nn.Conv2d(num_feat, num_feat, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) * self.res_scale
+
+
+@ARCH_REGISTRY.register()
+class EDSREncoder(nn.Module):
+    """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size is kept.
+
+    Args:
+        num_in_ch: Input channels.
+        num_feat: Width C of every layer.
+        num_block: Residual blocks (baseline: 16).
+        res_scale: Factor on each block's residual (baseline: 1).
+
+    Attributes:
+        num_out_feat: Channels C of the features.
+        receptive_radius: Input pixels that a feature sees on each side of its own.
+        peak_channels: Channels alive at once in inference, for memory budgets.
+    """
+
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, res_scale: float = 1) -> None:
+        super().__init__()
+        self.num_out_feat = num_feat
+        self.receptive_radius = 2 * num_block + 2
+        self.peak_channels = 6 * num_feat
+        # Parameter names are those of the reference checkpoints: head.0, body.N.body.{0,2}, body.<num_block>.
+        self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 3, 1, 1))
+        self.body = nn.Sequential(*[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
+                                  nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in_ch, h, w) -> (B, C, h, w)."""
+        x = self.head(x)
+        return x + self.body(x)

@@ -1,0 +1,67 @@
+"""RDN without its upsampler (Zhang et al., CVPR 2018), as LIIF's encoder."""
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+
+class DenseConv(nn.Module):
+    """Appends relu(conv(x)), `growth` channels, to x."""
+
+    def __init__(self, in_ch: int, growth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(in_ch, growth, 3, 1, 1), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv(x)], dim=1)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Densely connected convolutions, local feature fusion (1x1) and a skip."""
+
+    def __init__(self, num_feat: int, growth: int, num_layer: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*[DenseConv(num_feat + i * growth, growth) for i in range(num_layer)])
+        self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.LFF(self.convs(x)) + x
+
+
+@ARCH_REGISTRY.register()
+class RDNEncoder(nn.Module):
+    """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size is kept.
+
+    Args:
+        num_in_ch: Input channels.
+        num_feat: Width G0 = C.
+        num_block: Dense blocks D (configuration B: 16).
+        num_layer: Convolutions per block (configuration B: 8).
+        growth: Channels G that each convolution adds (64).
+
+    Attributes:
+        num_out_feat: Channels C of the features.
+        receptive_radius: Input pixels that a feature sees on each side of its own.
+        peak_channels: Channels alive at once in inference, for memory budgets.
+    """
+
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, num_layer: int = 8,
+                 growth: int = 64) -> None:
+        super().__init__()
+        self.num_out_feat = num_feat
+        self.receptive_radius = num_block * num_layer + 3
+        self.peak_channels = 2 * num_block * num_feat + 4 * num_feat
+        # Parameter names are those of the reference checkpoints.
+        self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
+        self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)])
+        self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in_ch, h, w) -> (B, C, h, w)."""
+        shallow = self.SFENet1(x)
+        x = self.SFENet2(shallow)
+        outputs = []
+        for block in self.RDBs:
+            x = block(x)
+            outputs.append(x)
+        return self.GFF(torch.cat(outputs, dim=1)) + shallow

@@ -1,0 +1,1 @@
+"""All that touches BasicSR's internals: remedies, options, plugins, checkpoints, launch."""

@@ -1,0 +1,32 @@
+"""Run BasicSR's own pipelines, with plugins loaded, remedies in place, and the options checked first."""
+import argparse
+import os
+
+from liif_arch.bridge import options
+from liif_arch.bridge.plugins import load_plugins
+
+
+def run_pipeline(is_train: bool) -> dict:
+    """Run `train_pipeline` or `test_pipeline` on sys.argv, the current directory as root.
+
+    Returns:
+        The options of the run.
+    """
+    import basicsr.test
+    import basicsr.train
+
+    from liif_arch.bridge import preflight, remedies
+    remedies.apply()
+    load_plugins()
+    seen: dict = {}
+
+    def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
+        opt, args = options.parse_options(root_path, is_train)
+        preflight.check(opt)
+        seen['opt'] = opt
+        return opt, args
+
+    module, pipeline = (basicsr.train, 'train_pipeline') if is_train else (basicsr.test, 'test_pipeline')
+    module.parse_options = parse_and_check
+    getattr(module, pipeline)(os.getcwd())
+    return seen['opt']

@@ -1,0 +1,212 @@
+"""Option files: finding them, reading them safely, and the options that BasicSR's pipelines run with.
+
+`parse_options` takes the place of BasicSR's function of that name (same flags, same result). It mends: an unsafe YAML
+loader, `1e-4` read as a string, `--force_yml` through exec and eval, and paths that were only looked at after the
+previous experiment had been renamed.
+"""
+import argparse
+import os
+import random
+import re
+from collections import OrderedDict
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from liif_arch.errors import UserError, suggest
+
+
+class OptionLoader(yaml.SafeLoader):
+    """YAML without Python tags, with ordered mappings, floats as in YAML 1.2 (1e-4), and no key twice."""
+
+
+def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
+    loader.flatten_mapping(node)
+    pairs = loader.construct_pairs(node, deep=True)
+    seen = set()
+    for (key, _), (key_node, _) in zip(pairs, node.value, strict=True):
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f'key "{key}" stands twice', key_node.start_mark)
+        seen.add(key)
+    return OrderedDict(pairs)
+
+
+OptionLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+OptionLoader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.nan$'),
+    list('-+0123456789.'))
+# Whole numbers match the float pattern too; YAML asks the resolvers in order, so the integers' stays in front.
+
+
+def shipped_options() -> dict[str, Path]:
+    """Option files inside the installed package, by name without extension."""
+    return {p.name.removesuffix('.yml'): Path(str(p))
+            for p in sorted(files('liif_arch.options').iterdir(), key=lambda p: p.name) if p.name.endswith('.yml')}
+
+
+def find_option_file(name: str) -> Path:
+    """An option file by its path, or a shipped one by its name (`quickstart`, `options/quickstart.yml`).
+
+    Raises:
+        UserError: Neither; suggests the nearest shipped name.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_options()
+    stem = path.name.removesuffix('.yml').removesuffix('.yaml')
+    if stem in shipped and str(path.parent) in ('.', 'options'):
+        return shipped[stem]
+    raise UserError(f'-opt: found {name}, which is neither a file nor a shipped option file; {suggest(stem, shipped)}')
+
+
+def read_yaml(text: str, name: str) -> OrderedDict:
+    """Parse an option file's text.
+
+    Raises:
+        UserError: Not YAML, a Python tag, a key twice, or not a mapping; says where.
+    """
+    try:
+        opt = yaml.load(text, Loader=OptionLoader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        place = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
+        problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
+        raise UserError(f'{name}{place}: {problem}.') from None
+    if not isinstance(opt, dict):
+        raise UserError(f'{name}: found {type(opt).__name__ if opt is not None else "nothing"}; needed "key: value".')
+    return opt
+
+
+def force_option(opt: dict, entry: str) -> None:
+    """Apply one `--force_yml` entry, `a:b=value`; the key must exist, the value is read as YAML.
+
+    Raises:
+        UserError: No "=", or no such key; suggests the nearest.
+    """
+    path, equals, text = entry.partition('=')
+    keys = path.strip().split(':')
+    if not equals:
+        raise UserError(f'--force_yml: found {entry!r}; needed key:key=value, for instance train:ema_decay=0.999.')
+    place: object = opt
+    for depth, key in enumerate(keys):
+        if not isinstance(place, dict) or key not in place:
+            raise UserError(f'--force_yml: the option file has no key {":".join(keys[:depth + 1])}; '
+                            f'{suggest(key, place if isinstance(place, dict) else [])}')
+        if depth < len(keys) - 1:
+            place = place[key]
+    try:
+        place[keys[-1]] = None if text.strip().lower() == 'none' else yaml.load(text, Loader=OptionLoader)
+    except yaml.YAMLError:
+        raise UserError(f'--force_yml: {entry!r}: the value is not YAML.') from None
+
+
+def build_parser(command: str) -> argparse.ArgumentParser:
+    """The flags of BasicSR's own parser, for `basicsr train` and `basicsr test`."""
+    parser = argparse.ArgumentParser(prog=f'basicsr {command}', description={
+        'train': "Train a model with BasicSR's train_pipeline; the current directory is the root.",
+        'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
+    }[command])
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file, or the name of a shipped one')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher')
+    parser.add_argument('--auto_resume', action='store_true', help='continue from the newest training state, if any')
+    parser.add_argument('--debug', action='store_true', help='validate, save and log every few iterations')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument('--force_yml', nargs='+', default=None, metavar='KEY:KEY=VALUE',
+                        help='change options, for instance train:total_iter=1000')
+    return parser
+
+
+def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, argparse.Namespace]:
+    """Options from the command line and the option file, as BasicSR's `parse_options` returns them.
+
+    Raises:
+        UserError: The file cannot be used; nothing has been created or moved.
+    """
+    import torch
+    from basicsr.utils import set_random_seed
+    from basicsr.utils.dist_util import get_dist_info, init_dist
+
+    args = build_parser('train' if is_train else 'test').parse_args()
+    args.opt = str(find_option_file(args.opt))
+    opt = read_yaml(Path(args.opt).read_text(encoding='utf-8'), args.opt)
+    for entry in args.force_yml or []:
+        force_option(opt, entry)
+    _require_keys(opt, is_train, args.opt)
+
+    opt['dist'] = args.launcher != 'none'
+    if opt['dist']:
+        init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
+    opt['rank'], opt['world_size'] = get_dist_info()
+    if opt.get('manual_seed') is None:
+        opt['manual_seed'] = random.randint(1, 10000)
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+
+    opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
+    if args.debug and not opt['name'].startswith('debug'):
+        opt['name'] = 'debug_' + opt['name']
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+    elif not isinstance(opt['num_gpu'], int) or opt['num_gpu'] < 0:
+        raise UserError(f'num_gpu: found {opt["num_gpu"]!r}; needed auto or a number of GPUs.')
+    elif opt['num_gpu'] > torch.cuda.device_count():
+        raise UserError(f'num_gpu: found {opt["num_gpu"]}, and this machine has {torch.cuda.device_count()}; '
+                        'set num_gpu: auto.')
+    _complete_datasets(opt)
+    _complete_paths(opt, root_path)
+    if is_train and 'debug' in opt['name']:
+        if opt.get('val'):
+            opt['val']['val_freq'] = 8
+        opt['logger']['print_freq'] = 1
+        opt['logger']['save_checkpoint_freq'] = 8
+    return opt, args
+
+
+def _require_keys(opt: dict, is_train: bool, name: str) -> None:
+    """All keys that BasicSR's pipelines read without a default, missing ones named together."""
+    needed = ['name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path']
+    needed += ['train', 'train:total_iter', 'logger', 'logger:print_freq', 'logger:save_checkpoint_freq',
+               'datasets:train', 'datasets:train:batch_size_per_gpu', 'datasets:train:num_worker_per_gpu'
+               ] if is_train else ['val']
+    if opt.get('val') is not None:
+        needed += ['val:save_img', *(['val:val_freq'] if is_train else [])]
+    missing = []
+    for path in needed:
+        place: object = opt
+        for key in path.split(':'):
+            place = place.get(key) if isinstance(place, dict) else None
+        if place is None and not any(path.startswith(m + ':') for m in missing):
+            missing.append(path)
+    for phase, dataset in (opt.get('datasets') or {}).items():
+        kinds = ('train', 'val') if is_train else ('test', 'val')
+        if phase.split('_')[0] not in kinds:
+            raise UserError(f'{name}: datasets: found "{phase}"; needed {kinds[0]} or {kinds[1]}_1, {kinds[1]}_2, ...')
+        missing += [f'datasets:{phase}:{key}' for key in ('name', 'type')
+                    if not isinstance(dataset, dict) or key not in dataset]
+    if missing:
+        raise UserError(f'{name}: missing {", ".join(missing)}.')
+
+
+def _complete_datasets(opt: dict) -> None:
+    for phase, dataset in opt['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]
+        dataset.setdefault('seed', opt['manual_seed'])  # samples are addressed by (seed, epoch, index)
+        if 'scale' in opt:
+            dataset['scale'] = opt['scale']
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            if isinstance(dataset.get(key), str):
+                dataset[key] = os.path.expanduser(dataset[key])
+
+
+def _complete_paths(opt: dict, root_path: str) -> None:
+    for key, value in opt['path'].items():
+        if isinstance(value, str) and ('resume_state' in key or 'pretrain_network' in key):
+            opt['path'][key] = os.path.expanduser(value)
+    kind = 'experiments' if opt['is_train'] else 'results'
+    root = os.path.join(root_path, kind, opt['name'])
+    opt['path'][f'{kind}_root'] = opt['path']['log'] = root
+    opt['path']['visualization'] = os.path.join(root, 'visualization')
+    if opt['is_train']:
+        opt['path']['models'] = os.path.join(root, 'models')
+        opt['path']['training_states'] = os.path.join(root, 'training_states')

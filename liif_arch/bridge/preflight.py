@@ -1,0 +1,136 @@
+"""What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
+import inspect
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from basicsr.archs import build_network
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+
+from liif_arch.bridge import checkpoints
+from liif_arch.errors import UserError, missing_path, suggest
+
+def check(opt: dict) -> None:
+    """Raise where a run with these options would fail; the random state is left as it was.
+
+    Raises:
+        UserError: What was found, what is needed, which key to change.
+    """
+    require_known_type(MODEL_REGISTRY, opt['model_type'], 'model_type')
+    model = _registered(MODEL_REGISTRY, opt['model_type'])
+    if hasattr(model, 'check_options'):
+        model.check_options(opt)
+    with preserved_random_state():
+        for key in [k for k in opt if k.startswith('network_')]:
+            _check_network(opt, key)
+        for phase, dataset_opt in opt['datasets'].items():
+            _check_dataset(opt, phase, dataset_opt)
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Run a block without moving any global random generator."""
+    python, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+def _check_network(opt: dict, key: str) -> None:
+    _check_type(opt[key], key)
+    try:
+        net = build_network(opt[key])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f'{key}: {error}') from None
+    weights = opt['path'].get(f'pretrain_{key}')
+    if weights is not None:
+        label = key.removeprefix('network_')
+        try:
+            checkpoints.load_into(net, weights, opt['path'].get(f'strict_load_{label}', True),
+                                  opt['path'].get(f'param_key_{label}', 'params'))
+        except UserError as error:
+            raise UserError(f'path.pretrain_{key}: {error}') from None
+
+
+def _check_type(network: dict, place: str) -> None:
+    """Types and keywords of a network option and of the encoder inside it."""
+    if not isinstance(network, dict) or 'type' not in network:
+        raise UserError(f'{place}: found {network!r}; needed "type: NAME" and its options.')
+    require_known_type(ARCH_REGISTRY, network['type'], f'{place}.type')
+    keywords = {k: v for k, v in network.items() if k != 'type'}
+    require_keywords(_registered(ARCH_REGISTRY, network['type']), keywords, place)
+    if isinstance(network.get('encoder'), dict):
+        _check_type(network['encoder'], f'{place}.encoder')
+
+
+def _registered(registry, name: str):
+    """The registered object, without BasicSR's misleading print."""
+    return dict(iter(registry)).get(name) or registry.get(name)
+
+
+def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> None:
+    place = f'datasets.{phase}'
+    require_known_type(DATASET_REGISTRY, dataset_opt['type'], f'{place}.type')
+    for key in ('dataroot_gt', 'dataroot_lq'):
+        path = dataset_opt.get(key)
+        if isinstance(path, str) and '{' not in path and ':' not in path and not Path(path).exists():
+            raise UserError(f'{place}.{key}: {path} {missing_path(path)}.')
+    try:
+        dataset = _registered(DATASET_REGISTRY, dataset_opt['type'])(deepcopy(dataset_opt))
+    except UserError as error:
+        raise UserError(f'{place}.{error}') from None
+    except KeyError as error:
+        raise UserError(f'{place}: missing {error.args[0]}, which {dataset_opt["type"]} needs.') from None
+    except (ValueError, AssertionError, OSError) as error:
+        raise UserError(f'{place}: {str(error).splitlines()[0] if str(error) else type(error).__name__}') from None
+    if len(dataset) == 0:
+        raise UserError(f'{place}: found no images.')
+    if dataset_opt['phase'] == 'train':
+        _check_batch(opt, place, dataset_opt, len(dataset))
+    if hasattr(dataset, 'verify'):
+        dataset.verify()
+
+
+def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:
+    batch = dataset_opt['batch_size_per_gpu'] * (1 if opt['dist'] else max(1, opt['num_gpu']))
+    ratio = dataset_opt.get('dataset_enlarge_ratio', 1)
+    available = length * ratio // opt['world_size']
+    if batch > available:
+        raise UserError(f'{place}.batch_size_per_gpu: a batch of {batch} is larger than the set, {length} images x '
+                        f'dataset_enlarge_ratio {ratio}; lower it, or raise dataset_enlarge_ratio to '
+                        f'{-(-batch * opt["world_size"] // length)} or more.')
+
+
+def require_known_type(registry, name: str, place: str) -> None:
+    """Raise UserError, with the nearest registered name, where BasicSR would print a misleading one.
+
+    Raises:
+        UserError: `name` is not registered.
+    """
+    names = [n.removesuffix('_basicsr') for n in registry.keys()]
+    if name not in names:
+        raise UserError(f'{place}: found {name!r}, which no installed plugin registers; {suggest(name, sorted(names))}')
+
+
+def require_keywords(function, keywords: dict, place: str) -> None:
+    """Raise UserError where a constructor does not take the given options.
+
+    Raises:
+        UserError: Unknown or missing keywords.
+    """
+    parameters = inspect.signature(function).parameters
+    names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+        for key in keywords:
+            if key not in names:
+                raise UserError(f'{place}: found {key}, which is no option of it; {suggest(key, names)}')
+    missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in keywords]
+    if missing:
+        raise UserError(f'{place}: missing {", ".join(missing)}.')

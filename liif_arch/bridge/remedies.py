@@ -1,0 +1,50 @@
+"""What BasicSR 1.4.2 needs mended to run well today; each remedy is small and named after what it mends.
+
+Others have a file of their own: `torchvision_alias` (importing BasicSR at all), `options.parse_options` (safe option
+files), `sampler` (samples that differ between epochs).
+"""
+from pathlib import Path
+
+import torch
+
+from liif_arch.bridge import checkpoints
+from liif_arch.bridge.sampler import AddressedSampler
+from liif_arch.errors import UserError
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """`basicsr.train.load_resume_state` for machines without a GPU, and for any current directory.
+
+    Raises:
+        UserError: `path.resume_state` cannot be loaded.
+    """
+    from basicsr.utils import check_resume
+    path = opt['path'].get('resume_state')
+    if opt['auto_resume']:
+        states = [p for p in Path(opt['path']['training_states']).glob('*.state') if p.stem.isdigit()]
+        path = str(max(states, key=lambda p: int(p.stem))) if states else None
+        opt['path']['resume_state'] = path
+    if path is None:
+        return None
+    state = checkpoints.load_file(path)
+    if not {'iter', 'epoch', 'optimizers', 'schedulers'} <= state.keys():
+        raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
+    check_resume(opt, state['iter'])
+    return state
+
+
+def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True,
+                 param_key: str | None = 'params') -> None:
+    """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
+    from basicsr.utils import get_root_logger
+    get_root_logger().info(f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".')
+    checkpoints.load_into(self.get_bare_model(net), load_path, strict, param_key)
+
+
+def apply() -> None:
+    """Put the remedies in place. BasicSR's modules look these names up when they run."""
+    import basicsr.models.base_model
+    import basicsr.train
+    basicsr.train.EnlargedSampler = AddressedSampler
+    basicsr.train.load_resume_state = load_resume_state
+    basicsr.models.base_model.BaseModel.load_network = load_network

@@ -1,0 +1,120 @@
+"""`basicsr upscale`: enlarge image files to any scale or size."""
+import argparse
+import re
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    parser = argparse.ArgumentParser(prog='basicsr upscale', description='Enlarge images to any scale or size.')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image files, or folders of them')
+    parser.add_argument('--weights', required=True, metavar='W', help='trained network (.pth)')
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument('--scale', help='3.7, or 2x3 (height x width)')
+    target.add_argument('--size', help='701x1000 (height x width), in pixels')
+    parser.add_argument('-o', '--output', required=True, metavar='OUT',
+                        help='a file, or a folder (for several images, or when it ends with / or exists)')
+    parser.add_argument('-opt', metavar='FILE', help='option file that describes the network, for weights that do not')
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
+    parser.add_argument('--memory', type=float, default=1024, metavar='MIB',
+                        help='budget for activations; larger images are done in windows, with the same result (1024)')
+    return parser
+
+
+def main() -> int:
+    """Upscale every input; nothing is overwritten half-way, an unreadable image stops with its name."""
+    args = build_parser().parse_args()
+    scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
+    jobs = plan(args.inputs, args.output)
+    network = _network_option(args.opt)
+
+    import torch
+    from tqdm import tqdm
+
+    from liif_arch.bridge.checkpoints import load_network
+    from liif_arch.bridge.plugins import load_plugins
+    from liif_arch.errors import UserError
+    from liif_arch.images import read_image, write_image
+    from liif_arch.upscaling import upscale
+    load_plugins()
+    device = args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        net = load_network(args.weights, device, network)
+    except RuntimeError as error:
+        raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
+    for number, (source, target) in enumerate(jobs, 1):
+        image = read_image(source)
+        bar_format = '{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}'
+        with tqdm(desc=f'{source.name} ({number}/{len(jobs)})', unit='px', unit_scale=True, bar_format=bar_format) as bar:
+
+            def advance(done: int, total: int, bar=bar) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            result = upscale(net, image, scale, size, args.memory, advance)
+        write_image(target, result)
+        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {result.shape[1]}x{result.shape[0]} (width x height)')
+    return 0
+
+
+def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
+    """Source and target of every image.
+
+    Raises:
+        UserError: A missing input, a folder without images, two images with one target, or a target that is a source.
+    """
+    from liif_arch.errors import UserError, missing_path
+    from liif_arch.images import EXTENSIONS, is_image_file
+    sources: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if is_image_file(p) and p.is_file())
+            if not found:
+                raise UserError(f'{path}: no images in this folder ({", ".join(EXTENSIONS)}).')
+            sources += found
+        elif path.is_file():
+            sources.append(path)
+        else:
+            raise UserError(f'{path} {missing_path(path)}.')
+    out = Path(output)
+    as_folder = len(sources) > 1 or Path(inputs[0]).is_dir() or output.endswith('/') or out.is_dir()
+    if as_folder and out.is_file():
+        raise UserError(f'-o: {out} is a file; several images need a folder.')
+    if not as_folder and out.suffix.lower() not in EXTENSIONS:
+        raise UserError(f'-o: {out}: an image file ends with one of {", ".join(EXTENSIONS)}; a folder with /.')
+    jobs = [(s, out / f'{s.stem}.png' if as_folder else out) for s in sources]
+    seen: dict[Path, Path] = {}
+    for source, target in jobs:
+        if target in seen:
+            raise UserError(f'{source} and {seen[target]} would both become {target}; run them apart.')
+        seen[target] = source
+        if target.exists() and target.samefile(source):
+            raise UserError(f'-o: {target} is the input itself; name another.')
+    return jobs
+
+
+def _pair(text: str | None, flag: str, kind: type) -> tuple | None:
+    """`3.7` or `2x3` as a pair (height, width); a size needs both."""
+    from liif_arch.errors import UserError
+    if text is None:
+        return None
+    number = r'(\d+)' if kind is int else r'(\d+\.?\d*|\.\d+)'
+    match = re.fullmatch(rf'{number}x{number}' if kind is int else rf'{number}(?:x{number})?', text.strip())
+    values = tuple(kind(v) for v in match.groups() if v is not None) if match else ()
+    if not values or min(values) <= 0:
+        example = '701x1000 (height x width)' if kind is int else 'a number above 0 such as 3.7, or 2x3 (height x width)'
+        raise UserError(f'{flag}: found {text}; needed {example}.')
+    return values if len(values) == 2 else (values[0], values[0])
+
+
+def _network_option(name: str | None) -> dict | None:
+    from liif_arch.bridge.options import find_option_file, read_yaml
+    from liif_arch.errors import UserError
+    if name is None:
+        return None
+    path = find_option_file(name)
+    opt = read_yaml(path.read_text(encoding='utf-8'), str(path))
+    if 'network_g' not in opt:
+        raise UserError(f'-opt: {path} has no network_g.')
+    return opt['network_g']

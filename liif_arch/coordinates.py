@@ -1,0 +1,130 @@
+"""The one owner of every convention about where a pixel is: coordinates, cells, look-ups, scales and sizes.
+
+A coordinate is (y, x) in [-1, 1]; the centre of pixel i of n is -1 + (2i + 1) / n. A size is (H, W), a scale (sy, sx).
+Letters in shapes: B batch, C channels, h w low-resolution size, H W output size, Q queries, T corners (1 or 4).
+"""
+import math
+from numbers import Real
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
+AREA_EPS = 1e-9  # keeps the ensemble's weights defined where an area vanishes
+CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
+
+
+def pixel_centers(n: int, device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+    """Centres of n pixels along one axis, (n,), in (-1, 1)."""
+    return (-1 + (2 * torch.arange(n, device=device, dtype=torch.float64) + 1) / n).to(dtype)
+
+
+def make_coord(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pixel centres of an H x W image, (H, W, 2), (y, x)."""
+    rows, cols = (pixel_centers(n, device, dtype) for n in size)
+    return torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
+
+
+def make_cell(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+    """Height and width of one pixel of an H x W image in coordinates, (2,): (2/H, 2/W)."""
+    return torch.tensor([2 / size[0], 2 / size[1]], device=device, dtype=dtype)
+
+
+def nearest_index(coord: Tensor, n: int) -> Tensor:
+    """Index of the pixel of n nearest to each coordinate, any shape, int64 (ties to even, as `grid_sample`)."""
+    return (((coord + 1) * n - 1) / 2).round().long().clamp(0, n - 1)
+
+
+class AxisLookup(NamedTuple):
+    """Look-ups along one axis: corner sign t = -1, +1 in the first dimension (one row without local ensemble).
+
+    Attributes:
+        index: Nearest latent, (1 or 2, N), int64.
+        rel: Relative coordinate (coord - latent centre) * n, (1 or 2, N), in about [-2, 2].
+    """
+    index: Tensor
+    rel: Tensor
+
+    def window(self, start: int, stop: int, origin: int = 0) -> 'AxisLookup':
+        """Outputs start..stop, with the latents counted from `origin`."""
+        return AxisLookup(self.index[:, start:stop] - origin, self.rel[:, start:stop])
+
+
+def axis_lookup(coord: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
+    """Nearest latents of n along one axis for query coordinates (N,), shifted by -1/n and +1/n with the local ensemble.
+
+    Source: LIIF eq. 4 and its reference conventions (shift + 1e-6, clamp to [-1 + 1e-6, 1 - 1e-6], nearest).
+    """
+    if local_ensemble:
+        shift = torch.tensor([-1 / n, 1 / n], device=coord.device, dtype=coord.dtype) + SHIFT_EPS
+        shifted = coord[None] + shift.view(2, *[1] * coord.ndim)
+    else:
+        shifted = coord[None]
+    index = nearest_index(shifted.clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
+    centre = pixel_centers(n, coord.device, coord.dtype)
+    return AxisLookup(index, (coord[None] - centre[index]) * n)
+
+
+def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu') -> AxisLookup:
+    """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (computed in float64, rel float32)."""
+    index, rel = axis_lookup(pixel_centers(n_out, device, torch.float64), n, local_ensemble)
+    return AxisLookup(index, rel.float())
+
+
+def ensemble_weights(rel_y: Tensor, rel_x: Tensor) -> Tensor:
+    """Weights of the corners from their relative coordinates (LIIF eq. 4).
+
+    A corner weighs as much as the rectangle between the query and the corner diagonal to it.
+
+    Args:
+        rel_y: Relative coordinate of each corner, (T, ...).
+        rel_x: Likewise for x, broadcastable to rel_y.
+
+    Returns:
+        Weights, (T, ...), which sum to 1 over T.
+    """
+    area = (rel_y * rel_x).abs() + AREA_EPS
+    return area.flip(0) / area.sum(0, keepdim=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scales and sizes
+
+
+def as_scale(value: object, key: str = 'scale') -> tuple[float, float]:
+    """A number or a pair (sy, sx) as two positive floats.
+
+    Raises:
+        ValueError: Not a number or pair, or not above 0; names `key`.
+    """
+    pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+    if len(pair) != 2 or not all(isinstance(s, Real) and not isinstance(s, bool) for s in pair):
+        raise ValueError(f'{key}: found {value!r}; needed a number such as 2.5, or a pair [sy, sx].')
+    if not all(math.isfinite(s) and s > 0 for s in pair):
+        raise ValueError(f'{key}: found {value!r}; a scale must be above 0.')
+    return float(pair[0]), float(pair[1])
+
+
+def scale_label(scale: tuple[float, float]) -> str:
+    """`x2`, `x2.5`, or `x2x3` for (2, 3)."""
+    sy, sx = scale
+    return f'x{sy:g}' if sy == sx else f'x{sy:g}x{sx:g}'
+
+
+def scaled_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+    """Output size (H, W) of an h x w input: round(h sy), round(w sx), at least one pixel."""
+    return max(1, round(size[0] * scale[0])), max(1, round(size[1] * scale[1]))
+
+
+def reduced_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+    """Input size (h, w) for an H x W ground truth: floor(H / sy), floor(W / sx).
+
+    Raises:
+        ValueError: The image is smaller than the scale.
+    """
+    h, w = (math.floor(n / s + 1e-9) for n, s in zip(size, scale, strict=True))
+    if h < 1 or w < 1:
+        raise ValueError(f'a {size[0]}x{size[1]} image leaves no pixel at scale {scale_label(scale)}; '
+                         'use larger images or smaller scales.')
+    return h, w

@@ -1,0 +1,55 @@
+"""LIIF's decoder written out as in the paper: the reference that the fast form is compared with.
+
+Every step stands alone and nothing is computed once that the equations compute per query. Users run `decode.fast`.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from liif_arch.coordinates import CORNERS, SHIFT_EPS, ensemble_weights, make_coord
+
+
+def unfold_features(feat: Tensor) -> Tensor:
+    """Concatenate each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C, h, w)."""
+    b, c, h, w = feat.shape
+    return F.unfold(feat, 3, padding=1).view(b, c * 9, h, w)
+
+
+def look_up(grid: Tensor, coord: Tensor) -> Tensor:
+    """Nearest value of grid (B, C, h, w) at coord (B, Q, 2), (y, x): (B, Q, C)."""
+    picked = F.grid_sample(grid, coord.flip(-1).unsqueeze(1), mode='nearest', align_corners=False)  # (B, C, 1, Q)
+    return picked[:, :, 0].transpose(1, 2)
+
+
+def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
+                feat_unfold: bool = True, cell_decode: bool = True) -> Tensor:
+    """Colours at continuous coordinates (LIIF eq. 1-5).
+
+    Args:
+        imnet: Decoder f, maps (..., D_in) to (..., out).
+        feat: Latent codes, (B, C, h, w).
+        coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1].
+        cell: Height and width of the query pixel in coordinates, (B, Q, 2).
+        local_ensemble: Average the predictions of the four nearest latents (eq. 4).
+        feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
+        cell_decode: Tell the decoder the cell (eq. 5).
+
+    Returns:
+        What imnet predicts, (B, Q, out), in imnet's range.
+    """
+    b, _, h, w = feat.shape
+    extent = coord.new_tensor([h, w])
+    centres = make_coord((h, w), feat.device, feat.dtype).permute(2, 0, 1).expand(b, 2, h, w)
+    latents = unfold_features(feat) if feat_unfold else feat
+
+    colours, rels = [], []
+    for corner in CORNERS if local_ensemble else [(0, 0)]:
+        shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
+        shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
+        rel = (coord - look_up(centres, shifted)) * extent  # (B, Q, 2)
+        inputs = [look_up(latents, shifted), rel] + ([cell * extent] if cell_decode else [])
+        colours.append(imnet(torch.cat(inputs, dim=-1)))
+        rels.append(rel)
+    rel = torch.stack(rels)  # (T, B, Q, 2)
+    weight = ensemble_weights(rel[..., 0], rel[..., 1])
+    return (torch.stack(colours) * weight.unsqueeze(-1)).sum(0)

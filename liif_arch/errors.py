@@ -1,0 +1,24 @@
+"""What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback."""
+
+
+def suggest(name: object, known: Iterable[object]) -> str:
+    """`did you mean X?` for the nearest known name, else the list of known ones."""
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}.'
+
+
+def missing_path(path: str | Path) -> str:
+    """Says that nothing lies at a path, how far it exists, and the nearest name there."""
+    path = Path(path).expanduser().absolute()
+    parent = next(p for p in path.parents if p.is_dir())
+    wanted = path.relative_to(parent).parts[0]
+    near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], n=1)
+    return f'does not exist ({parent} has no {wanted}{f"; did you mean {near[0]}?" if near else ""})'

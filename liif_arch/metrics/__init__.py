@@ -1,0 +1,1 @@
+"""PSNR under the field's protocols, SSIM, result tables, plots and comparison pictures."""

@@ -1,0 +1,55 @@
+"""Comparison pictures: the same detail from bicubic, the network and the original, at several scales."""
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+DETAIL = 128  # side of the detail, in output pixels
+
+
+class Row(NamedTuple):
+    """One line of the picture; images are (H, W, C) uint8 of one size."""
+    image: str
+    scale: str
+    bicubic: np.ndarray
+    network: np.ndarray
+    original: np.ndarray
+
+
+def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Rows and columns of the square with the most detail (mean gradient), on a coarse grid."""
+    gray = image.astype(np.float32).mean(2)
+    energy = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
+    total = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    h, w = (min(side, n) for n in energy.shape)
+    sums = total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
+    y, x = np.unravel_index(sums[::8, ::8].argmax(), sums[::8, ::8].shape)
+    return slice(8 * int(y), 8 * int(y) + side), slice(8 * int(x), 8 * int(x) + side)
+
+
+def write_panel(rows: list[Row], path: Path) -> None:
+    """Draw the rows with the columns bicubic, LIIF, original; each titled with its PSNR over the detail."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(8.4, 2.95 * len(rows)), layout='constrained')
+    FigureCanvasAgg(figure)
+    for i, row in enumerate(rows):
+        window = busiest_window(row.original, DETAIL)
+        original = row.original[window]
+        for j, (name, image) in enumerate([('bicubic', row.bicubic), ('LIIF', row.network), ('original', original)]):
+            detail = image if name == 'original' else image[window]
+            axes = figure.add_subplot(len(rows), 3, 3 * i + j + 1)
+            axes.imshow(detail if detail.shape[2] == 3 else detail[..., 0], cmap='gray', vmin=0, vmax=255,
+                        interpolation='nearest')
+            axes.set(xticks=[], yticks=[])
+            title = name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB'
+            axes.set_title(title, fontsize=9)
+            if j == 0:
+                axes.set_ylabel(f'{row.image}  {row.scale}', fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _psnr(image: np.ndarray, original: np.ndarray) -> float:
+    mse = np.mean((image.astype(np.float64) - original)**2)
+    return float(10 * np.log10(255**2 / mse)) if mse else float('inf')

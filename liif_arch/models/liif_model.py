@@ -1,0 +1,192 @@
+"""BasicSR's SRModel for networks that predict colours at coordinates: training on samples, validation at any scale."""
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import get_dist_info, master_only
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
+from tqdm import tqdm
+
+from liif_arch.bridge.checkpoints import save_file
+from liif_arch.coordinates import as_scale, scale_label, scaled_size
+from liif_arch.errors import UserError, suggest
+from liif_arch.images import resize_bicubic, to_uint8, write_image
+from liif_arch.metrics.fidelity import METRICS
+from liif_arch.metrics.panel import Row, write_panel
+from liif_arch.metrics.report import format_table, summarize, write_report
+
+
+@MODEL_REGISTRY.register()
+class LIIFModel(SRModel):
+    """Trains on (lq, coord, cell, gt) samples, validates and tests whole images at a set of scales.
+
+    Options beside SRModel's (under `val`):
+        metrics: Which of psnr, psnr_y, psnr_div2k, ssim; default all (see `liif_arch.metrics.fidelity`).
+        bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
+        panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
+        pbar: Show progress. Default true.
+    """
+
+    @staticmethod
+    def check_options(opt: dict) -> None:
+        """Raise UserError for options that this model cannot follow; called before a run creates anything."""
+        val = opt.get('val') or {}
+        for name in val.get('metrics') or []:
+            if name not in METRICS:
+                raise UserError(f'val.metrics: found {name!r}; {suggest(name, METRICS)}')
+        for scale in val.get('panel') or []:
+            try:
+                as_scale(scale, 'val.panel')
+            except ValueError as error:
+                raise UserError(str(error)) from None
+        if opt['is_train'] and (not opt['train'].get('pixel_opt') or opt['train'].get('perceptual_opt')):
+            raise UserError('train.pixel_opt: LIIFModel trains single pixels with a pixel loss alone; '
+                            'set pixel_opt and remove perceptual_opt.')
+
+    def __init__(self, opt: dict) -> None:
+        self.check_options(opt)
+        val = opt.get('val') or {}
+        self.metrics = list(val.get('metrics') or METRICS)
+        self.panel_scales = [as_scale(s) for s in val.get('panel') or []]
+        self.results: dict[str, dict] = {}
+        self.panel_rows: dict[str, list[Row]] = {}
+        self.best: dict[str, tuple[float, int]] = {}
+        super().__init__(opt)
+
+    # ----------------------------------------------------------------------------------------------------- training
+
+    def feed_data(self, data: dict) -> None:
+        """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training."""
+        super().feed_data(data)
+        self.coord = data['coord'].to(self.device, non_blocking=True) if 'coord' in data else None
+        self.cell = data['cell'].to(self.device, non_blocking=True) if 'cell' in data else None
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step on the batch (SRModel's step, with queries)."""
+        self.optimizer_g.zero_grad()
+        self.output = self.net_g(self.lq, self.coord, self.cell)
+        loss = self.cri_pix(self.output, self.gt)
+        loss.backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict(OrderedDict(l_pix=loss))
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    @master_only
+    def save_network(self, net, net_label: str, current_iter: int, param_key='params') -> None:
+        """BasicSR's checkpoint, with the option that built the network, written whole or not at all."""
+        nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
+        content = {key: {k: v.cpu() for k, v in self.get_bare_model(n).state_dict().items()}
+                   for n, key in zip(nets, keys, strict=True)}
+        content[f'network_{net_label.removeprefix("net_")}'] = _plain(self.opt['network_g'])
+        name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+        save_file(content, Path(self.opt['path']['models']) / name)
+
+    # --------------------------------------------------------------------------------------------------- validation
+
+    def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+        """Validate with the images shared out among the processes."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    @torch.no_grad()
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+        """Render every item, measure it, and report per scale: log, tensorboard, tables, pictures."""
+        from mmengine.dist import all_gather_object
+        rank, world_size = get_dist_info()
+        dataset, name = dataloader.dataset, dataloader.dataset.opt['name']
+        if isinstance(current_iter, int):
+            current_iter = min(current_iter, int(self.opt['train']['total_iter']))  # BasicSR counts one too far
+        net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
+        net.eval()
+        records, self.panel_rows[name] = [], []
+        mine = range(rank, len(dataset), world_size)
+        show = self.opt['val'].get('pbar', True) and rank == 0
+        for index in tqdm(mine, unit='image', desc=f'validate {name}', leave=False, disable=not show):
+            records.append(self._validate_item(net, dataset[index], name, index, current_iter, save_img))
+        net.train(not hasattr(self, 'net_g_ema'))
+        gathered = [r for part in all_gather_object(records) for r in part]
+        gathered = [r for r in sorted(gathered, key=lambda r: r['index']) if r['figures']]
+        if rank == 0 and gathered:
+            self.results[name] = summarize(gathered)
+            self._report(name, current_iter, tb_logger)
+
+    def _validate_item(self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool) -> dict:
+        """Render and measure one item of a dataset; figures are empty where it has no ground truth."""
+        lq = data['lq'][None].to(self.device)
+        gt = data['gt'] if 'gt' in data else None
+        scale, size = self._target(data, tuple(lq.shape[-2:]), gt)
+        sr = net(lq, size=size)[0].clamp_(0, 1).cpu()
+        label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
+        record = {'index': index, 'scale': label, 'image': image, 'figures': {}, 'bicubic': {}}
+        if save_img:
+            self._save_image(sr, dataset, image, label, current_iter)
+        if gt is None:
+            return record
+        record['figures'] = {m: METRICS[m](sr, gt, scale) for m in self.metrics}
+        draw = scale in self.panel_scales
+        if self.opt['val'].get('bicubic', False) or draw:
+            bicubic = resize_bicubic(_to_array(data['lq']), size)
+            if self.opt['val'].get('bicubic', False):
+                upscaled = torch.from_numpy(bicubic.copy()).permute(2, 0, 1) / 255
+                record['bicubic'] = {m: METRICS[m](upscaled, gt, scale) for m in self.metrics}
+            if draw:
+                self.panel_rows[dataset].append(Row(image, label, bicubic, _to_array(sr), _to_array(gt)))
+        return record
+
+    def _target(self, data: dict, lq_size: tuple[int, int],
+                gt: Tensor | None) -> tuple[tuple[float, float], tuple[int, int]]:
+        """Scale and output size (H, W) of an item: the item's own, the ground truth's, or the option file's scale."""
+        if gt is not None:
+            size = tuple(gt.shape[-2:])
+            own = data['scale'].tolist() if 'scale' in data else [H / h for H, h in zip(size, lq_size, strict=True)]
+            return as_scale(own), size
+        if self.opt.get('scale') is None:
+            raise UserError('scale: missing; images without ground truth need it (or use `basicsr upscale`).')
+        scale = as_scale(self.opt['scale'])
+        return scale, scaled_size(lq_size, scale)
+
+    def _save_image(self, sr: Tensor, dataset: str, image: str, label: str, current_iter) -> None:
+        suffix = f'_{current_iter}' if self.opt['is_train'] else ''
+        if not self.opt['is_train'] and self.opt['val'].get('suffix'):
+            suffix = f'_{self.opt["val"]["suffix"]}'
+        folder = Path(self.opt['path']['visualization'], dataset, label)
+        write_image(folder / f'{image}_{label}{suffix}.png', _to_array(sr))
+
+    def _report(self, dataset: str, current_iter, tb_logger) -> None:
+        """Log the table of one dataset, and write all results so far."""
+        scales = self.results[dataset]
+        lines = [f'Validation {dataset}, iteration {current_iter}' if self.opt['is_train'] else f'Test {dataset}']
+        lines.append(format_table({dataset: scales}))
+        main = next((m for m in ('psnr', 'psnr_y', 'psnr_div2k') if m in self.metrics), None)
+        values = [entry[main] for entry in scales.values() if main and entry[main] is not None]
+        if self.opt['is_train'] and values:
+            mean = sum(values) / len(values)
+            if mean >= self.best.get(dataset, (float('-inf'), 0))[0]:
+                self.best[dataset] = (mean, current_iter)
+            best, at = self.best[dataset]
+            lines.append(f'mean {main} over the scales: {mean:.4f} dB; best {best:.4f} dB @ {at} iter')
+        get_root_logger().info('\n'.join(lines))
+        if tb_logger:
+            for label, entry in scales.items():
+                for metric in self.metrics:
+                    if entry[metric] is not None:
+                        tb_logger.add_scalar(f'metrics/{dataset}/{label}/{metric}', entry[metric], current_iter)
+        folder = Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
+        write_report(self.results, folder)
+        if self.panel_rows[dataset]:
+            write_panel(self.panel_rows[dataset], folder / f'comparison_{dataset}.png')
+
+
+def _to_array(image: Tensor):
+    """(C, H, W) in [0, 1] -> (H, W, C) uint8."""
+    return to_uint8(image.permute(1, 2, 0).numpy())
+
+
+def _plain(value):
+    """Options as plain dicts and lists, which load with weights_only=True."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,128 @@
+"""Upscaling an image of any kind to any size within a memory budget: windows of the input, encoded and rendered."""
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from liif_arch.coordinates import as_scale, grid_lookup, scaled_size
+from liif_arch.errors import UserError
+
+MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
+
+
+class Window(NamedTuple):
+    """Output [start, stop) along one axis, and the input [first, last) that it depends on."""
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def axis_windows(n_out: int, n: int, length: int, margin: int) -> Iterator[Window]:
+    """Cut one axis into windows of about `length` latents; each input range reaches `margin` latents further."""
+    index = grid_lookup(n_out, n, local_ensemble=True).index
+    low, high = index[0].numpy(), index[1].numpy()  # non-decreasing
+    start = 0
+    while start < n_out:
+        stop = max(start + 1, int(np.searchsorted(high, low[start] + length, 'left')))
+        yield Window(start, stop, max(0, low[start] - margin), min(n, high[stop - 1] + 1 + margin))
+        start = stop
+
+
+def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
+                   memory: float) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Render lq at `size` window by window; the windows together equal `net(lq, size=size)` to float rounding.
+
+    A window's input reaches beyond it by the encoder's receptive field, so no window sees a border that the image
+    does not have.
+
+    Args:
+        net: A LIIF network.
+        lq: Image in [0, 1], (1, C, h, w).
+        size: Output size (H, W).
+        memory: Budget for the encoder's activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
+
+    Yields:
+        Output rows, output columns, and their colours (1, C, rows, columns).
+    """
+    h, w = full = tuple(lq.shape[-2:])
+    hidden = net.imnet.layers[0].out_features
+    bytes_per_latent = 4 * (net.encoder.peak_channels + 2 * hidden)
+    margin = net.encoder.receptive_radius + (1 if net.feat_unfold else 0)
+    side = int((memory * 2**20 / bytes_per_latent)**0.5)
+    if h * w <= side * side:
+        lengths = (h + 2, w + 2)
+    else:
+        lengths = (max(MIN_WINDOW, side - 2 * margin),) * 2
+    for y in axis_windows(size[0], h, lengths[0], margin):
+        for x in axis_windows(size[1], w, lengths[1], margin):
+            feat = net.encode(lq[..., y.first:y.last, x.first:x.last])
+            image = net.render_window(feat, size, (y.first, x.first), full, (y.start, y.stop), (x.start, x.stop))
+            yield slice(y.start, y.stop), slice(x.start, x.stop), image
+
+
+@torch.no_grad()
+def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple[int, int] | None = None,
+            memory: float = 1024, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
+    """Upscale an image to any scale or size; grayscale, alpha and 16 bits are kept.
+
+    Args:
+        net: A network with LIIF's interface, for RGB or for the image's own channels.
+        image: (H, W), or (H, W, C) with 1 gray, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float in [0, 1].
+        scale: A number, or a pair (sy, sx).
+        size: Output size (H, W), instead of scale.
+        memory: Budget for the encoder's activations, in MiB; a larger image is done in windows, with the same result.
+        progress: Called with (output pixels done, all).
+
+    Returns:
+        The image, of the same dtype and number of dimensions.
+
+    Raises:
+        UserError: Neither or both of scale and size; a size below 1; channels that do not fit the network.
+    """
+    pixels = image[..., None] if image.ndim == 2 else image
+    size = _target_size(pixels.shape[:2], scale, size)
+    top = np.iinfo(image.dtype).max if image.dtype.kind == 'u' else 1
+    out = np.empty((*size, pixels.shape[2]), image.dtype)
+    device = next(net.parameters()).device
+    net.eval()
+    planes = _planes(pixels.shape[2], net.num_in_ch)
+    done = 0
+    for channels in planes:
+        lq = torch.from_numpy(pixels[..., channels].astype(np.float32) / top)
+        lq = lq.permute(2, 0, 1)[None].expand(1, net.num_in_ch, -1, -1).to(device)
+        for rows, cols, colours in render_windows(net, lq, size, memory):
+            if len(channels) < net.num_in_ch:  # one plane shown to the network as gray: the colours' mean
+                colours = colours.mean(1, keepdim=True)
+            block = colours[0].clamp_(0, 1).mul_(top).permute(1, 2, 0).cpu().numpy()
+            out[rows, cols, channels] = np.rint(block) if image.dtype.kind == 'u' else block
+            done += (rows.stop - rows.start) * (cols.stop - cols.start)
+            if progress:
+                progress(done, len(planes) * size[0] * size[1])
+    return out[..., 0] if image.ndim == 2 else out
+
+
+def _target_size(lq_size: tuple[int, int], scale: object, size: tuple[int, int] | None) -> tuple[int, int]:
+    if (scale is None) == (size is None):
+        raise UserError('give one of scale and size.')
+    if size is None:
+        try:
+            return scaled_size(lq_size, as_scale(scale))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    if len(size) != 2 or min(size) < 1:
+        raise UserError(f'size: found {tuple(size)!r}; needed height and width of at least 1.')
+    return tuple(size)
+
+
+def _planes(image_ch: int, num_in_ch: int) -> list[list[int]]:
+    """Which channels go through the network together: colours at once, gray and alpha alone."""
+    if image_ch == num_in_ch:
+        return [list(range(image_ch))]
+    if num_in_ch == 1:
+        return [[i] for i in range(image_ch)]
+    if num_in_ch == 3 and image_ch in (1, 2, 4):
+        return {1: [[0]], 2: [[0], [1]], 4: [[0, 1, 2], [3]]}[image_ch]
+    raise UserError(f'the image has {image_ch} channels and the network takes {num_in_ch}.')

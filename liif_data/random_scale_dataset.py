@@ -1,0 +1,160 @@
+"""Training samples at random scales (LIIF section 4.1)."""
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from liif_arch.errors import UserError
+from liif_arch.images import COLORS
+from liif_data.sampling import augment, generator, paired_crop, query_samples, random_scale_pair
+from liif_data.store import ImageStore, open_store
+
+
+@DATASET_REGISTRY.register()
+class RandomScalePairedDataset(Dataset):
+    """Low-resolution crops and ground-truth pixels as (coord, cell, colour), one scale drawn per sample.
+
+    Ground truth alone is enough: a crop of round(lq_size * s) pixels, s ~ U(scale_range), is reduced to lq_size
+    pixels as Pillow's antialiased bicubic does. With `dataroot_lq` the pairs are taken as they are, at their scale.
+    A sample depends on (seed, epoch, index) alone.
+
+    Options (of `datasets.train`):
+        dataroot_gt: Folder, .lmdb, or builtin:photos/train.
+        dataroot_lq: Given low-resolution images; optional, excludes scale_range.
+        filename_tmpl: Name of the low-resolution image for a ground truth's, as in BasicSR. Default '{}'.
+        lq_size: Side of the low-resolution crop.
+        scale_range: [lowest, highest] scale.
+        num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be alike.
+        use_hflip, use_rot: Augmentations: horizontal flip; vertical flip and transpose.
+        color: rgb (default), gray or unchanged.
+        seed: Default: the run's manual_seed.
+        cache: Keep decoded images in memory (per worker process). Default false.
+
+    Raises:
+        UserError: An option that cannot work, or an image smaller than the largest crop.
+    """
+
+    def __init__(self, opt: Mapping) -> None:
+        self.opt = opt
+        self.lq_size = _positive_int(opt, 'lq_size')
+        self.num_samples = None if opt.get('num_samples') is None else _positive_int(opt, 'num_samples')
+        self.color = opt.get('color', 'rgb')
+        if self.color not in COLORS:
+            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        self.seed = opt.get('seed', 0)
+        self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
+        self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        if self.lq_store is None:
+            self.scale_range = _scale_range(opt)
+            self._require_size(self.gt_store, round(self.lq_size * self.scale_range[1]), 'scale_range')
+        else:
+            self.filename_tmpl = opt.get('filename_tmpl', '{}')
+            self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
+            self._require_size(self.lq_store, self.lq_size, 'lq_size')
+        self._require_pixels()
+        self._cache: dict[str, np.ndarray] = {}
+
+    def _require_size(self, store: ImageStore, side: int, option: str) -> None:
+        small = [(key, size) for key in store.keys if min(size := store.size(key)) < side]
+        if small:
+            (key, (h, w)), rest = small[0], len(small) - 1
+            raise UserError(f'{store.path(key)}: this image is {w}x{h} (width x height)'
+                            f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that lq_size '
+                            f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} needs; '
+                            f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.')
+
+    def _require_pixels(self) -> None:
+        lowest = self.scale_range[0] if self.lq_store is None else min(self.scales.values())
+        fewest = round(self.lq_size * lowest)**2
+        if self.num_samples is None:
+            if self.lq_store is None and self.scale_range[0] != self.scale_range[1]:
+                raise UserError('num_samples: found null, with a scale_range that gives crops of different sizes; '
+                                'set the number of pixels that each sample draws (the paper: lq_size squared).')
+        elif self.num_samples > fewest:
+            raise UserError(f'num_samples: found {self.num_samples}, but a crop may have only {fewest} pixels '
+                            f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.')
+
+    def _pair_scale(self, key: str) -> int:
+        lq_key = self.filename_tmpl.format(key)
+        if lq_key not in self.lq_store.keys:
+            raise UserError(f'dataroot_lq: {self.lq_store.root} has no "{lq_key}" for {self.gt_store.path(key)}; '
+                            'add it, or set filename_tmpl.')
+        (h, w), (H, W) = self.lq_store.size(lq_key), self.gt_store.size(key)
+        scale = round(H / h)
+        if scale < 1 or not (0 <= H - h * scale < scale and 0 <= W - w * scale < scale):
+            raise UserError(f'{self.gt_store.path(key)} is {W}x{H} and its low-resolution image {w}x{h} '
+                            '(width x height); needed a whole-number scale, the same for both.')
+        return scale
+
+    def _read(self, store: ImageStore, key: str) -> np.ndarray:
+        if not self.opt.get('cache', False):
+            return store.read(key, self.color)
+        name = store.path(key)
+        if name not in self._cache:
+            self._cache[name] = store.read(key, self.color)
+        return self._cache[name]
+
+    def verify(self) -> None:
+        """Decode the images once; raises UserError where one does not decode."""
+        self.gt_store.verify(self.color)
+        if self.lq_store is not None:
+            self.lq_store.verify(self.color)
+
+    def __len__(self) -> int:
+        return len(self.gt_store)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """One sample.
+
+        Returns:
+            lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x); lq_path, gt_path.
+        """
+        rng = generator(self.seed, index)
+        key = self.gt_store.keys[index]
+        gt = self._read(self.gt_store, key)
+        if self.lq_store is None:
+            lq, gt = random_scale_pair(rng, gt, self.lq_size, self.scale_range)
+        else:
+            lq = self._read(self.lq_store, self.filename_tmpl.format(key))
+            lq, gt = paired_crop(rng, lq, gt, self.lq_size, self.scales[key])
+        lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
+        coord, cell, colours = query_samples(rng, gt, self.num_samples)
+        return {
+            'lq': to_tensor(lq),
+            'gt': torch.from_numpy(unit_range(colours)),
+            'coord': torch.from_numpy(coord),
+            'cell': torch.from_numpy(cell.copy()),
+            'lq_path': self.gt_store.path(key) if self.lq_store is None else
+                       self.lq_store.path(self.filename_tmpl.format(key)),
+            'gt_path': self.gt_store.path(key),
+        }
+
+
+def unit_range(image: np.ndarray) -> np.ndarray:
+    """8- or 16-bit values to float32 in [0, 1]."""
+    return image.astype(np.float32) / (np.iinfo(image.dtype).max if image.dtype.kind == 'u' else 1)
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, C) 8- or 16-bit to (C, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(unit_range(image).transpose(2, 0, 1)))
+
+
+def _positive_int(opt: Mapping, key: str) -> int:
+    value = opt.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f'{key}: found {value!r}; needed a whole number of at least 1.')
+    return value
+
+
+def _scale_range(opt: Mapping) -> tuple[float, float]:
+    value = opt.get('scale_range')
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, (int, float)) for s in value):
+        raise UserError(f'scale_range: found {value!r}; needed [lowest, highest], for instance [1, 4].')
+    low, high = value
+    if not 0 < low <= high:
+        raise UserError(f'scale_range: found [{low:g}, {high:g}]; needed 0 < lowest <= highest.')
+    return float(low), float(high)

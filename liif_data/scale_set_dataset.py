@@ -1,0 +1,118 @@
+"""Validation and test images at a set of scales."""
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
+from liif_arch.errors import UserError
+from liif_arch.images import COLORS, resize_bicubic
+from liif_data.random_scale_dataset import to_tensor
+from liif_data.store import FolderStore, open_store
+
+Scale = tuple[float, float]
+
+
+@DATASET_REGISTRY.register()
+class ScaleSetDataset(Dataset):
+    """Every image of a set at every scale of a list; item i is image i % n at scale i // n.
+
+    The low-resolution input is read from `dataroot_lq` where that folder exists for the scale (the published inputs,
+    x2 to x4), else made: ground truth cropped at the top left to a multiple of the scale, Pillow bicubic on 8 bits.
+
+    Options (of `datasets.val_*`, `datasets.test_*`):
+        dataroot_gt: Folder, .lmdb, or builtin:photos/heldout.
+        scales: List of numbers, or of pairs [sy, sx]; fractions are welcome.
+        dataroot_lq: Folders of low-resolution images, with {scale} where it stands in the path, for instance
+            datasets/Set5/LR_bicubic/X{scale}; optional.
+        filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are published.
+        color: rgb (default), gray or unchanged.
+
+    Raises:
+        UserError: An option that cannot work.
+    """
+
+    def __init__(self, opt: Mapping) -> None:
+        self.opt = opt
+        self.color = opt.get('color', 'rgb')
+        if self.color not in COLORS:
+            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        self.scales = _scales(opt.get('scales'))
+        self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
+        self.filename_tmpl = opt.get('filename_tmpl', '{}x{scale}')
+        self.lq_stores = self._open_lq_stores(opt.get('dataroot_lq'))
+        for scale in self.scales:
+            for key in self.gt_store.keys:
+                try:
+                    reduced_size(self.gt_store.size(key), scale)
+                except ValueError as error:
+                    raise UserError(f'scales: {self.gt_store.path(key)}: {error}') from None
+
+    def _open_lq_stores(self, root: str | None) -> dict[Scale, FolderStore]:
+        if not root:
+            return {}
+        if '{scale}' not in root:
+            raise UserError(f'dataroot_lq: found {root}; needed {{scale}} where the scale stands in the path.')
+        if not Path(root.split('{scale}')[0]).expanduser().parent.is_dir():
+            raise UserError(f'dataroot_lq: found {root}; {Path(root.split("{scale}")[0]).parent} is not a folder here.')
+        stores = {}
+        for scale in self.scales:
+            folder = Path(root.replace('{scale}', scale_label(scale)[1:])).expanduser()
+            if folder.is_dir():
+                stores[scale] = open_store(str(folder), 'dataroot_lq')
+                missing = [k for k in self.gt_store.keys if self._lq_key(k, scale) not in stores[scale].keys]
+                if missing:
+                    raise UserError(f'dataroot_lq: {folder} has no "{self._lq_key(missing[0], scale)}" for '
+                                    f'{self.gt_store.path(missing[0])}; add it, or set filename_tmpl.')
+        return stores
+
+    def _lq_key(self, key: str, scale: Scale) -> str:
+        return self.filename_tmpl.replace('{scale}', scale_label(scale)[1:]).format(key)
+
+    def verify(self) -> None:
+        """Decode the images once; raises UserError where one does not decode."""
+        for store in (self.gt_store, *self.lq_stores.values()):
+            store.verify(self.color)
+
+    def __len__(self) -> int:
+        return len(self.gt_store) * len(self.scales)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """One image at one scale.
+
+        Returns:
+            lq (C, h, w) and gt (C, H, W) in [0, 1]; scale (2,), (sy, sx), float64; lq_path, gt_path.
+        """
+        scale = self.scales[index // len(self.gt_store)]
+        key = self.gt_store.keys[index % len(self.gt_store)]
+        gt = self.gt_store.read(key, self.color)
+        if scale in self.lq_stores:
+            store, lq_key = self.lq_stores[scale], self._lq_key(key, scale)
+            lq, lq_path = store.read(lq_key, self.color), store.path(lq_key)
+            height, width = scaled_size(lq.shape[:2], scale)
+            if height > gt.shape[0] or width > gt.shape[1]:
+                raise UserError(f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at {scale_label(scale)} is '
+                                f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.')
+            gt = gt[:height, :width]
+        else:
+            lq_size = reduced_size(gt.shape[:2], scale)
+            height, width = scaled_size(lq_size, scale)
+            gt = gt[:height, :width]
+            lq, lq_path = resize_bicubic(gt, lq_size), self.gt_store.path(key)
+        return {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'scale': torch.tensor(scale, dtype=torch.float64),
+                'lq_path': lq_path, 'gt_path': self.gt_store.path(key)}
+
+
+def _scales(value: object) -> list[Scale]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise UserError(f'scales: found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].')
+    try:
+        scales = [as_scale(s, 'scales') for s in value]
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if len(set(scales)) != len(scales):
+        raise UserError(f'scales: found {value!r}; a scale stands there twice.')
+    return scales

@@ -1,0 +1,192 @@
+"""Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from liif_arch.errors import UserError, missing_path
+from liif_arch.images import decode_image, is_image_file
+
+# Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
+BUILTIN_PHOTOS = {
+    'train': ('astronaut.png', 'hubble_deep_field.jpg', 'ihc.png', 'motorcycle_left.png', 'retina.jpg', 'rocket.jpg'),
+    'heldout': ('chelsea.png', 'coffee.png'),
+}
+BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
+
+MOST_VERIFIED = 1000  # images of one folder that are decoded before a run
+
+# One environment per (process, database): LMDB refuses a second one, and none may cross a fork.
+_environments: dict[tuple[int, str], lmdb.Environment] = {}
+
+
+class ImageStore:
+    """A sorted set of named images.
+
+    Attributes:
+        root: What the option file calls it; names it in errors.
+        keys: Names without extension, sorted.
+    """
+    root: str
+    keys: list[str]
+
+    def path(self, key: str) -> str:
+        """What to call an image in logs, results and errors."""
+        raise NotImplementedError
+
+    def read_bytes(self, key: str) -> bytes:
+        """The encoded image file."""
+        raise NotImplementedError
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Height and width, without decoding the image."""
+        raise NotImplementedError
+
+    def read(self, key: str, color: str = 'rgb') -> np.ndarray:
+        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`."""
+        return decode_image(self.read_bytes(key), self.path(key), color)
+
+    def verify(self, color: str = 'rgb') -> None:
+        """Decode the images once (of a large store, evenly spaced ones), so that a broken one is named at once.
+
+        Raises:
+            UserError: An image does not decode.
+        """
+        keys = self.keys[::-(-len(self.keys) // MOST_VERIFIED)]
+        with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
+            decoded = pool.map(lambda key: self.read(key, color).shape, keys)
+            for _ in tqdm(decoded, total=len(keys), unit='image', desc=f'check {self.root}', leave=False, delay=2):
+                pass
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class FolderStore(ImageStore):
+    """The image files of one folder (not of its subfolders), or a chosen few of them."""
+
+    def __init__(self, root: str | Path, names: tuple[str, ...] | None = None, label: str | None = None) -> None:
+        self.root = label or str(root)
+        folder = Path(root)
+        if names is None:
+            names = tuple(p.name for p in folder.iterdir() if is_image_file(p) and p.is_file())
+        self._paths: dict[str, Path] = {}
+        for name in sorted(names):
+            path = folder / name
+            if path.stem in self._paths:
+                raise UserError(f'{self.root}: {name} and {self._paths[path.stem].name} have one name; rename one.')
+            self._paths[path.stem] = path
+        self.keys = sorted(self._paths)
+
+    def path(self, key: str) -> str:
+        return str(self._paths[key])
+
+    def read_bytes(self, key: str) -> bytes:
+        try:
+            return self._paths[key].read_bytes()
+        except OSError as error:
+            raise UserError(f'{self._paths[key]}: cannot read this image ({error.strerror}).') from None
+
+    def size(self, key: str) -> tuple[int, int]:
+        try:
+            with Image.open(self._paths[key]) as image:  # reads the header alone
+                return image.height, image.width
+        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+            raise UserError(f'{self._paths[key]}: not a readable image; replace or remove it.') from None
+
+
+class LmdbStore(ImageStore):
+    """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded image files."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root)
+        self._sizes: dict[str, tuple[int, int]] = {}
+        for line in (Path(root) / 'meta_info.txt').read_text().splitlines():
+            try:
+                name, shape = line.rsplit(' ', 2)[:2]
+                h, w, _ = (int(n) for n in shape.strip('()').split(','))
+            except ValueError:
+                raise UserError(f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
+                                'Build the LMDB again with scripts/create_lmdb.py.') from None
+            self._sizes[name.split('.')[0]] = (h, w)
+        self.keys = sorted(self._sizes)
+
+    @cached_property
+    def _path(self) -> str:
+        return os.path.realpath(self.root)
+
+    def environment(self) -> lmdb.Environment:
+        """This process's environment of the database."""
+        address = (os.getpid(), self._path)
+        if address not in _environments:
+            try:
+                _environments[address] = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+            except lmdb.Error as error:
+                raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
+                                'scripts/create_lmdb.py.') from None
+        return _environments[address]
+
+    def path(self, key: str) -> str:
+        return f'{self.root}/{key}'
+
+    def verify(self, color: str = 'rgb') -> None:
+        """Decode the first image; an LMDB's images were all verified when it was written."""
+        self.read(self.keys[0], color)
+
+    def read_bytes(self, key: str) -> bytes:
+        try:
+            with self.environment().begin() as transaction:
+                value = transaction.get(key.encode())
+        except lmdb.Error as error:
+            raise UserError(f'{self.root}: cannot read key "{key}" ({error}).') from None
+        if value is None:
+            raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
+                            'build it again with scripts/create_lmdb.py.')
+        return value
+
+    def size(self, key: str) -> tuple[int, int]:
+        return self._sizes[key]
+
+
+def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
+    """The images at `root`: a folder, a folder named *.lmdb, or `builtin:photos/{train,heldout}`.
+
+    Raises:
+        UserError: Nothing there, or no image in it; names `option`, the key to change.
+    """
+    if not isinstance(root, str) or not root:
+        raise UserError(f'{option}: found {root!r}; needed a folder, a .lmdb, or {" or ".join(BUILTIN_NAMES)}.')
+    if root.startswith('builtin:'):
+        return _open_builtin(root, option)
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise UserError(f'{option}: {root} {"is not a folder" if path.exists() else missing_path(path)}.')
+    if path.suffix == '.lmdb':
+        if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
+            raise UserError(f'{option}: {root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
+                            'build it with scripts/create_lmdb.py.')
+        store: ImageStore = LmdbStore(path)
+    else:
+        store = FolderStore(path)
+    if not store.keys:
+        raise UserError(f'{option}: {root} holds no images.')
+    return store
+
+
+def _open_builtin(root: str, option: str) -> FolderStore:
+    if root not in BUILTIN_NAMES:
+        raise UserError(f'{option}: found {root}; needed {" or ".join(BUILTIN_NAMES)}.')
+    import skimage
+    folder = Path(skimage.__file__).parent / 'data'
+    names = BUILTIN_PHOTOS[root.rpartition('/')[2]]
+    missing = [n for n in names if not (folder / n).is_file()]
+    if missing:
+        raise UserError(f'{option}: this scikit-image ({skimage.__version__}) does not carry {", ".join(missing)}; '
+                        'install scikit-image 0.26, or name a folder of photographs.')
+    return FolderStore(folder, names, label=root)

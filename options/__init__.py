@@ -1,0 +1,1 @@
+"""Option files of basicsr-liif; `basicsr options` lists them."""

@@ -1,0 +1,31 @@
+from setuptools import find_packages, setup
+
+setup(
+    name='basicsr-liif',
+    version='0.1.0',
+    description='Arbitrary-scale super-resolution (LIIF) as a plugin of BasicSR',
+    long_description=open('README.md', encoding='utf-8').read(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10,<3.13',  # basicsr 1.4.2 does not build on 3.13
+    install_requires=[
+        'basicsr==1.4.2',
+        'torch>=2.1',
+        'torchvision',
+        'mmengine>=0.10.4',
+        'opencv-python',
+        'lmdb',
+        'pyyaml',
+        'matplotlib',  # result plots and comparison pictures; mmengine requires it too
+        'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
+    ],
+    extras_require={'test': ['pytest>=7', 'ruff']},
+    # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
+    packages=find_packages(include=['liif_arch*', 'liif_data*'], exclude=['liif_arch.options*']) + ['liif_arch.options'],
+    package_dir={'liif_arch.options': 'options'},
+    package_data={'liif_arch.options': ['*.yml']},
+    entry_points={
+        'console_scripts': ['basicsr=liif_arch.cli:main'],
+        'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],
+    },
+)
