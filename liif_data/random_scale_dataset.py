@@ -39,8 +39,8 @@ class RandomScalePairedDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
-        self.lq_size = _positive_int(opt, 'lq_size')
-        self.num_samples = None if opt.get('num_samples') is None else _positive_int(opt, 'num_samples')
+        self.lq_size = positive_int(opt, 'lq_size')
+        self.num_samples = None if opt.get('num_samples') is None else positive_int(opt, 'num_samples')
         self.color = opt.get('color', 'rgb')
         if self.color not in COLORS:
             raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
@@ -143,7 +143,8 @@ def to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(unit_range(image).transpose(2, 0, 1)))
 
 
-def _positive_int(opt: Mapping, key: str) -> int:
+def positive_int(opt: Mapping, key: str) -> int:
+    """The option `key`, a whole number of at least 1; raises UserError otherwise."""
     value = opt.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f'{key}: found {value!r}; needed a whole number of at least 1.')

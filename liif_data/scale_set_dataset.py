@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError
 from liif_arch.images import COLORS, resize_bicubic
-from liif_data.random_scale_dataset import to_tensor
+from liif_data.random_scale_dataset import positive_int, to_tensor
 from liif_data.store import FolderStore, open_store
 
 Scale = tuple[float, float]
@@ -29,6 +29,7 @@ class ScaleSetDataset(Dataset):
         dataroot_lq: Folders of low-resolution images, with {scale} where it stands in the path, for instance
             datasets/Set5/LR_bicubic/X{scale}; optional.
         filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are published.
+        first_k: Use the first k images only; optional.
         color: rgb (default), gray or unchanged.
 
     Raises:
@@ -42,6 +43,8 @@ class ScaleSetDataset(Dataset):
             raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
         self.scales = _scales(opt.get('scales'))
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
+        if opt.get('first_k') is not None:
+            self.gt_store.keys = self.gt_store.keys[:positive_int(opt, 'first_k')]
         self.filename_tmpl = opt.get('filename_tmpl', '{}x{scale}')
         self.lq_stores = self._open_lq_stores(opt.get('dataroot_lq'))
         for scale in self.scales:

@@ -24,7 +24,7 @@ def check(opt: dict) -> None:
     model = _registered(MODEL_REGISTRY, opt['model_type'])
     if hasattr(model, 'check_options'):
         model.check_options(opt)
-    with preserved_random_state():
+    with preserved_random_state(), silent_logger():
         for key in [k for k in opt if k.startswith('network_')]:
             _check_network(opt, key)
         for phase, dataset_opt in opt['datasets'].items():
@@ -41,6 +41,19 @@ def preserved_random_state() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(numpy_state)
         torch.set_rng_state(torch_state)
+
+
+@contextmanager
+def silent_logger() -> Iterator[None]:
+    """Keep BasicSR's logger, which takes its log file at first use, from being set up before that file exists."""
+    from basicsr.utils.logger import initialized_logger
+    before = dict(initialized_logger)
+    initialized_logger['basicsr'] = True
+    try:
+        yield
+    finally:
+        initialized_logger.clear()
+        initialized_logger.update(before)
 
 
 def _check_network(opt: dict, key: str) -> None:

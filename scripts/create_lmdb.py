@@ -1,0 +1,35 @@
+"""Put the images of a folder into a BasicSR-format LMDB.
+
+    python scripts/create_lmdb.py datasets/DIV2K/DIV2K_train_HR datasets/DIV2K/DIV2K_train_HR.lmdb
+
+Existing targets are never touched; nothing appears under the target's name before every value has been read back.
+"""
+import argparse
+import os
+import sys
+
+from liif_arch.errors import UserError
+from liif_data.lmdb_writer import create_lmdb
+
+
+def main() -> int:
+    """Parse the command line and build the database."""
+    parser = argparse.ArgumentParser(description='Put the images of a folder into a BasicSR-format LMDB.')
+    parser.add_argument('folder', help='images (PNG and JPEG are stored as they are, others as PNG)')
+    parser.add_argument('target', help='LMDB folder to make, named *.lmdb')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes that read and check images')
+    args = parser.parse_args()
+    try:
+        count = create_lmdb(args.folder, args.target, args.workers)
+    except UserError as error:
+        print(f'create_lmdb: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('\ncreate_lmdb: stopped; nothing was left behind.', file=sys.stderr)
+        return 130
+    print(f'{args.target}: {count} images, each read back and compared')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Fixtures shared by all tests."""
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import write_photos
+
+import liif_arch.register
+import liif_data.register  # noqa: F401  both register what they bring
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / 'shared'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Golden numbers, images and published weights, which are not part of the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f'{SHARED} is missing: golden numbers and published weights are not part of the repository')
+    return SHARED
+
+
+@pytest.fixture(scope='session')
+def golden(shared):
+    """`golden(case)`: parameters of a golden case by their reference names."""
+    sys.path.insert(0, str(shared / 'fixtures'))
+    from deterministic import state_dict
+    shapes = json.loads((shared / 'fixtures/shapes.json').read_text())
+
+    def load(case: str) -> dict[str, torch.Tensor]:
+        arrays = state_dict(shapes[case])
+        return {k: torch.from_numpy(v) for k, v in arrays.items() if '_mean.' not in k}
+
+    return load
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Four small images in a folder."""
+    return write_photos(tmp_path / 'gt', [(60, 72), (64, 64), (71, 60), (80, 66)])
