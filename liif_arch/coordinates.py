@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
-AREA_EPS = 1e-9  # keeps the ensemble's weights defined where an area vanishes
+AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an area vanishes
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
 
 
@@ -72,20 +72,21 @@ def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device |
     return AxisLookup(index, rel.float())
 
 
-def ensemble_weights(rel_y: Tensor, rel_x: Tensor) -> Tensor:
-    """Weights of the corners from their relative coordinates (LIIF eq. 4).
+def axis_weights(rel: Tensor) -> Tensor:
+    """One axis' factor of the local ensemble's weights (LIIF eq. 4), from the relative coordinates of its corners.
 
-    A corner weighs as much as the rectangle between the query and the corner diagonal to it.
+    A corner weighs as much as the rectangle between the query and the corner diagonal to it; areas are products, so
+    the normalised weight is the product of two of these, one an axis. Where the query lies on the only latent that
+    both corners found (odd scales, last row and column), a rectangle has no area and this factor is its limit, 1/2.
 
     Args:
-        rel_y: Relative coordinate of each corner, (T, ...).
-        rel_x: Likewise for x, broadcastable to rel_y.
+        rel: Relative coordinates, (2, ...), or (1, ...) without local ensemble.
 
     Returns:
-        Weights, (T, ...), which sum to 1 over T.
+        Weights of the same shape, which sum to 1 over the first dimension.
     """
-    area = (rel_y * rel_x).abs() + AREA_EPS
-    return area.flip(0) / area.sum(0, keepdim=True)
+    length = rel.abs() + AREA_EPS
+    return length.flip(0) / length.sum(0, keepdim=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from liif_arch.atomic import atomic_write
 from liif_arch.errors import UserError
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
@@ -76,13 +77,11 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
                         f'({error.err}); use .png.') from None
     if not ok:
         raise UserError(f'{path}: cannot encode as "{path.suffix}"; use .png.')
-    partial = path.with_name(f'.{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data.tobytes())
-        partial.replace(path)
+        with atomic_write(path) as file:
+            file.write(data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f'{path}: cannot write here ({error.strerror}).') from None
 
 

@@ -3,15 +3,14 @@
 A file written by `LIIFModel` holds `params` (and `params_ema`) as BasicSR writes them, and `network_g`, the option
 that built the network, so that the file alone says what it is. Files of the reference implementation are read too.
 """
-import os
 import pickle
-import tempfile
 from pathlib import Path
 from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
 
+from liif_arch.atomic import atomic_write
 from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
 
@@ -38,19 +37,9 @@ def load_file(path: str | Path) -> dict:
 
 
 def save_file(content: dict, path: str | Path) -> None:
-    """`torch.save` under a temporary name in the same folder, flushed, then renamed: never a partial file."""
-    path = Path(path)
-    handle, partial = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    """`torch.save`, never leaving a partial file."""
+    with atomic_write(path) as file:
+        torch.save(content, file)
 
 
 def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'params') -> StateDict:

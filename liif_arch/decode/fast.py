@@ -7,6 +7,7 @@
 3. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
 """
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from liif_arch.coordinates import AxisLookup, axis_lookup, ensemble_weights
+from liif_arch.coordinates import AxisLookup, axis_lookup, axis_weights
 
 
 class FirstLayer(NamedTuple):
@@ -75,8 +76,8 @@ def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tens
         extent = cell.new_tensor([h, w])
         hidden = hidden + F.linear((cell * extent).to(table.dtype), first.cell)
     hidden = imnet.layers[1:-1](hidden)
-    weight = ensemble_weights(rel_y, rel_x).to(hidden.dtype)  # (T, B, Q)
-    return imnet.layers[-1](torch.einsum('tbqd,tbq->bqd', hidden, weight))
+    weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
+    return imnet.layers[-1](torch.einsum('tbqd,tbq->bqd', hidden, weight.to(hidden.dtype)))
 
 
 def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
@@ -119,15 +120,14 @@ def _render_block(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: Axis
     flat = table.view(-1, d)
     row_terms = rows.rel.to(table.dtype)[..., None] * first.rel[:, 0]  # (1 or 2, rows, D)
     col_terms = cols.rel.to(table.dtype)[..., None] * first.rel[:, 1]  # (1 or 2, cols, D)
-    corners = [(i, j) for i in range(len(rows.index)) for j in range(len(cols.index))]
-    weights = ensemble_weights(torch.stack([rows.rel[i][:, None].expand(-1, cols.rel.shape[1]) for i, _ in corners]),
-                               torch.stack([cols.rel[j][None] for _, j in corners])).to(table.dtype)
+    row_weights, col_weights = (axis_weights(axis.rel).to(table.dtype) for axis in (rows, cols))
     total = None
-    for (i, j), weight in zip(corners, weights, strict=True):
+    for i, j in product(range(len(rows.index)), range(len(cols.index))):  # the corners
         index = rows.index[i][:, None] * w + cols.index[j][None]  # (rows, cols)
         hidden = flat.index_select(0, index.flatten()).view(*index.shape, d)
         hidden += row_terms[i][:, None]
         hidden += col_terms[j][None]
+        weight = row_weights[i][:, None] * col_weights[j]
         hidden = _hidden_layers(imnet, hidden.flatten(0, 1)).mul_(weight.reshape(-1, 1))
         total = hidden if total is None else total.add_(hidden)
     return imnet.layers[-1](total).view(*weight.shape, -1).permute(2, 0, 1)

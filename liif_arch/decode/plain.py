@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif_arch.coordinates import CORNERS, SHIFT_EPS, ensemble_weights, make_coord
+from liif_arch.coordinates import AREA_EPS, CORNERS, SHIFT_EPS, make_coord
 
 
 def unfold_features(feat: Tensor) -> Tensor:
@@ -42,14 +42,13 @@ def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loc
     centres = make_coord((h, w), feat.device, feat.dtype).permute(2, 0, 1).expand(b, 2, h, w)
     latents = unfold_features(feat) if feat_unfold else feat
 
-    colours, rels = [], []
+    colours, areas = [], []
     for corner in CORNERS if local_ensemble else [(0, 0)]:
         shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
         shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
         rel = (coord - look_up(centres, shifted)) * extent  # (B, Q, 2)
         inputs = [look_up(latents, shifted), rel] + ([cell * extent] if cell_decode else [])
         colours.append(imnet(torch.cat(inputs, dim=-1)))
-        rels.append(rel)
-    rel = torch.stack(rels)  # (T, B, Q, 2)
-    weight = ensemble_weights(rel[..., 0], rel[..., 1])
-    return (torch.stack(colours) * weight.unsqueeze(-1)).sum(0)
+        areas.append(rel.prod(-1, keepdim=True).abs() + AREA_EPS)  # of the rectangle between query and corner
+    # A corner is weighted by the area at the corner diagonal to it (eq. 4): the same list, backwards.
+    return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)

@@ -4,9 +4,12 @@
 a figure that is not finite is null.
 """
 import csv
+import io
 import json
 import math
 from pathlib import Path
+
+from liif_arch.atomic import atomic_write
 
 TITLES = {'psnr': 'PSNR', 'psnr_y': 'PSNR-Y', 'psnr_div2k': 'PSNR-DIV2K', 'ssim': 'SSIM'}
 Figures = dict[str, float | None]
@@ -39,18 +42,24 @@ def summarize(records: list[dict]) -> dict[str, dict]:
 def write_report(results: Results, folder: Path) -> None:
     """Write metrics.json, metrics.csv, metrics.md and psnr_scale.png into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / 'metrics.json', json.dumps(results, indent=1, allow_nan=False))
-    _replace(folder / 'metrics.md', format_table(results) + '\n')
-    with open(folder / 'metrics.csv', 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['dataset', 'scale', 'method', 'image', *TITLES])
-        for dataset, scales in results.items():
-            for scale, entry in scales.items():
-                for image, figures in [('mean', entry), *entry['images'].items()]:
-                    for method, row in [('network', figures), ('bicubic', figures.get('bicubic'))]:
-                        if row:
-                            writer.writerow([dataset, scale, method, image, *(row.get(m) for m in TITLES)])
+    _write_text(folder / 'metrics.json', json.dumps(results, indent=1, allow_nan=False))
+    _write_text(folder / 'metrics.md', format_table(results) + '\n')
+    _write_text(folder / 'metrics.csv', format_csv(results))
     plot_psnr(results, folder / 'psnr_scale.png')
+
+
+def format_csv(results: Results) -> str:
+    """One line a dataset, scale, method and image; the image `mean` is the mean over the images."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['dataset', 'scale', 'method', 'image', *TITLES])
+    for dataset, scales in results.items():
+        for scale, entry in scales.items():
+            for image, figures in [('mean', entry), *entry['images'].items()]:
+                for method, row in [('network', figures), ('bicubic', figures.get('bicubic'))]:
+                    if row:
+                        writer.writerow([dataset, scale, method, image, *(row.get(m) for m in TITLES)])
+    return text.getvalue()
 
 
 def read_report(folder: Path) -> Results | None:
@@ -132,7 +141,6 @@ def _cell(metric: str, value: float | None) -> str:
     return '-' if value is None else f'{value:.4f}' if metric == 'ssim' else f'{value:.2f}'
 
 
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f'.{path.name}.part')
-    partial.write_text(text, encoding='utf-8')
-    partial.replace(path)
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode())

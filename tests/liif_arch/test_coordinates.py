@@ -59,21 +59,27 @@ def test_window__shifts_indices():
     assert torch.equal(part.index, lookup.index[:, 8:12] - 3) and torch.equal(part.rel, lookup.rel[:, 8:12])
 
 
-def test_ensemble_weights__diagonal_areas():
-    # Corner order (-,-), (-,+), (+,-), (+,+); a query right on the (-,-) latent must take all of it.
-    rel_y, rel_x = torch.tensor([0.0, 0.0, -2.0, -2.0]), torch.tensor([0.0, -2.0, 0.0, -2.0])
-    weights = c.ensemble_weights(rel_y[:, None], rel_x[:, None])[:, 0]
-    assert weights.sum().item() == pytest.approx(1)
-    assert weights[0].item() == pytest.approx(1, abs=1e-6)
+def test_axis_weights__all_to_the_latent_under_the_query():
+    assert c.axis_weights(torch.tensor([[0.0], [-2.0]]))[:, 0].tolist() == pytest.approx([1, 0], abs=1e-6)
 
 
-def test_ensemble_weights__bilinear_between_four_latents():
-    y, x = 0.3, 0.8  # position between latents at 0 and 1, in latents; relative coordinates are twice that
-    rel_y = torch.tensor([2 * y, 2 * y, 2 * (y - 1), 2 * (y - 1)])
-    rel_x = torch.tensor([2 * x, 2 * (x - 1), 2 * x, 2 * (x - 1)])
-    weights = c.ensemble_weights(rel_y, rel_x)
-    expected = [(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x]
-    assert weights.tolist() == pytest.approx(expected, abs=1e-6)
+def test_axis_weights__linear_between_two_latents():
+    x = 0.3  # position between latents at 0 and 1; relative coordinates are twice the distance
+    weights = c.axis_weights(torch.tensor([2 * x, 2 * (x - 1)]))
+    assert weights.tolist() == pytest.approx([1 - x, x], abs=1e-6)
+
+
+def test_axis_weights__limit_where_both_corners_found_the_latent_under_the_query():
+    lookup = c.grid_lookup(9, 3, local_ensemble=True)  # x3: output 7 is the centre of the last latent
+    assert lookup.index[:, 7].tolist() == [2, 2] and lookup.rel[:, 7].abs().max() < 1e-6
+    assert c.axis_weights(torch.zeros(2, 1))[:, 0].tolist() == [0.5, 0.5]
+
+
+def test_axis_weights__product_is_the_ratio_of_areas():
+    rel_y, rel_x = torch.tensor([0.4, -1.6]), torch.tensor([1.1, -0.9])
+    area = (rel_y[:, None] * rel_x[None]).abs()
+    product = c.axis_weights(rel_y)[:, None] * c.axis_weights(rel_x)[None]
+    torch.testing.assert_close(product, area.flip(0, 1) / area.sum())
 
 
 @pytest.mark.parametrize('value,expected', [(2, (2, 2)), (2.5, (2.5, 2.5)), ([2, 3], (2, 3)), ((1.5, 4), (1.5, 4))])

@@ -1,0 +1,30 @@
+"""Files that are there whole or not at all."""
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to; it takes the name `path` when the block ends well, and vanishes when it does not.
+
+    It lies in the same folder under a temporary name until then, and is flushed to the disk before it is renamed.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    handle, partial = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.absolute().parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,76 @@
+"""Image files: colour order, depth, orientation, errors; Pillow's bicubic reduction."""
+import cv2
+import numpy as np
+import pytest
+from helpers import photo
+from PIL import Image
+
+from liif_arch.errors import UserError
+from liif_arch.images import decode_image, read_image, resize_bicubic, to_uint8, write_image
+
+
+@pytest.mark.parametrize('channels,dtype', [(1, np.uint8), (3, np.uint8), (4, np.uint8), (1, np.uint16), (3, np.uint16),
+                                            (4, np.uint16)])
+def test_write_read__keep_channels_and_depth(tmp_path, channels, dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (6, 5, channels), dtype=dtype, endpoint=True)
+    write_image(tmp_path / 'a.png', image)
+    assert np.array_equal(read_image(tmp_path / 'a.png'), image)
+    if dtype == np.uint8 and channels in (3, 4):  # Pillow agrees on the colour order
+        assert np.array_equal(np.asarray(Image.open(tmp_path / 'a.png')), image)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.png']
+
+
+def test_read_image__colours(tmp_path):
+    image = photo(8, 9)
+    write_image(tmp_path / 'a.png', image)
+    assert np.array_equal(read_image(tmp_path / 'a.png', 'rgb'), image)
+    assert read_image(tmp_path / 'a.png', 'gray').shape == (8, 9, 1)
+
+
+@pytest.mark.parametrize('color', ['rgb', 'unchanged'])
+def test_read_image__applies_the_cameras_orientation(tmp_path, color):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    Image.fromarray(photo(20, 30)).save(tmp_path / 'a.jpg', exif=exif)
+    assert read_image(tmp_path / 'a.jpg', color).shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize('data', [b'', b'not an image', cv2.imencode('.png', photo(9, 9))[1].tobytes()[:40]])
+def test_decode_image__names_what_does_not_decode(data):
+    with pytest.raises(UserError, match=r'photos/x.png: not a readable image'):
+        decode_image(data, 'photos/x.png')
+
+
+def test_read_image__missing_file():
+    with pytest.raises(UserError, match='nowhere.png: cannot read'):
+        read_image('nowhere.png')
+
+
+def test_write_image__impossible_format(tmp_path):
+    with pytest.raises(UserError, match=r'use \.png'):
+        write_image(tmp_path / 'a.xyz', photo(4, 4))
+    with pytest.raises(UserError, match='cannot write here'):
+        (tmp_path / 'file').write_text('')
+        write_image(tmp_path / 'file' / 'a.png', photo(4, 4))
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+@pytest.mark.parametrize('size', [(10, 13), (7, 30), (60, 60)])
+@pytest.mark.parametrize('channels', [1, 3, 4, 5])
+def test_resize_bicubic__is_pillows_per_channel(size, channels):
+    image = np.random.default_rng(1).integers(0, 256, (40, 33, channels), dtype=np.uint8)
+    expected = [np.asarray(Image.fromarray(image[..., c]).resize(size[::-1], Image.Resampling.BICUBIC))
+                for c in range(channels)]
+    assert np.array_equal(resize_bicubic(image, size), np.stack(expected, -1))
+
+
+def test_resize_bicubic__accepts_crops_and_refuses_16_bit():
+    image = photo(40, 40)
+    crop = image[3:30, 5:31]
+    assert np.array_equal(resize_bicubic(crop, (9, 9)), resize_bicubic(crop.copy(), (9, 9)))
+    with pytest.raises(UserError, match='uint16'):
+        resize_bicubic(image.astype(np.uint16), (9, 9))
+
+
+def test_to_uint8__clamps_and_rounds():
+    assert to_uint8(np.array([-1, 0, 0.5, 0.9999, 2])).tolist() == [0, 0, 128, 255, 255]

@@ -1,0 +1,81 @@
+"""Upscaling within a budget equals upscaling at once; every kind of image keeps its kind."""
+import numpy as np
+import pytest
+import torch
+from helpers import photo
+
+from liif_arch import LIIF, upscale
+from liif_arch import upscaling as module
+from liif_arch.errors import UserError
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [16, 16])
+
+
+@pytest.mark.parametrize('size', [(101, 133), (37, 20), (60, 50), (300, 61)])
+@pytest.mark.parametrize('flags', [{}, {'feat_unfold': False}, {'local_ensemble': False}])
+def test_upscale__in_windows_equals_at_once(monkeypatch, size, flags):
+    monkeypatch.setattr(module, 'MIN_WINDOW', 8)
+    torch.manual_seed(0)
+    net = LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [16, 16], **flags)
+    image = photo(41, 37).astype(np.float32) / 255
+    calls = []
+    monkeypatch.setattr(net, 'encode', lambda x, encode=net.encode: calls.append(x.shape) or encode(x))
+    windows = upscale(net, image, size=size, memory=0.05)
+    assert len(calls) > 10
+    whole = upscale(net, image, size=size)
+    assert windows.shape == (*size, 3)
+    np.testing.assert_allclose(windows, whole, atol=2e-6)
+
+
+def test_axis_windows__cover_the_output_and_hold_what_they_need():
+    from liif_arch.coordinates import grid_lookup
+    for n_out, n in [(100, 40), (13, 57), (400, 11)]:
+        windows = list(module.axis_windows(n_out, n, length=8, margin=3))
+        assert [w.start for w in windows] == [0, *[w.stop for w in windows[:-1]]] and windows[-1].stop == n_out
+        index = grid_lookup(n_out, n, True).index
+        for w in windows:
+            low, high = index[:, w.start:w.stop].min(), index[:, w.start:w.stop].max()
+            assert w.first == max(0, low - 3) and w.last == min(n, high + 1 + 3)
+
+
+@pytest.mark.parametrize('shape,dtype', [((12, 10), np.uint8), ((12, 10, 1), np.uint16), ((12, 10, 3), np.uint16),
+                                         ((12, 10, 4), np.uint8), ((12, 10, 3), np.float32)])
+def test_upscale__keeps_channels_depth_and_dimensions(net, shape, dtype):
+    rng = np.random.default_rng(0)
+    image = rng.random(shape, np.float32) if dtype == np.float32 else rng.integers(0, np.iinfo(dtype).max, shape, dtype)
+    result = upscale(net, image, scale=2.5)
+    assert result.shape == (30, 25, *shape[2:]) and result.dtype == dtype
+
+
+def test_upscale__alpha_does_not_touch_the_colours(net):
+    image = np.dstack([photo(12, 10), photo(12, 10, 1)[..., :1]])
+    assert np.array_equal(upscale(net, image, scale=2)[..., :3], upscale(net, image[..., :3], scale=2))
+
+
+def test_upscale__sixteen_bits_are_finer_than_eight(net):
+    image = photo(12, 10)
+    fine = upscale(net, image.astype(np.uint16) * 257, scale=2)
+    assert len(np.unique(fine)) > 256
+    coarse = upscale(net, image, scale=2)
+    assert np.abs(fine / 257 - coarse).max() <= 0.5 + 1e-3
+
+
+def test_upscale__reports_progress(net):
+    seen = []
+    upscale(net, photo(12, 10), size=(30, 31), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (930, 930)
+
+
+@pytest.mark.parametrize('target', [{}, {'scale': 2, 'size': (3, 3)}, {'scale': 0}, {'scale': -1}, {'size': (0, 4)}])
+def test_upscale__refuses_impossible_targets(net, target):
+    with pytest.raises(UserError):
+        upscale(net, photo(12, 10), **target)
+
+
+def test_upscale__refuses_other_channels(net):
+    with pytest.raises(UserError, match='5 channels'):
+        upscale(net, np.zeros((4, 4, 5), np.uint8), scale=2)
