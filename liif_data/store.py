@@ -22,8 +22,18 @@ BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
 
 MOST_VERIFIED = 1000  # images of one folder that are decoded before a run
 
-# One environment per (process, database): LMDB refuses a second one, and none may cross a fork.
-_environments: dict[tuple[int, str], lmdb.Environment] = {}
+# One environment per process and database: LMDB refuses a second one.
+_environments: dict[str, lmdb.Environment] = {}
+
+
+def _close_inherited() -> None:
+    """An environment must not be used across a fork, and blocks a new one: the child closes its copies."""
+    for environment in _environments.values():
+        environment.close()
+    _environments.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 class ImageStore:
@@ -123,14 +133,13 @@ class LmdbStore(ImageStore):
 
     def environment(self) -> lmdb.Environment:
         """This process's environment of the database."""
-        address = (os.getpid(), self._path)
-        if address not in _environments:
+        if self._path not in _environments:
             try:
-                _environments[address] = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+                _environments[self._path] = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
             except lmdb.Error as error:
                 raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
                                 'scripts/create_lmdb.py.') from None
-        return _environments[address]
+        return _environments[self._path]
 
     def path(self, key: str) -> str:
         return f'{self.root}/{key}'

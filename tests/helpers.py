@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from liif_arch.images import write_image
+
 
 def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
     """A smooth random colour image, (h, w, 3) uint8."""
@@ -17,9 +19,8 @@ def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
 
 def write_photos(folder: Path, sizes: list[tuple[int, int]], names: list[str] | None = None) -> Path:
     """Write random PNG images of the given (h, w) into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for i, (h, w) in enumerate(sizes):
-        cv2.imwrite(str(folder / f'{names[i] if names else f"im{i:02d}"}.png'), photo(h, w, i))
+        write_image(folder / f'{names[i] if names else f"im{i:02d}"}.png', photo(h, w, i))
     return folder
 
 

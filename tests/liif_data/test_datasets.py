@@ -1,0 +1,193 @@
+"""Datasets: samples that are what they say, addressed randomness, scale sets, and errors."""
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from helpers import photo, write_photos
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from liif_arch.bridge.sampler import AddressedSampler, SampleIndex
+from liif_arch.coordinates import nearest_index
+from liif_arch.errors import UserError
+from liif_arch.images import write_image
+from liif_data.lmdb_writer import create_lmdb
+from liif_data.random_scale_dataset import RandomScalePairedDataset
+from liif_data.scale_set_dataset import ScaleSetDataset
+
+TRAIN = {'name': 't', 'type': 'RandomScalePairedDataset', 'lq_size': 12, 'scale_range': [1, 4], 'num_samples': 50,
+         'seed': 7}
+
+
+def train_set(root, **options) -> RandomScalePairedDataset:
+    return RandomScalePairedDataset({**TRAIN, 'dataroot_gt': str(root), **options})
+
+
+def epoch_samples(dataset, epoch: int, workers: int) -> list[dict]:
+    sampler = AddressedSampler(dataset, 1, 0, ratio=3)
+    sampler.set_epoch(epoch)
+    return list(DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers))
+
+
+def equal(a: list[dict], b: list[dict]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x[k], y[k]) for x, y in zip(a, b, strict=True)
+                                    for k in ('lq', 'gt', 'coord', 'cell'))
+
+
+def test_sample__shapes_ranges_and_paths(photos):
+    sample = train_set(photos)[1]
+    assert {k: tuple(v.shape) for k, v in sample.items() if torch.is_tensor(v)} == {
+        'lq': (3, 12, 12), 'gt': (50, 3), 'coord': (50, 2), 'cell': (50, 2)}
+    assert all(v.dtype == torch.float32 for v in sample.values() if torch.is_tensor(v))
+    assert 0 <= sample['lq'].min() and sample['lq'].max() <= 1 and sample['coord'].abs().max() < 1
+    assert sample['gt_path'] == sample['lq_path'] == str(photos / 'im01.png')
+
+
+def test_sample__colours_are_those_of_the_ground_truth(tmp_path):
+    """A picture whose colour is its position: the crop's affine map to coordinates must hold for every query."""
+    y, x = np.mgrid[:100, :100].astype(np.uint8)
+    write_image(tmp_path / 'd/a.png', np.dstack([y, x, y]))
+    sample = train_set(tmp_path / 'd', use_hflip=False, use_rot=False, num_samples=144)[0]
+    values = sample['gt'][:, :2].numpy() * 255
+    side = round(2 / sample['cell'][0, 0].item())
+    position = np.stack([nearest_index(sample['coord'][:, i], side).numpy() for i in (0, 1)], 1)
+    origin = values - position
+    assert np.ptp(origin, axis=0).max() < 1e-3 and 12 <= side <= 48
+
+
+def test_sample__lq_shows_what_the_queries_ask(photos):
+    """At scale 1 the low-resolution crop is the ground truth itself, whatever the augmentation."""
+    dataset = train_set(photos, scale_range=[1, 1], num_samples=None)
+    for epoch in range(8):
+        sample = dataset[SampleIndex(2, epoch)]
+        assert torch.equal(sample['gt'].T.reshape(3, 12, 12), sample['lq'])
+
+
+def test_samples__folder_and_lmdb_and_workers_agree_and_epochs_differ(photos):
+    create_lmdb(photos, photos.parent / 'gt.lmdb')
+    folder, database = train_set(photos), train_set(photos.parent / 'gt.lmdb')
+    reference = epoch_samples(folder, 0, 0)
+    for dataset in (folder, database):
+        for workers in (0, 2):
+            assert equal(epoch_samples(dataset, 0, workers), reference)
+    for workers in (0, 2):
+        first, second = (epoch_samples(database, e, workers) for e in (1, 2))
+        assert not equal(first, reference) and not equal(first, second)
+    assert not equal(epoch_samples(train_set(photos, seed=8), 0, 0), reference)
+
+
+def test_samples__persistent_workers_move_on_with_the_epoch(photos):
+    dataset = train_set(photos)
+    sampler = AddressedSampler(dataset, 1, 0, ratio=3)
+    loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=2, persistent_workers=True)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert equal(list(loader), epoch_samples(dataset, epoch, 0))
+
+
+def test_samples__ranks_share_an_epoch_out(photos):
+    dataset = train_set(photos)
+    parts = []
+    for rank in range(2):
+        sampler = AddressedSampler(dataset, 2, rank, ratio=3)
+        sampler.set_epoch(5)
+        parts += [(int(i), i.epoch, i.repeat) for i in sampler]
+    assert sorted(parts) == [(i, 5, r) for i in range(4) for r in range(3)]
+
+
+def test_sample_index__survives_the_way_to_a_worker():
+    index = pickle.loads(pickle.dumps(SampleIndex(3, 5, 2)))
+    assert (index, index.epoch, index.repeat) == (3, 5, 2) and [10, 20, 30, 40][index] == 40
+
+
+def test_sampler__keeps_basicsrs_order(photos):
+    from basicsr.data.data_sampler import EnlargedSampler
+    dataset = train_set(photos)
+    ours, theirs = AddressedSampler(dataset, 2, 1, 3), EnlargedSampler(dataset, 2, 1, 3)
+    for epoch in (0, 4):
+        ours.set_epoch(epoch)
+        theirs.set_epoch(epoch)
+        assert list(ours) == list(theirs)
+
+
+def test_pairs__given_low_resolution_images(photos):
+    for path in photos.iterdir():
+        image = np.asarray(Image.open(path))
+        h, w = (n // 2 for n in image.shape[:2])
+        write_image(photos.parent / f'lq/{path.stem}x2.png', image[:h * 2:2, :w * 2:2])
+    dataset = train_set(photos, dataroot_lq=str(photos.parent / 'lq'), filename_tmpl='{}x2', scale_range=None,
+                        num_samples=None, use_hflip=False, use_rot=False)
+    sample = dataset[2]
+    gt = sample['gt'].T.reshape(3, 24, 24)
+    assert torch.equal(gt[:, ::2, ::2], sample['lq']) and sample['lq_path'].endswith('im02x2.png')
+
+
+def test_pairs__missing_or_of_another_size(photos):
+    with pytest.raises(UserError, match='has no "im00x2"'):
+        train_set(photos, dataroot_lq=str(photos), filename_tmpl='{}x2')
+    write_photos(photos.parent / 'lq', [(30, 36), (32, 32), (35, 30), (40, 20)])
+    with pytest.raises(UserError, match='im03.png is 66x80 and its low-resolution image 20x40'):
+        train_set(photos, dataroot_lq=str(photos.parent / 'lq'))
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'scale_range': [4, 1]}, r'scale_range: found \[4, 1\]; needed 0 < lowest <= highest'),
+    ({'scale_range': [0, 4]}, 'scale_range'), ({'scale_range': 4}, r'needed \[lowest, highest\]'),
+    ({'lq_size': 0}, 'lq_size'), ({'lq_size': None}, 'lq_size'), ({'num_samples': 145}, 'num_samples: found 145'),
+    ({'num_samples': None}, 'num_samples: found null'), ({'color': 'bgr'}, 'color'),
+    ({'lq_size': 20}, r'im00\.png: this image is 72x60 .*, and 3 more are smaller than the 80-pixel crop'),
+    ({'dataroot_gt': 'nowhere'}, 'dataroot_gt: nowhere does not exist')])
+def test_random_scale__refuses(photos, options, message):
+    with pytest.raises(UserError, match=message):
+        train_set(options.pop('dataroot_gt', photos), **options)
+
+
+@pytest.mark.parametrize('color,channels', [('gray', 1), ('rgb', 3), ('unchanged', 3)])
+def test_random_scale__channels(photos, color, channels):
+    sample = train_set(photos, color=color, cache=True)[0]
+    assert sample['lq'].shape[0] == channels == sample['gt'].shape[1]
+
+
+def scale_set(root, scales, **options) -> ScaleSetDataset:
+    return ScaleSetDataset({'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': str(root), 'scales': scales,
+                            **options})
+
+
+def test_scale_set__sizes_and_reduction(photos):
+    dataset = scale_set(photos, [2, 2.5, [2, 3], 30])
+    assert len(dataset) == 16
+    item = dataset[4 + 2]  # the third image, 71x60, at x2.5
+    assert item['lq'].shape == (3, 28, 24) and item['gt'].shape == (3, 70, 60) and item['scale'].tolist() == [2.5, 2.5]
+    gt = photo(71, 60, 2)[:70]
+    assert np.array_equal(item['gt'].numpy().transpose(1, 2, 0), gt.astype(np.float32) / 255)
+    lq = np.asarray(Image.fromarray(gt).resize((24, 28), Image.Resampling.BICUBIC))
+    assert np.array_equal(np.rint(item['lq'].numpy().transpose(1, 2, 0) * 255), lq)
+    assert dataset[8 + 2]['lq'].shape == (3, 35, 20) and dataset[12]['lq'].shape == (3, 2, 2)
+
+
+def test_scale_set__published_inputs_where_they_exist(photos):
+    write_photos(photos.parent / 'LR/X2', [(30, 36), (32, 32), (35, 30), (40, 33)],
+                 [f'im0{i}x2' for i in range(4)])
+    dataset = scale_set(photos, [2, 3], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
+    given, made = dataset[2], dataset[4 + 2]
+    assert given['lq_path'].endswith('X2/im02x2.png') and given['gt'].shape == (3, 70, 60)
+    assert made['lq_path'] == made['gt_path'] and made['lq'].shape == (3, 23, 20)
+    assert np.array_equal(np.rint(given['lq'].numpy().transpose(1, 2, 0) * 255), photo(35, 30, 2))
+    (photos.parent / 'LR/X2/im03x2.png').unlink()
+    with pytest.raises(UserError, match='has no "im03x2"'):
+        scale_set(photos, [2, 3], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
+
+
+def test_scale_set__first_k(photos):
+    assert len(scale_set(photos, [2, 3], first_k=2)) == 4
+
+
+@pytest.mark.parametrize('scales,options,message', [
+    ([], {}, 'scales: found'), (None, {}, 'scales: found'), ([2, 0], {}, 'above 0'), ([2, 'x'], {}, "found 'x'"),
+    ([2, 2.0], {}, 'twice'), ([90], {}, 'leaves no pixel'), ([2], {'color': 'x'}, 'color'),
+    ([2], {'dataroot_lq': 'LR/X2'}, r'needed \{scale\}'), ([2], {'dataroot_lq': 'nowhere/LR/X{scale}'}, 'not a folder'),
+    ([2], {'first_k': 0}, 'first_k')])
+def test_scale_set__refuses(photos, scales, options, message):
+    with pytest.raises(UserError, match=message):
+        scale_set(photos, scales, **options)

@@ -1,0 +1,164 @@
+"""Folders, LMDBs and the embedded photographs."""
+import os
+import shutil
+
+import numpy as np
+import pytest
+from helpers import photo, write_photos
+
+from liif_arch.errors import UserError
+from liif_arch.images import write_image
+from liif_data.lmdb_writer import create_lmdb, lmdb_key
+from liif_data.store import open_store
+
+
+def test_folder__sorted_names_sizes_and_pixels(tmp_path):
+    write_photos(tmp_path / 'd', [(8, 9), (7, 5)], ['b', 'a'])
+    (tmp_path / 'd/notes.txt').write_text('')
+    store = open_store(str(tmp_path / 'd'))
+    assert store.keys == ['a', 'b'] and len(store) == 2 and store.size('a') == (7, 5)
+    assert np.array_equal(store.read('b'), photo(8, 9, 0)) and store.path('a').endswith('d/a.png')
+
+
+def test_lmdb__holds_what_the_folder_holds(photos):
+    target = photos.parent / 'gt.lmdb'
+    assert create_lmdb(photos, target, workers=2) == 4
+    folder, store = open_store(str(photos)), open_store(str(target))
+    assert folder.keys == store.keys
+    for key in store.keys:
+        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(key)
+        assert folder.read_bytes(key) == store.read_bytes(key)  # PNG files are stored as they are
+    assert sorted(p.name for p in photos.parent.iterdir()) == ['gt', 'gt.lmdb']
+
+
+def test_lmdb__read_by_basicsrs_own_dataset(photos):
+    from basicsr.data import build_dataset
+    create_lmdb(photos, photos.parent / 'gt.lmdb')
+    shutil.copytree(photos.parent / 'gt.lmdb', photos.parent / 'lq.lmdb')
+    dataset = build_dataset({'name': 'x', 'type': 'PairedImageDataset', 'phase': 'val', 'scale': 1,
+                             'dataroot_gt': str(photos.parent / 'gt.lmdb'),
+                             'dataroot_lq': str(photos.parent / 'lq.lmdb'), 'io_backend': {'type': 'lmdb'}})
+    gt = dataset[2]['gt'].numpy().transpose(1, 2, 0) * 255
+    assert np.array_equal(np.rint(gt), photo(71, 60, 2))
+
+
+def test_lmdb__other_formats_become_png_and_names_become_keys(tmp_path):
+    folder = tmp_path / 'd'
+    image = photo(9, 7)
+    for name in ('a.b.bmp', 'é.tif', 'c (1).jpg'):
+        write_image(folder / name, image)
+    create_lmdb(folder, tmp_path / 'd.lmdb')
+    store = open_store(str(tmp_path / 'd.lmdb'))
+    assert store.keys == ['_', 'a_b', 'c (1)'] and np.array_equal(store.read('a_b'), image)
+    assert lmdb_key(folder / '0801x2.png') == '0801x2'
+
+
+def test_lmdb__map_grows(tmp_path, monkeypatch):
+    from liif_data import lmdb_writer
+    monkeypatch.setattr(lmdb_writer, '_FIRST_MAP_SIZE', 2**16)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        write_image(tmp_path / f'd/{i}.png', rng.integers(0, 256, (150, 150, 3), dtype=np.uint8))
+    assert create_lmdb(tmp_path / 'd', tmp_path / 'd.lmdb') == 6
+
+
+def test_lmdb__opened_twice_in_one_process_and_across_a_fork(photos):
+    target = str(photos.parent / 'gt.lmdb')
+    create_lmdb(photos, target)
+    first, second = open_store(target), open_store(target)
+    assert np.array_equal(first.read('im00'), second.read('im00')) and first.environment() is second.environment()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # the child reads through an environment of its own
+        try:
+            same = np.array_equal(open_store(target).read('im01'), photo(64, 64, 1))
+        except BaseException as error:
+            same = repr(error)
+        os.write(writer, str(same).encode())
+        os._exit(0)
+    assert os.read(reader, 1000) == b'True'
+    assert np.array_equal(first.read('im01'), photo(64, 64, 1))  # the parent's still works
+
+
+def test_lmdb__second_run_says_what_it_finds(photos):
+    target = photos.parent / 'gt.lmdb'
+    create_lmdb(photos, target)
+    before = (target / 'data.mdb').read_bytes()
+    with pytest.raises(UserError, match='holds the same 4 image names'):
+        create_lmdb(photos, target)
+    (photos / 'im00.png').unlink()
+    with pytest.raises(UserError, match=r'holds 4 images \(3 of the 3 in the folder\)'):
+        create_lmdb(photos, target)
+    assert (target / 'data.mdb').read_bytes() == before
+    (photos.parent / 'other.lmdb').mkdir()
+    with pytest.raises(UserError, match='not a BasicSR-format LMDB'):
+        create_lmdb(photos, photos.parent / 'other.lmdb')
+
+
+def test_lmdb__nothing_is_left_of_a_failed_build(photos):
+    (photos / 'im03.png').write_bytes((photos / 'im03.png').read_bytes()[:100])
+    with pytest.raises(UserError, match=r'im03\.png: not a readable image'):
+        create_lmdb(photos, photos.parent / 'gt.lmdb', workers=2)
+    assert [p.name for p in photos.parent.iterdir()] == ['gt']
+
+
+def test_lmdb__one_key_for_two_images(tmp_path):
+    write_image(tmp_path / 'd/a.b.png', photo(4, 4))
+    write_image(tmp_path / 'd/a_b.png', photo(4, 4))
+    with pytest.raises(UserError, match='both be "a_b"'):
+        create_lmdb(tmp_path / 'd', tmp_path / 'd.lmdb')
+
+
+def test_lmdb__missing_key_and_foreign_files(photos):
+    target = photos.parent / 'gt.lmdb'
+    create_lmdb(photos, target)
+    (target / 'meta_info.txt').write_text('ghost.png (5,5,3) 1\n')
+    with pytest.raises(UserError, match='key "ghost" is in meta_info.txt and not in the database'):
+        open_store(str(target)).read('ghost')
+    (target / 'meta_info.txt').write_text('nonsense\n')
+    with pytest.raises(UserError, match='meta_info.txt: found the line'):
+        open_store(str(target))
+    shutil.rmtree(target)
+    target.mkdir()
+    with pytest.raises(UserError, match='no BasicSR-format LMDB'):
+        open_store(str(target))
+
+
+def test_lmdb__a_database_cut_short_is_named(photos):
+    target = photos.parent / 'cut.lmdb'
+    create_lmdb(photos, target)
+    (target / 'data.mdb').write_bytes(b'\0' * 8192)
+    with pytest.raises(UserError, match='not a readable LMDB'):
+        open_store(str(target)).read('im00')
+
+
+@pytest.mark.parametrize('split,count', [('train', 6), ('heldout', 2)])
+def test_builtin_photos__are_there(split, count):
+    store = open_store(f'builtin:photos/{split}')
+    assert len(store) == count and all(min(store.size(k)) >= 300 and store.read(k).shape[2] == 3 for k in store.keys)
+
+
+def test_builtin_photos__splits_share_nothing():
+    assert not set(open_store('builtin:photos/train').keys) & set(open_store('builtin:photos/heldout').keys)
+
+
+@pytest.mark.parametrize('root,message', [
+    ('datasets/nowhere', 'dataroot_gt: datasets/nowhere does not exist'), ('builtin:photo', 'builtin:photos/train'),
+    (None, 'found None'), (3, 'found 3')])
+def test_open_store__names_the_key_and_the_way_out(root, message):
+    with pytest.raises(UserError, match=message):
+        open_store(root)
+
+
+def test_open_store__suggests_near_names_and_refuses_empty_folders(tmp_path):
+    (tmp_path / 'DIV2K').mkdir()
+    with pytest.raises(UserError, match='did you mean DIV2K'):
+        open_store(str(tmp_path / 'DIV2k/HR'))
+    with pytest.raises(UserError, match='holds no images'):
+        open_store(str(tmp_path / 'DIV2K'))
+
+
+def test_verify__names_a_broken_file(photos):
+    (photos / 'im02.png').write_bytes((photos / 'im02.png').read_bytes()[:300])
+    with pytest.raises(UserError, match=r'im02\.png: not a readable image'):
+        open_store(str(photos)).verify()
