@@ -39,3 +39,45 @@ def assert_one_line(result: subprocess.CompletedProcess, *parts: str) -> None:
     assert len(lines) == 1, result.stderr
     for part in parts:
         assert part in lines[0], f'{part!r} is not in {lines[0]!r}'
+
+
+def write_options(path: Path, options: dict) -> Path:
+    """Write an option file."""
+    import yaml
+    path.write_text(yaml.safe_dump(options))
+    return path
+
+
+def tiny_train(gt: Path, **changes) -> dict:
+    """Options of a training of seconds: a tiny LIIF on a folder of small images."""
+    options = {
+        'name': 'tiny', 'model_type': 'LIIFModel', 'num_gpu': 0, 'manual_seed': 0,
+        'datasets': {
+            'train': {'name': 't', 'type': 'RandomScalePairedDataset', 'dataroot_gt': str(gt), 'lq_size': 8,
+                      'scale_range': [1, 4], 'num_samples': 32, 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0},
+            'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': str(gt), 'scales': [2, 2.5, [2, 3]]}},
+        'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1},
+                      'hidden_list': [16]},
+        'path': {'pretrain_network_g': None},
+        'train': {'total_iter': 4, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
+                  'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 0.5}, 'ema_decay': 0.9,
+                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}},
+        'val': {'val_freq': 2, 'save_img': False, 'pbar': False},
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2}}
+    for key, value in changes.items():
+        place, *keys = options, *key.split('__')
+        for k in keys[:-1]:
+            place = place[k]
+        place[keys[-1]] = value
+    return options
+
+
+def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:
+    """Run the `basicsr` command in this process; returns its exit status."""
+    from basicsr.utils.logger import initialized_logger
+
+    from liif_arch.cli import main
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, 'argv', ['basicsr', *map(str, arguments)])
+    monkeypatch.setitem(initialized_logger, 'basicsr', True)  # logs go to pytest, not to a second stream
+    return main()

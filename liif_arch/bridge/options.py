@@ -153,6 +153,10 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     elif opt['num_gpu'] > torch.cuda.device_count():
         raise UserError(f'num_gpu: found {opt["num_gpu"]}, and this machine has {torch.cuda.device_count()}; '
                         'set num_gpu: auto.')
+    if is_train:
+        opt['logger'].setdefault('use_tb_logger', False)
+    elif opt['val'] is not None:
+        opt['val'].setdefault('suffix', None)
     _complete_datasets(opt)
     _complete_paths(opt, root_path)
     if is_train and 'debug' in opt['name']:

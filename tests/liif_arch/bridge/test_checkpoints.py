@@ -1,0 +1,134 @@
+"""Weights: safe loading, fit, networks from files alone, and the reference implementation's form."""
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from liif_arch import LIIF, EDSREncoder, RDNEncoder, load_network
+from liif_arch.bridge import checkpoints
+from liif_arch.bridge.reference_checkpoints import from_reference, to_reference
+from liif_arch.errors import UserError
+
+NETWORK = {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 2}, 'hidden_list': [12, 10]}
+
+
+def small() -> LIIF:
+    torch.manual_seed(3)
+    return LIIF(EDSREncoder(num_feat=8, num_block=2), [12, 10])
+
+
+def test_load_network__from_the_file_alone(tmp_path):
+    net, ema = small(), small()
+    ema.imnet.layers[0].bias.data += 1
+    checkpoints.save_file({'params': net.state_dict(), 'params_ema': ema.state_dict(), 'network_g': NETWORK},
+                          tmp_path / 'a.pth')
+    loaded, x = load_network(tmp_path / 'a.pth'), torch.rand(1, 3, 5, 6)
+    assert not loaded.training
+    with torch.no_grad():
+        assert torch.equal(loaded(x, size=(9, 9)), ema(x, size=(9, 9)))
+    checkpoints.load_into(net, tmp_path / 'a.pth', param_key='params')
+    assert not torch.equal(net.imnet.layers[0].bias, ema.imnet.layers[0].bias)
+
+
+def test_load_network__with_the_network_named(tmp_path):
+    torch.save({'params': small().state_dict()}, tmp_path / 'plain.pth')
+    with pytest.raises(UserError, match='not which network they belong to'):
+        load_network(tmp_path / 'plain.pth')
+    assert isinstance(load_network(tmp_path / 'plain.pth', network=NETWORK), LIIF)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ('touch executed',)
+
+
+@pytest.mark.parametrize('override', ['0', '1'])
+def test_load_file__executes_nothing(tmp_path, override):
+    torch.save({'params': Malicious()}, tmp_path / 'bad.pth')
+    code = ('from liif_arch.bridge.checkpoints import load_file\n'
+            'try: load_file("bad.pth")\nexcept ValueError as e: print("refused", e)')
+    result = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
+                            env={**os.environ, 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': override})
+    assert result.stdout.startswith('refused bad.pth: not a checkpoint of tensors alone'), result.stderr
+    assert not (tmp_path / 'executed').exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'nonsense', b'PK\x03\x04 cut'])
+def test_load_file__refuses_other_files(tmp_path, content):
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(UserError, match=r'a\.pth: not a checkpoint'):
+        checkpoints.load_file(tmp_path / 'a.pth')
+
+
+def test_load_file__missing_and_of_another_kind(tmp_path):
+    with pytest.raises(UserError, match='cannot read these weights'):
+        checkpoints.load_file(tmp_path / 'nowhere.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(UserError, match='found a list'):
+        checkpoints.load_file(tmp_path / 'list.pth')
+    torch.save({'params': {'a': 1}}, tmp_path / 'a.pth')
+    with pytest.raises(UserError, match='not named tensors'):
+        checkpoints.state_dict_of(checkpoints.load_file(tmp_path / 'a.pth'), 'a.pth')
+
+
+def test_load_into__says_what_does_not_fit(tmp_path):
+    torch.save({'params': small().state_dict()}, tmp_path / 'a.pth')
+    other = LIIF(EDSREncoder(num_feat=8, num_block=1), [16, 10])
+    with pytest.raises(UserError, match=r'unexpected encoder\.body\.1\.body\.0\.weight .* and \d+ more'):
+        checkpoints.load_into(other, tmp_path / 'a.pth')
+    checkpoints.load_into(other, tmp_path / 'a.pth', strict=False)
+    assert torch.equal(other.encoder.head[0].weight, small().encoder.head[0].weight)
+
+
+def test_misfits__missing_unexpected_and_shape():
+    state = small().state_dict()
+    state['extra'] = state.pop('encoder.head.0.bias')
+    state['imnet.layers.4.bias'] = torch.zeros(5)
+    assert checkpoints.misfits(small(), state) == [
+        'missing encoder.head.0.bias (8,)', 'unexpected extra (8,)', 'imnet.layers.4.bias is (5,), needed (3,)']
+
+
+@pytest.mark.parametrize('encoder,flags', [
+    (EDSREncoder(num_feat=8, num_block=3), {'cell_decode': False}), (EDSREncoder(num_feat=6, num_block=1), {}),
+    (RDNEncoder(num_feat=64), {'local_ensemble': False})], ids=['edsr', 'edsr-small', 'rdn'])
+def test_reference__there_and_back(encoder, flags):
+    kind = type(encoder).__name__
+    network = {'type': 'LIIF', 'encoder': {'type': kind, 'num_feat': encoder.num_out_feat}, 'hidden_list': [7, 5],
+               **flags}
+    if kind == 'EDSREncoder':
+        network['encoder']['num_block'] = len(encoder.body) - 1
+    params = LIIF(encoder, [7, 5], **flags).state_dict()
+    theirs = to_reference({'params': params, 'network_g': network})
+    ours = from_reference(theirs)
+    assert ours['params'].keys() == params.keys() and all(torch.equal(ours['params'][k], params[k]) for k in params)
+    assert {k: v for k, v in ours['network_g'].items() if k in flags} == flags
+    assert ours['network_g']['hidden_list'] == [7, 5] and ours['network_g']['encoder']['type'] == kind
+    names = [k for k in theirs['model']['sd'] if '_mean.' in k]
+    assert len(names) == (4 if kind == 'EDSREncoder' else 0)
+
+
+def test_reference__published_file_is_reproduced(shared):
+    published = checkpoints.load_file(shared / 'checkpoints/edsr-baseline-liif.pth')
+    again = to_reference(from_reference(published))
+    assert again['model']['sd'].keys() == published['model']['sd'].keys()
+    assert all(torch.equal(v, published['model']['sd'][k]) for k, v in again['model']['sd'].items())
+    assert again['model']['args']['imnet_spec'] == published['model']['args']['imnet_spec']
+
+
+def test_reference__refuses_what_does_not_fit():
+    good = to_reference({'params': small().state_dict(), 'network_g': NETWORK})
+    del good['model']['sd']['encoder.head.0.weight']
+    good['model']['sd']['stranger'] = torch.zeros(1)
+    with pytest.raises(UserError, match=r'(?s)missing encoder\.head\.0\.weight.*unexpected stranger'):
+        from_reference(good)
+    good['model']['name'] = 'metasr'
+    with pytest.raises(UserError, match='found a "metasr" network'):
+        from_reference(good)
+    with pytest.raises(UserError, match='needed "params"'):
+        to_reference({'state_dict': {}})
+    rdn = {**NETWORK, 'encoder': {'type': 'RDNEncoder', 'num_feat': 8, 'num_block': 1, 'num_layer': 1, 'growth': 4}}
+    params = LIIF(RDNEncoder(3, 8, 1, 1, 4), [12, 10]).state_dict()
+    with pytest.raises(UserError, match='no encoder'):
+        to_reference({'params': params, 'network_g': rdn})

@@ -1,0 +1,102 @@
+"""Option files: found, read safely, completed as BasicSR does, and errors that say where."""
+import json
+import sys
+
+import pytest
+import yaml
+from helpers import tiny_train, write_options
+
+from liif_arch.bridge import options
+from liif_arch.errors import UserError
+
+
+@pytest.mark.parametrize('text,value', [('1e-4', 1e-4), ('1e9', 1e9), ('-2.5E+3', -2500.0), ('3', 3), ('0.5', 0.5),
+                                        ('!!float 1e-4', 1e-4), ('~', None), ('a1e4', 'a1e4'), ('1.4.2', '1.4.2')])
+def test_read_yaml__numbers(text, value):
+    found = options.read_yaml(f'a: {text}', 'x.yml')['a']
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize('text,message', [
+    ('a: !!python/object/apply:os.system [exit 1]', 'x.yml, line 1, column 4: could not determine a constructor'),
+    ('a: 1\n b: 2', 'x.yml, line 2'), ('', 'found nothing'), ('[1, 2]', 'found list'), ('a: 1\na: 2', 'stands twice')])
+def test_read_yaml__refuses(text, message):
+    with pytest.raises(UserError, match=message):
+        options.read_yaml(text, 'x.yml')
+
+
+def test_find_option_file__paths_and_shipped_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('quickstart', 'quickstart.yml', 'options/quickstart.yml'):
+        assert options.find_option_file(name).name == 'quickstart.yml'
+    (tmp_path / 'quickstart.yml').write_text('name: mine')
+    assert options.find_option_file('quickstart.yml').read_text() == 'name: mine'
+    for name, hint in [('quickstrat', 'did you mean quickstart'), ('other/quickstart.yml', 'other/quickstart.yml')]:
+        with pytest.raises(UserError, match=hint):
+            options.find_option_file(name)
+
+
+def test_force_option__sets_existing_keys():
+    opt = {'train': {'lr': 1, 'list': [1]}, 'name': 'a'}
+    for entry in ('train:lr=1e-3', 'train:list=[2, 3]', 'name=b=c'):
+        options.force_option(opt, entry)
+    assert opt == {'train': {'lr': 1e-3, 'list': [2, 3]}, 'name': 'b=c'}
+    options.force_option(opt, 'train:lr=None')
+    assert opt['train']['lr'] is None
+
+
+@pytest.mark.parametrize('entry,message', [('train:lrr=1', 'did you mean lr'), ('train', 'needed key:key=value'),
+                                           ('name:x=1', 'no key name:x'), ('name=[1', 'not YAML'),
+                                           ('x"];import os;#=1', 'no key')])
+def test_force_option__refuses(entry, message):
+    with pytest.raises(UserError, match=message):
+        options.force_option({'train': {'lr': 1}, 'name': 'a'}, entry)
+
+
+def parse(monkeypatch, path, *flags, is_train=True):
+    monkeypatch.setattr(sys, 'argv', ['basicsr', '-opt', str(path), *flags])
+    return options.parse_options('/root_of_run', is_train)
+
+
+@pytest.mark.parametrize('is_train', [True, False])
+@pytest.mark.parametrize('flags', [[], ['--debug'], ['--auto_resume'], ['--force_yml', 'train:total_iter=9', 'name=b']])
+def test_parse_options__is_what_basicsr_parses(monkeypatch, tmp_path, is_train, flags):
+    from basicsr.utils.options import parse_options as theirs
+    opt = tiny_train(tmp_path, scale=4, train__optim_g__lr=0.001)
+    if not is_train:
+        opt['datasets'] = {'test_1': opt['datasets']['val']}
+    path = write_options(tmp_path / 'a.yml', opt)
+    ours, args = parse(monkeypatch, path, *flags, is_train=is_train)
+    expected, expected_args = theirs('/root_of_run', is_train)
+    for dataset in ours['datasets'].values():
+        assert dataset.pop('seed') == 0
+    if is_train:
+        assert ours['logger'].pop('use_tb_logger') is False
+    else:
+        assert ours['val'].pop('suffix') is None
+    plain = [json.loads(json.dumps(o)) for o in (ours, expected)]  # without the order of keys
+    assert plain[0] == plain[1] and args == expected_args
+
+
+def test_parse_options__names_all_missing_keys(monkeypatch, tmp_path):
+    opt = tiny_train(tmp_path)
+    del opt['val']['save_img'], opt['train']['total_iter'], opt['datasets']['val']['type'], opt['model_type']
+    with pytest.raises(UserError, match='missing model_type, train:total_iter, val:save_img, datasets:val:type'):
+        parse(monkeypatch, write_options(tmp_path / 'a.yml', opt))
+
+
+@pytest.mark.parametrize('change,message', [({'num_gpu': 9}, 'num_gpu: found 9'), ({'num_gpu': 'all'}, 'needed auto'),
+                                            ({'datasets__extra': {}}, 'found "extra"')])
+def test_parse_options__refuses(monkeypatch, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        parse(monkeypatch, write_options(tmp_path / 'a.yml', tiny_train(tmp_path, **change)))
+
+
+def test_shipped_options__are_strict_yaml_with_the_command_on_top():
+    shipped = options.shipped_options()
+    assert {'quickstart', 'train_liif_edsr', 'train_liif_rdn', 'test_liif_edsr', 'test_liif_rdn'} <= set(shipped)
+    for name, path in shipped.items():
+        text = path.read_text()
+        opt = options.read_yaml(text, name)
+        assert opt['name'] == name and f'-opt options/{name}.yml' in text
+        assert opt == yaml.safe_load(text)  # plain YAML 1.1 readers agree

@@ -1,0 +1,133 @@
+"""The command as a user meets it: help, listing, unknown words, upscaling."""
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_one_line, photo, run_basicsr, run_here, write_photos
+
+from liif_arch import LIIF, EDSREncoder, read_image, upscale, write_image
+from liif_arch.bridge.checkpoints import save_file
+from liif_arch.bridge.options import shipped_options
+from liif_arch.cli.upscale import plan
+from liif_arch.errors import UserError
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['train', '--help'], ['upscale', '--help'], ['options']])
+def test_help__answers_without_torch(tmp_path, arguments):
+    code = ('import sys; from liif_arch.cli import main; sys.argv = ["basicsr", *sys.argv[1:]]\n'
+            'try: main()\nexcept SystemExit: pass\n'
+            'sys.exit("torch" in sys.modules or "numpy" in sys.modules)')
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = subprocess.run([sys.executable, '-c', code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        times.append(time.perf_counter() - start)
+        assert result.returncode == 0, result.stderr
+        assert 'basicsr' in result.stdout or 'quickstart' in result.stdout
+    assert min(times) < 0.5
+
+
+def test_command__unknown_and_none(monkeypatch, tmp_path, capsys):
+    assert run_here(monkeypatch, tmp_path, 'trian') == 2
+    assert 'did you mean train?' in capsys.readouterr().err
+    assert run_here(monkeypatch, tmp_path) == 0 and 'upscale' in capsys.readouterr().out
+    assert run_here(monkeypatch, tmp_path, '--version') == 0 and 'basicsr-liif 0.' in capsys.readouterr().out
+
+
+def test_options__list_print_copy(monkeypatch, tmp_path, capsys):
+    assert run_here(monkeypatch, tmp_path, 'options') == 0
+    listing = capsys.readouterr().out
+    assert all(name in listing for name in shipped_options())
+    assert run_here(monkeypatch, tmp_path, 'options', 'quickstart') == 0
+    assert capsys.readouterr().out == shipped_options()['quickstart'].read_text()
+    assert run_here(monkeypatch, tmp_path, 'options', 'quickstart', '--copy') == 0
+    assert (tmp_path / 'options/quickstart.yml').read_text() == shipped_options()['quickstart'].read_text()
+    assert run_here(monkeypatch, tmp_path, 'options', 'quickstart', '--copy') == 2
+    assert 'exists' in capsys.readouterr().err
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    torch.manual_seed(0)
+    network = {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, 'hidden_list': [16]}
+    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])
+    save_file({'params': net.state_dict(), 'network_g': network}, tmp_path / 'w.pth')
+    return tmp_path / 'w.pth'
+
+
+@pytest.mark.parametrize('target,size', [(['--scale', '3.7'], (44, 37)), (['--scale', '2x3'], (24, 30)),
+                                         (['--size', '70x100'], (70, 100))])
+def test_upscale__one_file(monkeypatch, tmp_path, weights, capsys, target, size):
+    write_image(tmp_path / 'a.png', photo(12, 10))
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, *target, '-o', 'b.png') == 0
+    from liif_arch import load_network
+    expected = upscale(load_network(weights), photo(12, 10), size=size)
+    assert np.array_equal(read_image(tmp_path / 'b.png'), expected)
+    assert f'b.png  10x12 -> {size[1]}x{size[0]}' in capsys.readouterr().out
+
+
+def test_upscale__folder_of_every_kind(monkeypatch, tmp_path, weights):
+    rng = np.random.default_rng(0)
+    kinds = {'gray.png': ((9, 8, 1), np.uint8), 'alpha.png': ((9, 8, 4), np.uint8), 'deep.png': ((9, 8, 3), np.uint16)}
+    for name, (shape, dtype) in kinds.items():
+        write_image(tmp_path / 'in' / name, rng.integers(0, np.iinfo(dtype).max, shape, dtype))
+    write_image(tmp_path / 'in/photo.jpg', photo(9, 8))
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', '--weights', weights, '--scale', '2', '-o', 'out/') == 0
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['alpha.png', 'deep.png', 'gray.png', 'photo.png']
+    for name, (shape, dtype) in kinds.items():
+        image = read_image(tmp_path / 'out' / name)
+        assert image.shape == (18, 16, shape[2]) and image.dtype == dtype
+
+
+@pytest.mark.parametrize('arguments,part', [
+    (['nowhere.png', '--scale', '2'], 'nowhere.png does not exist'), (['a.png', '--scale', '0'], '--scale: found 0'),
+    (['a.png', '--scale', 'x'], '--scale: found x'), (['a.png', '--size', '5'], '--size: found 5'),
+    (['a.png', '--scale', '-2'], '--scale: found -2'), (['broken.png', '--scale', '2'], 'broken.png: not a readable'),
+    (['empty', '--scale', '2'], 'no images'), (['a.png', '--scale', '2', '--weights', 'a.png'], 'not a checkpoint'),
+    (['a.png', '--scale', '2', '--weights', 'none.pth'], 'none.pth: cannot read'),
+    (['a.png', '--scale', '2', '-o', 'a.png'], 'is the input itself'), (['a.png', '--scale', '2', '-o', 'b'], 'ends with'),
+    (['a.png', '--scale', '2', '--device', 'cuda:7'], '--device'), (['a.png', '--scale', '2', '-opt', 'no'], '-opt')])
+def test_upscale__bad_input_is_one_line(monkeypatch, tmp_path, weights, capsys, arguments, part):
+    write_image(tmp_path / 'a.png', photo(6, 6))
+    (tmp_path / 'broken.png').write_bytes(b'x')
+    (tmp_path / 'empty').mkdir()
+    before = sorted(p.name for p in tmp_path.iterdir())
+    arguments += ['-o', 'b.png'] if '-o' not in arguments else []
+    arguments += ['--weights', weights] if '--weights' not in arguments else []
+    if '-2' in arguments:
+        arguments[arguments.index('--scale'):arguments.index('-2') + 1] = ['--scale=-2']
+    assert run_here(monkeypatch, tmp_path, 'upscale', *arguments) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('basicsr upscale: ')]
+    assert len(lines) == 1 and part in lines[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_plan__targets_that_collide(tmp_path):
+    write_photos(tmp_path / 'x', [(4, 4)], ['a'])
+    write_photos(tmp_path / 'y', [(4, 4)], ['a'])
+    with pytest.raises(UserError, match='would both become'):
+        plan([str(tmp_path / 'x/a.png'), str(tmp_path / 'y/a.png')], str(tmp_path / 'out'))
+
+
+def test_upscale__as_a_user_runs_it(tmp_path, weights):
+    """A whole process: exit status, one line of error, no traceback."""
+    write_image(tmp_path / 'a.png', photo(6, 6))
+    assert_one_line(run_basicsr('upscale', 'a.png', '--weights', 'nowhere.pth', '--scale', '2', '-o', 'b.png',
+                                cwd=tmp_path), 'nowhere.pth', 'No such file')
+
+
+def test_upscale__memory_of_a_510x339_image_at_x4(tmp_path, shared):
+    """The published network on a CPU stays below 2.5 GiB of resident memory."""
+    write_image(tmp_path / 'a.png', photo(339, 510))
+    code = ('import resource, sys; from liif_arch.cli import main\n'
+            'assert main() == 0\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
+    result = subprocess.run([sys.executable, '-c', code, 'upscale', 'a.png', '--scale', '4', '-o', 'b.png', '--weights',
+                             str(shared / 'checkpoints/edsr-baseline-liif.pth')], cwd=tmp_path, capture_output=True,
+                            text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout.split()[-1]) / 2**20 < 2.5, result.stdout  # KiB -> GiB
+    assert read_image(tmp_path / 'b.png').shape == (1356, 2040, 3)
