@@ -98,8 +98,8 @@ def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     width_height = (size[1], size[0])
     if image.shape[2] in (3, 4):  # RGBX resizes four independent channels, without premultiplied alpha
         mode = 'RGB' if image.shape[2] == 3 else 'RGBX'
-        return np.asarray(Image.frombuffer(mode, image.shape[1::-1], np.ascontiguousarray(image).tobytes(), 'raw', mode,
-                                           0, 1).resize(width_height, Image.Resampling.BICUBIC))
+        source = Image.frombuffer(mode, image.shape[1::-1], np.ascontiguousarray(image).tobytes(), 'raw', mode, 0, 1)
+        return np.array(source.resize(width_height, Image.Resampling.BICUBIC))
     channels = [Image.fromarray(np.ascontiguousarray(c)).resize(width_height, Image.Resampling.BICUBIC)
                 for c in np.moveaxis(image, 2, 0)]
     return np.stack([np.asarray(c) for c in channels], axis=2)

@@ -130,7 +130,7 @@ class LIIFModel(SRModel):
         if self.opt['val'].get('bicubic', False) or draw:
             bicubic = resize_bicubic(_to_array(data['lq']), size)
             if self.opt['val'].get('bicubic', False):
-                upscaled = torch.from_numpy(bicubic.copy()).permute(2, 0, 1) / 255
+                upscaled = torch.from_numpy(bicubic).permute(2, 0, 1) / 255
                 record['bicubic'] = {m: METRICS[m](upscaled, gt, scale) for m in self.metrics}
             if draw:
                 self.panel_rows[dataset].append(Row(image, label, bicubic, _to_array(sr), _to_array(gt)))

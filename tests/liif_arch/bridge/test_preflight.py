@@ -1,0 +1,125 @@
+"""Every mistake ends in one clear line before anything is created, and no earlier experiment is touched."""
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import assert_one_line, run_basicsr, run_here, tiny_train, write_options, write_photos
+
+from liif_arch import LIIF, EDSREncoder
+from liif_arch.bridge import preflight
+
+
+def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') -> str:
+    """Run with an earlier experiment in place; returns the one line of error."""
+    earlier = tmp_path / 'experiments/tiny'
+    earlier.mkdir(parents=True)
+    (earlier / 'precious').write_text('x')
+    path = write_options(tmp_path / 'a.yml', opt)
+    before = sorted(str(p) for p in tmp_path.rglob('*'))
+    assert run_here(monkeypatch, tmp_path, command, '-opt', path) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith(f'basicsr {command}: ')]
+    assert len(lines) == 1 and 'Traceback' not in captured.err
+    assert sorted(str(p) for p in tmp_path.rglob('*')) == before
+    return lines[0]
+
+
+@pytest.mark.parametrize('change,parts', [
+    ({'datasets__train__dataroot_gt': 'datasets/nowhere'}, ['datasets.train.dataroot_gt', 'does not exist']),
+    ({'datasets__val__dataroot_gt': 'nowhere.lmdb'}, ['datasets.val.dataroot_gt', 'nowhere.lmdb does not exist']),
+    ({'datasets__train__scale_range': [4, 1]}, ['datasets.train.scale_range: found [4, 1]', '0 < lowest <= highest']),
+    ({'datasets__val__scales': [2, 0]}, ['datasets.val.scales', 'above 0']),
+    ({'datasets__train__lq_size': 20}, ['im00.png: this image is 72x60', '80-pixel crop', 'lower lq_size']),
+    ({'datasets__train__batch_size_per_gpu': 64}, ['a batch of 64', '4 images', 'dataset_enlarge_ratio to 16']),
+    ({'datasets__train__type': 'RandomScaleDataset'}, ['datasets.train.type', 'did you mean RandomScalePairedDataset?']),
+    ({'path__pretrain_network_g': 'nowhere.pth'}, ['path.pretrain_network_g', 'nowhere.pth', 'No such file']),
+    ({'network_g__type': 'LIFF'}, ['network_g.type', 'did you mean LIIF?']),
+    ({'network_g__hidden_lists': [8]}, ['network_g: found hidden_lists', 'did you mean hidden_list?']),
+    ({'network_g__encoder__type': 'EDSREncodr'}, ['network_g.encoder.type', 'did you mean EDSREncoder?']),
+    ({'network_g__encoder__num_blok': 3}, ['network_g.encoder: found num_blok', 'did you mean num_block?']),
+    ({'network_g__hidden_list': []}, ['network_g: hidden_list']),
+    ({'model_type': 'LIFModel'}, ['model_type', 'did you mean LIIFModel?']),
+    ({'val__metrics': ['pnsr']}, ['val.metrics', 'did you mean psnr?']),
+    ({'val__panel': [0]}, ['val.panel']),
+    ({'train__pixel_opt': None}, ['train.pixel_opt']),
+    ({'num_gpu': 3}, ['num_gpu: found 3'])])
+def test_bad_options__one_line_and_nothing_moved(monkeypatch, tmp_path, photos, capsys, change, parts):
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **change))
+    for part in parts:
+        assert part in line, line
+
+
+def test_bad_weights__that_do_not_match(monkeypatch, tmp_path, photos, capsys):
+    torch.save({'params': LIIF(EDSREncoder(num_feat=4, num_block=1), [16]).state_dict()}, tmp_path / 'w.pth')
+    opt = tiny_train(photos, path__pretrain_network_g=str(tmp_path / 'w.pth'))
+    line = run_bad(monkeypatch, tmp_path, capsys, opt)
+    assert 'w.pth: these weights do not fit LIIF' in line and 'encoder.head.0.weight is (4, 3, 3, 3), needed' in line
+
+
+def test_bad_weights__not_a_checkpoint_in_a_test(monkeypatch, tmp_path, photos, capsys):
+    (tmp_path / 'w.pth').write_bytes(b'nonsense')
+    opt = tiny_train(photos, path__pretrain_network_g=str(tmp_path / 'w.pth'))
+    opt['datasets'] = {'test_1': opt['datasets']['val']}
+    assert 'w.pth: not a checkpoint' in run_bad(monkeypatch, tmp_path, capsys, opt, 'test')
+
+
+def test_bad_image__that_does_not_decode(monkeypatch, tmp_path, photos, capsys):
+    data = (photos / 'im02.png').read_bytes()
+    (photos / 'im02.png').write_bytes(data[:len(data) // 2])
+    assert 'im02.png: not a readable image' in run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos))
+
+
+def test_bad_lmdb__half_built(monkeypatch, tmp_path, photos, capsys):
+    (tmp_path / 'x.lmdb').mkdir()
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, datasets__train__dataroot_gt=str(tmp_path / 'x.lmdb')))
+    assert 'create_lmdb.py' in line
+
+
+def test_bad_folder__of_a_plain_basicsr_dataset(monkeypatch, tmp_path, photos, capsys):
+    data = {'name': 't', 'type': 'PairedImageDataset', 'dataroot_gt': str(photos), 'dataroot_lq': str(tmp_path / 'gtt'),
+            'io_backend': {'type': 'disk'}, 'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0, 'gt_size': 8}
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, datasets__train=data, scale=2))
+    assert 'datasets.train.dataroot_lq' in line and 'did you mean gt?' in line
+
+
+def test_bad_option_file__missing_and_misspelt(monkeypatch, tmp_path, capsys):
+    for name, hint in [('options/quickstrat.yml', 'did you mean quickstart?'), ('nowhere.yml', 'nowhere.yml')]:
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', name) == 2
+        assert hint in capsys.readouterr().err
+    (tmp_path / 'bad.yml').write_text('name: a\n  type: b\n')
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'bad.yml') == 2
+    assert 'bad.yml, line 2' in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ['bad.yml']
+
+
+def test_bad_options__as_a_user_sees_them(tmp_path):
+    """A whole process: exit status, one line of error, no traceback, the earlier experiment in place."""
+    photos = write_photos(tmp_path / 'gt', [(40, 40)] * 2)
+    (tmp_path / 'experiments/tiny').mkdir(parents=True)
+    opt = tiny_train(photos, datasets__train__scale_range=[4, 1])
+    result = run_basicsr('train', '-opt', write_options(tmp_path / 'a.yml', opt), cwd=tmp_path)
+    assert_one_line(result, 'datasets.train.scale_range: found [4, 1]')
+    assert [p.name for p in (tmp_path / 'experiments').iterdir()] == ['tiny']
+
+
+def test_image_that_breaks_during_the_run__is_named_by_its_worker(tmp_path, photos):
+    opt = tiny_train(photos, datasets__train__num_worker_per_gpu=1, train__total_iter=50,
+                     datasets__train__dataset_enlarge_ratio=100)
+    path = write_options(tmp_path / 'a.yml', opt)
+    (tmp_path / 'run.py').write_text(
+        'import pathlib, sys\nfrom liif_arch.bridge import preflight\nfrom liif_arch.cli import main\n'
+        'check = preflight.check\n'
+        'def check_then_break(opt):\n'
+        '    check(opt)\n    p = pathlib.Path("gt/im01.png")\n    p.write_bytes(p.read_bytes()[:500])\n'
+        'preflight.check = check_then_break\nsys.exit(main())\n')
+    result = subprocess.run([sys.executable, 'run.py', 'train', '-opt', str(path)], cwd=tmp_path, capture_output=True,
+                            text=True)
+    assert_one_line(result, 'im01.png: not a readable image (500 bytes)')
+
+
+def test_check__leaves_the_random_state_alone(photos):
+    before = torch.get_rng_state()
+    with preflight.preserved_random_state():
+        torch.rand(3)
+    assert torch.equal(before, torch.get_rng_state())

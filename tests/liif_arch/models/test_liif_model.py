@@ -1,0 +1,153 @@
+"""Training, validation and testing through BasicSR's own pipelines."""
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from helpers import photo, run_here, tiny_train, write_options, write_photos
+from PIL import Image
+
+from liif_arch import LIIF, EDSREncoder, load_network, read_image, write_image
+from liif_arch.bridge.checkpoints import load_file
+from liif_arch.images import resize_bicubic
+
+
+def params(path, key='params') -> torch.Tensor:
+    return torch.cat([v.flatten() for v in load_file(path)[key].values()])
+
+
+def test_train__checkpoints_tables_and_log(monkeypatch, tmp_path, photos, capsys, caplog):
+    opt = tiny_train(photos, val__bicubic=True, val__panel=[2, [2, 3]], val__save_img=True, logger__use_tb_logger=True)
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    root = tmp_path / 'experiments/tiny'
+    assert sorted(p.name for p in (root / 'models').iterdir()) == ['net_g_2.pth', 'net_g_4.pth', 'net_g_latest.pth']
+    content = load_file(root / 'models/net_g_latest.pth')
+    assert set(content) == {'params', 'params_ema', 'network_g'} and content['network_g'] == opt['network_g']
+    assert not torch.equal(params(root / 'models/net_g_2.pth'), params(root / 'models/net_g_4.pth'))
+    assert isinstance(load_network(root / 'models/net_g_latest.pth'), LIIF)
+    results = json.loads((root / 'metrics.json').read_text())
+    assert list(results) == ['v'] and list(results['v']) == ['x2', 'x2.5', 'x2x3']
+    assert set(results['v']['x2']) == {'psnr', 'psnr_y', 'psnr_div2k', 'ssim', 'bicubic', 'images'}
+    assert set(results['v']['x2']['images']) == {'im00', 'im01', 'im02', 'im03'}
+    assert read_image(root / 'visualization/v/x2x3/im01_x2x3_4.png').shape == (64, 63, 3)
+    assert Image.open(root / 'comparison_v.png').size[0] > 500
+    out = capsys.readouterr().out
+    assert '| v       | x2.5  |' in out and 'comparison_v.png' in out and 'metrics.json' in out
+    assert 'best' in caplog.text and '@ 4 iter' in caplog.text and 'iteration 5' not in caplog.text
+    assert 'eta' in caplog.text and 'l_pix' in caplog.text
+    assert any((tmp_path / 'tb_logger/tiny').iterdir())
+
+
+def test_train__bicubic_figures_are_pillows(monkeypatch, tmp_path, photos):
+    opt = tiny_train(photos, val__bicubic=True, datasets__val__scales=[3])
+    run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
+    figures = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x3']['images']['im02']
+    gt = photo(71, 60, 2)[:69]
+    bicubic = resize_bicubic(resize_bicubic(gt, (23, 20)), (69, 60))
+    mse = np.mean((bicubic.astype(float) - gt)**2)
+    assert figures['bicubic']['psnr'] == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-3)
+
+
+def test_train__same_seed_same_result(monkeypatch, tmp_path, photos):
+    for name in 'ab':
+        path = write_options(tmp_path / f'{name}.yml', tiny_train(photos, name=name))
+        run_here(monkeypatch, tmp_path, 'train', '-opt', path)
+    models = [tmp_path / f'experiments/{n}/models/net_g_latest.pth' for n in 'ab']
+    for key in ('params', 'params_ema'):
+        assert torch.equal(params(models[0], key), params(models[1], key))
+
+
+def test_train__learns(monkeypatch, tmp_path, photos):
+    """A hundred iterations bring the loss down; a network that ignores its coordinates could not pass x2 in PSNR."""
+    opt = tiny_train(photos, train__total_iter=120, val__val_freq=1000, logger__print_freq=1000,
+                     train__optim_g__lr=5e-3, datasets__train__dataset_enlarge_ratio=50,
+                     train__scheduler__milestones=[90], logger__save_checkpoint_freq=1000)
+    run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
+    trained = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x2']['psnr']
+    run_here(monkeypatch, tmp_path, 'train', '-opt', tmp_path / 'a.yml', '--force_yml', 'train:total_iter=1', 'name=n')
+    untrained = json.loads((tmp_path / 'experiments/n/metrics.json').read_text())['v']['x2']['psnr']
+    assert trained > untrained + 5
+
+
+@pytest.mark.parametrize('how', ['--auto_resume', 'resume_state'])
+def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
+    path = write_options(tmp_path / 'a.yml', tiny_train(photos, path__resume_state=None))
+    run_here(monkeypatch, tmp_path, 'train', '-opt', path, '--force_yml', 'train:total_iter=2')
+    flags = [how] if how.startswith('--') else [
+        '--force_yml', f'path:resume_state={tmp_path}/experiments/tiny/training_states/2.state']
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', path, *flags) == 0
+    assert 'Resuming training from epoch: 0, iter: 2' in caplog.text
+    assert load_file(tmp_path / 'experiments/tiny/training_states/4.state')['iter'] == 4
+    assert not list(tmp_path.glob('experiments/*archived*'))
+
+
+def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
+    torch.manual_seed(0)
+    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])
+    torch.save({'params': net.state_dict()}, tmp_path / 'w.pth')
+    train = tiny_train(photos)
+    opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g')} | {
+        'name': 'run', 'path': {'pretrain_network_g': str(tmp_path / 'w.pth')},
+        'datasets': {f'test_{i}': {**train['datasets']['val'], 'name': n} for i, n in enumerate(('One', 'Two'))},
+        'val': {'save_img': True, 'metrics': ['psnr_y', 'ssim']}}
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    root = tmp_path / 'results/run'
+    results = json.loads((root / 'metrics.json').read_text())
+    assert list(results) == ['One', 'Two'] and set(results['Two']['x2']) == {'psnr_y', 'ssim', 'images'}
+    assert {p.name for p in root.iterdir()} >= {'metrics.json', 'metrics.csv', 'metrics.md', 'psnr_scale.png'}
+    table = capsys.readouterr().out
+    assert (root / 'metrics.md').read_text().strip() in table
+    with torch.no_grad():
+        lq = torch.from_numpy(resize_bicubic(photo(64, 64, 1), (32, 32))).permute(2, 0, 1)[None] / 255
+        expected = net(lq, size=(64, 64))[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    saved = read_image(root / 'visualization/One/x2/im01_x2.png')
+    assert np.abs(saved - expected * 255).max() <= 0.501
+
+
+def test_test__images_without_ground_truth(monkeypatch, tmp_path, photos):
+    train = tiny_train(photos)
+    opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g', 'path')} | {
+        'name': 'run', 'scale': 2.5, 'val': {'save_img': True},
+        'datasets': {'test_1': {'name': 'S', 'type': 'SingleImageDataset', 'dataroot_lq': str(photos),
+                                'io_backend': {'type': 'disk'}}}}
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert read_image(tmp_path / 'results/run/visualization/S/x2.5/im00_x2.5.png').shape == (150, 180, 3)
+
+
+def paired_options(tmp_path, **changes) -> dict:
+    """A plain BasicSR option file: x4, PairedImageDataset, SRModel."""
+    gt = write_photos(tmp_path / 'hr', [(64, 64)] * 4)
+    for path in gt.iterdir():
+        write_image(tmp_path / 'lr' / path.name, resize_bicubic(read_image(path), (16, 16)))
+    data = {'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(tmp_path / 'lr'),
+            'io_backend': {'type': 'disk'}}
+    opt = tiny_train(gt, scale=4, model_type='SRModel', **changes)
+    opt['datasets'] = {'train': {**data, 'name': 't', 'gt_size': 32, 'use_hflip': True, 'use_rot': True,
+                                 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}, 'val': {**data, 'name': 'v'}}
+    opt['val'] = {'val_freq': 2, 'save_img': True, 'pbar': False,
+                  'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True}}}
+    return opt
+
+
+EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 4}
+
+
+@pytest.mark.parametrize('network', ['EDSR', 'LIIF'])
+def test_basicsrs_own_model__trains_validates_and_tests(monkeypatch, tmp_path, network, caplog):
+    """A plain EDSR x4 option file, and LIIF at scale 4 inside the unmodified SRModel."""
+    opt = paired_options(tmp_path)
+    opt['network_g'] = EDSR if network == 'EDSR' else {**opt['network_g'], 'scale': 4}
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert '# psnr:' in caplog.text and 'Model [SRModel] is created' in caplog.text
+    weights = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
+    test = {**opt, 'datasets': {'test_1': opt['datasets']['val']}, 'name': 'run',
+            'path': {'pretrain_network_g': str(weights)}}
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'b.yml', test)) == 0
+    assert read_image(tmp_path / 'results/run/visualization/v/im00_run.png').shape == (64, 64, 3)
