@@ -21,7 +21,7 @@ setup(
     ],
     extras_require={'test': ['pytest>=7', 'ruff']},
     # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
-    packages=find_packages(include=['liif_arch*', 'liif_data*'], exclude=['liif_arch.options*']) + ['liif_arch.options'],
+    packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
     package_data={'liif_arch.options': ['*.yml']},
     entry_points={

@@ -1,6 +1,6 @@
 """LIIF for BasicSR: arbitrary-scale super-resolution networks, models and metrics.
 
-Importing this package is cheap (no torch): names are resolved when first used, so that `basicsr --help` answers at once.
+Importing this package is cheap (no torch): names resolve at first use, so that `basicsr --help` answers at once.
 """
 from importlib import import_module
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from liif_arch.errors import UserError
+
 SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
 AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an area vanishes
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
@@ -17,7 +19,7 @@ CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local
 
 def pixel_centers(n: int, device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
     """Centres of n pixels along one axis, (n,), in (-1, 1)."""
-    return (-1 + (2 * torch.arange(n, device=device, dtype=torch.float64) + 1) / n).to(dtype)
+    return (-1 + (2 * torch.arange(n, dtype=torch.float64) + 1) / n).to(dtype).to(device)  # no device lacks float32
 
 
 def make_coord(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
@@ -62,14 +64,13 @@ def axis_lookup(coord: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
     else:
         shifted = coord[None]
     index = nearest_index(shifted.clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
-    centre = pixel_centers(n, coord.device, coord.dtype)
-    return AxisLookup(index, (coord[None] - centre[index]) * n)
+    return AxisLookup(index, coord[None] * n - (2 * index + (1 - n)))  # (coord - centre) * n, the centre * n whole
 
 
 def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu') -> AxisLookup:
-    """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (computed in float64, rel float32)."""
-    index, rel = axis_lookup(pixel_centers(n_out, device, torch.float64), n, local_ensemble)
-    return AxisLookup(index, rel.float())
+    """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64, rel is float32)."""
+    index, rel = axis_lookup(pixel_centers(n_out, dtype=torch.float64), n, local_ensemble)
+    return AxisLookup(index.to(device), rel.float().to(device))
 
 
 def axis_weights(rel: Tensor) -> Tensor:
@@ -97,13 +98,13 @@ def as_scale(value: object, key: str = 'scale') -> tuple[float, float]:
     """A number or a pair (sy, sx) as two positive floats.
 
     Raises:
-        ValueError: Not a number or pair, or not above 0; names `key`.
+        UserError: Not a number or pair, or not above 0; names `key`.
     """
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(isinstance(s, Real) and not isinstance(s, bool) for s in pair):
-        raise ValueError(f'{key}: found {value!r}; needed a number such as 2.5, or a pair [sy, sx].')
+        raise UserError(f'{key}: found {value!r}; needed a number such as 2.5, or a pair [sy, sx].')
     if not all(math.isfinite(s) and s > 0 for s in pair):
-        raise ValueError(f'{key}: found {value!r}; a scale must be above 0.')
+        raise UserError(f'{key}: found {value!r}; a scale must be above 0.')
     return float(pair[0]), float(pair[1])
 
 
@@ -122,10 +123,10 @@ def reduced_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int
     """Input size (h, w) for an H x W ground truth: floor(H / sy), floor(W / sx).
 
     Raises:
-        ValueError: The image is smaller than the scale.
+        UserError: The image is smaller than the scale.
     """
     h, w = (math.floor(n / s + 1e-9) for n, s in zip(size, scale, strict=True))
     if h < 1 or w < 1:
-        raise ValueError(f'a {size[0]}x{size[1]} image leaves no pixel at scale {scale_label(scale)}; '
-                         'use larger images or smaller scales.')
+        raise UserError(f'a {size[0]}x{size[1]} image leaves no pixel at scale {scale_label(scale)}; '
+                        'use larger images or smaller scales.')
     return h, w

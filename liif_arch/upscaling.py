@@ -1,5 +1,7 @@
 """Upscaling an image of any kind to any size within a memory budget: windows of the input, encoded and rendered."""
+import math
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +33,23 @@ def axis_windows(n_out: int, n: int, length: int, margin: int) -> Iterator[Windo
         start = stop
 
 
+def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int, int]:
+    """Height and width of the windows that cost the least work, of those whose input stays within `budget` latents.
+
+    A window's input is it and a margin on each side, so many small windows do much of the work several times.
+    """
+    def cut(n: int, parts: int) -> tuple[int, int]:
+        length = -(-n // parts)
+        return length, min(n, length + 2 * margin)
+
+    best, lengths = math.inf, (MIN_WINDOW, MIN_WINDOW)
+    for ny, nx in product(*(range(1, max(1, n // MIN_WINDOW) + 1) for n in size)):
+        (y, height), (x, width) = cut(size[0], ny), cut(size[1], nx)
+        if height * width <= budget and ny * nx * height * width < best:
+            best, lengths = ny * nx * height * width, (y, x)
+    return lengths
+
+
 def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
                    memory: float) -> Iterator[tuple[slice, slice, Tensor]]:
     """Render lq at `size` window by window; the windows together equal `net(lq, size=size)` to float rounding.
@@ -48,14 +67,9 @@ def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
         Output rows, output columns, and their colours (1, C, rows, columns).
     """
     h, w = full = tuple(lq.shape[-2:])
-    hidden = net.imnet.layers[0].out_features
-    bytes_per_latent = 4 * (net.encoder.peak_channels + 2 * hidden)
     margin = net.encoder.receptive_radius + (1 if net.feat_unfold else 0)
-    side = int((memory * 2**20 / bytes_per_latent)**0.5)
-    if h * w <= side * side:
-        lengths = (h + 2, w + 2)
-    else:
-        lengths = (max(MIN_WINDOW, side - 2 * margin),) * 2
+    bytes_per_latent = 4 * (net.encoder.peak_channels + 2 * net.imnet.layers[0].out_features)
+    lengths = window_lengths(full, margin, int(memory * 2**20 / bytes_per_latent))
     for y in axis_windows(size[0], h, lengths[0], margin):
         for x in axis_windows(size[1], w, lengths[1], margin):
             feat = net.encode(lq[..., y.first:y.last, x.first:x.last])
@@ -65,7 +79,7 @@ def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
 
 @torch.no_grad()
 def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple[int, int] | None = None,
-            memory: float = 1024, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
+            memory: float = 1536, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
     """Upscale an image to any scale or size; grayscale, alpha and 16 bits are kept.
 
     Args:
@@ -108,10 +122,7 @@ def _target_size(lq_size: tuple[int, int], scale: object, size: tuple[int, int] 
     if (scale is None) == (size is None):
         raise UserError('give one of scale and size.')
     if size is None:
-        try:
-            return scaled_size(lq_size, as_scale(scale))
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        return scaled_size(lq_size, as_scale(scale))
     if len(size) != 2 or min(size) < 1:
         raise UserError(f'size: found {tuple(size)!r}; needed height and width of at least 1.')
     return tuple(size)

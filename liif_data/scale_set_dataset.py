@@ -51,7 +51,7 @@ class ScaleSetDataset(Dataset):
             for key in self.gt_store.keys:
                 try:
                     reduced_size(self.gt_store.size(key), scale)
-                except ValueError as error:
+                except UserError as error:
                     raise UserError(f'scales: {self.gt_store.path(key)}: {error}') from None
 
     def _open_lq_stores(self, root: str | None) -> dict[Scale, FolderStore]:
@@ -112,10 +112,7 @@ class ScaleSetDataset(Dataset):
 def _scales(value: object) -> list[Scale]:
     if not isinstance(value, (list, tuple)) or not value:
         raise UserError(f'scales: found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].')
-    try:
-        scales = [as_scale(s, 'scales') for s in value]
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    scales = [as_scale(s, 'scales') for s in value]
     if len(set(scales)) != len(scales):
         raise UserError(f'scales: found {value!r}; a scale stands there twice.')
     return scales

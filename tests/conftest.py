@@ -7,7 +7,6 @@ import pytest
 import torch
 from helpers import write_photos
 
-import liif_arch.register
 import liif_data.register  # noqa: F401  both register what they bring
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from liif_arch.coordinates import as_scale, grid_lookup, make_cell, make_coord, scaled_size
 from liif_arch.decode.fast import FirstLayer, cell_bias, query_fast, render_fast
 from liif_arch.decode.plain import query_plain
-
+from liif_arch.errors import UserError
 
 TRAIN_QUERIES = 65536  # queries of a batch whose activations are kept for the backward pass (paper: 16 * 2304)
 
@@ -51,7 +51,7 @@ class LIIF(nn.Module):
             None: 16 on a CPU, where chunks that stay in the cache are fastest, 512 on other devices.
 
     Raises:
-        ValueError: An option has no meaning (named).
+        UserError: An option has no meaning (named).
     """
 
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, 256, 256, 256),
@@ -60,9 +60,9 @@ class LIIF(nn.Module):
                  decode_memory: float | None = None) -> None:
         super().__init__()
         if not hidden_list or any(not isinstance(n, int) or n < 1 for n in hidden_list):
-            raise ValueError(f'hidden_list: found {hidden_list!r}; needed one or more positive widths.')
+            raise UserError(f'hidden_list: found {hidden_list!r}; needed one or more positive widths.')
         if decode_memory is not None and decode_memory <= 0:
-            raise ValueError(f'decode_memory: found {decode_memory!r}; needed MiB above 0.')
+            raise UserError(f'decode_memory: found {decode_memory!r}; needed MiB above 0.')
         self.local_ensemble, self.feat_unfold, self.cell_decode = local_ensemble, feat_unfold, cell_decode
         self.num_in_ch, self.num_out_ch = num_in_ch, num_out_ch
         self.scale = None if scale is None else as_scale(scale)
@@ -150,15 +150,15 @@ class LIIF(nn.Module):
             (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W).
 
         Raises:
-            ValueError: None of coord, size and the option `scale` is given.
+            UserError: None of coord, size and the option `scale` is given.
         """
         feat = self.encode(lq)
         if coord is not None:
             return self.query(feat, coord, cell)
         if size is None:
             if self.scale is None:
-                raise ValueError('LIIF was called without coord and without size; '
-                                 'set network_g.scale, or use model_type: LIIFModel, which gives each image its size.')
+                raise UserError('LIIF was called without coord and without size; '
+                                'set network_g.scale, or use model_type: LIIFModel, which gives each image its size.')
             size = scaled_size(tuple(lq.shape[-2:]), self.scale)
         return self.render(feat, size) if not torch.is_grad_enabled() else self._render_with_grad(feat, size)
 

@@ -194,6 +194,11 @@ def _require_keys(opt: dict, is_train: bool, name: str) -> None:
 
 def _complete_datasets(opt: dict) -> None:
     for phase, dataset in opt['datasets'].items():
+        if opt['num_gpu'] == 0:  # what only a GPU can use would warn or fail
+            dataset.pop('pin_memory', None)
+            if dataset.get('prefetch_mode') == 'cuda':
+                print(f'datasets.{phase}.prefetch_mode: cuda needs a GPU; using cpu.', flush=True)
+                dataset['prefetch_mode'] = 'cpu'
         dataset['phase'] = phase.split('_')[0]
         dataset.setdefault('seed', opt['manual_seed'])  # samples are addressed by (seed, epoch, index)
         if 'scale' in opt:

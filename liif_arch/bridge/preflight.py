@@ -14,6 +14,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGIST
 from liif_arch.bridge import checkpoints
 from liif_arch.errors import UserError, missing_path, suggest
 
+
 def check(opt: dict) -> None:
     """Raise where a run with these options would fail; the random state is left as it was.
 

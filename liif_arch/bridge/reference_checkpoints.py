@@ -69,7 +69,8 @@ def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> N
     from liif_arch.bridge.checkpoints import misfits
     problems = misfits(build_network(network), params)
     if problems:
-        raise UserError(f'{path}: its parameters are not those of the network it describes:\n  ' + '\n  '.join(problems))
+        raise UserError(f'{path}: its parameters are not those of the network it describes:\n  ' +
+                        '\n  '.join(problems))
 
 
 def _encoder_option(args: dict, params: dict[str, Tensor], path: str | Path) -> dict:

@@ -1,6 +1,7 @@
 """Remedy 1: `import basicsr` on a current torchvision.
 
-BasicSR 1.4.2 imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed.
+BasicSR 1.4.2 imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, which torchvision has
+removed.
 """
 import sys
 import types

@@ -16,8 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help='a file, or a folder (for several images, or when it ends with / or exists)')
     parser.add_argument('-opt', metavar='FILE', help='option file that describes the network, for weights that do not')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
-    parser.add_argument('--memory', type=float, default=1024, metavar='MIB',
-                        help='budget for activations; larger images are done in windows, with the same result (1024)')
+    parser.add_argument('--memory', type=float, default=1536, metavar='MIB',
+                        help='budget for activations; larger images are done in windows, with the same result (1536)')
     return parser
 
 
@@ -45,7 +45,8 @@ def main() -> int:
     for number, (source, target) in enumerate(jobs, 1):
         image = read_image(source)
         bar_format = '{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}'
-        with tqdm(desc=f'{source.name} ({number}/{len(jobs)})', unit='px', unit_scale=True, bar_format=bar_format) as bar:
+        label = f'{source.name} ({number}/{len(jobs)})'
+        with tqdm(desc=label, unit='px', unit_scale=True, bar_format=bar_format) as bar:
 
             def advance(done: int, total: int, bar=bar) -> None:
                 bar.total = total
@@ -103,8 +104,8 @@ def _pair(text: str | None, flag: str, kind: type) -> tuple | None:
     match = re.fullmatch(rf'{number}x{number}' if kind is int else rf'{number}(?:x{number})?', text.strip())
     values = tuple(kind(v) for v in match.groups() if v is not None) if match else ()
     if not values or min(values) <= 0:
-        example = '701x1000 (height x width)' if kind is int else 'a number above 0 such as 3.7, or 2x3 (height x width)'
-        raise UserError(f'{flag}: found {text}; needed {example}.')
+        example = '701x1000' if kind is int else 'a number above 0 such as 3.7, or 2x3'
+        raise UserError(f'{flag}: found {text}; needed {example} (height x width).')
     return values if len(values) == 2 else (values[0], values[0])
 
 

@@ -10,7 +10,7 @@ from liif_arch.coordinates import AREA_EPS, CORNERS, SHIFT_EPS, make_coord
 
 
 def unfold_features(feat: Tensor) -> Tensor:
-    """Concatenate each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C, h, w)."""
+    """Each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C, h, w)."""
     b, c, h, w = feat.shape
     return F.unfold(feat, 3, padding=1).view(b, c * 9, h, w)
 

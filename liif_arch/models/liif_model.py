@@ -38,10 +38,7 @@ class LIIFModel(SRModel):
             if name not in METRICS:
                 raise UserError(f'val.metrics: found {name!r}; {suggest(name, METRICS)}')
         for scale in val.get('panel') or []:
-            try:
-                as_scale(scale, 'val.panel')
-            except ValueError as error:
-                raise UserError(str(error)) from None
+            as_scale(scale, 'val.panel')
         if opt['is_train'] and (not opt['train'].get('pixel_opt') or opt['train'].get('perceptual_opt')):
             raise UserError('train.pixel_opt: LIIFModel trains single pixels with a pixel loss alone; '
                             'set pixel_opt and remove perceptual_opt.')

@@ -42,6 +42,17 @@ def test_axis_windows__cover_the_output_and_hold_what_they_need():
             assert w.first == max(0, low - 3) and w.last == min(n, high + 1 + 3)
 
 
+def test_window_lengths__whole_image_when_it_fits_else_least_work_within_the_budget():
+    assert module.window_lengths((300, 400), margin=36, budget=300 * 400) == (300, 400)
+    for size, margin in [((2000, 3000), 36), ((1000, 100), 133), ((3456, 4608), 133)]:
+        budget = 200_000
+        y, x = module.window_lengths(size, margin, budget)
+        work = [min(n, length + 2 * margin) for n, length in zip(size, (y, x), strict=True)]
+        assert work[0] * work[1] <= budget and min(y, x) >= module.MIN_WINDOW
+    assert module.window_lengths((1000, 100), 133, 200_000)[1] == 100  # strips of a narrow image
+    assert module.window_lengths((2000, 3000), 133, 100) == (module.MIN_WINDOW,) * 2  # nothing fits: the smallest
+
+
 @pytest.mark.parametrize('shape,dtype', [((12, 10), np.uint8), ((12, 10, 1), np.uint16), ((12, 10, 3), np.uint16),
                                          ((12, 10, 4), np.uint8), ((12, 10, 3), np.float32)])
 def test_upscale__keeps_channels_depth_and_dimensions(net, shape, dtype):

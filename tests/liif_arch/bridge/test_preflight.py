@@ -32,7 +32,7 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'datasets__val__scales': [2, 0]}, ['datasets.val.scales', 'above 0']),
     ({'datasets__train__lq_size': 20}, ['im00.png: this image is 72x60', '80-pixel crop', 'lower lq_size']),
     ({'datasets__train__batch_size_per_gpu': 64}, ['a batch of 64', '4 images', 'dataset_enlarge_ratio to 16']),
-    ({'datasets__train__type': 'RandomScaleDataset'}, ['datasets.train.type', 'did you mean RandomScalePairedDataset?']),
+    ({'datasets__train__type': 'RandomScaleDataset'}, ['datasets.train.type', 'did you mean RandomScalePaired']),
     ({'path__pretrain_network_g': 'nowhere.pth'}, ['path.pretrain_network_g', 'nowhere.pth', 'No such file']),
     ({'network_g__type': 'LIFF'}, ['network_g.type', 'did you mean LIIF?']),
     ({'network_g__hidden_lists': [8]}, ['network_g: found hidden_lists', 'did you mean hidden_list?']),
@@ -72,7 +72,8 @@ def test_bad_image__that_does_not_decode(monkeypatch, tmp_path, photos, capsys):
 
 def test_bad_lmdb__half_built(monkeypatch, tmp_path, photos, capsys):
     (tmp_path / 'x.lmdb').mkdir()
-    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, datasets__train__dataroot_gt=str(tmp_path / 'x.lmdb')))
+    opt = tiny_train(photos, datasets__train__dataroot_gt=str(tmp_path / 'x.lmdb'))
+    line = run_bad(monkeypatch, tmp_path, capsys, opt)
     assert 'create_lmdb.py' in line
 
 

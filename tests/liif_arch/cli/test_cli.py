@@ -89,7 +89,8 @@ def test_upscale__folder_of_every_kind(monkeypatch, tmp_path, weights):
     (['a.png', '--scale', '-2'], '--scale: found -2'), (['broken.png', '--scale', '2'], 'broken.png: not a readable'),
     (['empty', '--scale', '2'], 'no images'), (['a.png', '--scale', '2', '--weights', 'a.png'], 'not a checkpoint'),
     (['a.png', '--scale', '2', '--weights', 'none.pth'], 'none.pth: cannot read'),
-    (['a.png', '--scale', '2', '-o', 'a.png'], 'is the input itself'), (['a.png', '--scale', '2', '-o', 'b'], 'ends with'),
+    (['a.png', '--scale', '2', '-o', 'a.png'], 'is the input itself'),
+    (['a.png', '--scale', '2', '-o', 'b'], 'ends with'),
     (['a.png', '--scale', '2', '--device', 'cuda:7'], '--device'), (['a.png', '--scale', '2', '-opt', 'no'], '-opt')])
 def test_upscale__bad_input_is_one_line(monkeypatch, tmp_path, weights, capsys, arguments, part):
     write_image(tmp_path / 'a.png', photo(6, 6))

@@ -1,0 +1,80 @@
+"""Option files as data: on stand-in images laid out as each names, it trains two iterations or tests, with a table."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from basicsr.archs import build_network
+from helpers import run_here, write_photos
+
+from liif_arch.bridge.checkpoints import save_file
+from liif_arch.bridge.options import read_yaml, shipped_options
+from liif_arch.images import read_image, resize_bicubic, write_image
+from liif_data.lmdb_writer import create_lmdb
+
+OPTIONS = {name: read_yaml(path.read_text(), name) for name, path in shipped_options().items()}
+TRAIN = [n for n, o in OPTIONS.items() if 'train' in o]
+TEST = [n for n in OPTIONS if n not in TRAIN]
+
+
+def lay_out(root, opt: dict, side: int) -> None:
+    """Two square images where each data set of an option file expects them, with published inputs at x2."""
+    for dataset in opt['datasets'].values():
+        gt = dataset['dataroot_gt']
+        if gt.startswith('builtin:'):
+            continue
+        folder = write_photos(root / gt.removesuffix('.lmdb'), [(side, side)] * 2, ['0801', '0802'])
+        if gt.endswith('.lmdb') and not (root / gt).exists():
+            create_lmdb(folder, root / gt)
+        if 'dataroot_lq' in dataset:
+            for path in folder.iterdir():
+                lq = resize_bicubic(read_image(path), (side // 2, side // 2))
+                write_image(root / dataset['dataroot_lq'].format(scale=2) / f'{path.stem}x2.png', lq)
+
+
+@pytest.mark.parametrize('name', TRAIN)
+def test_training_options__two_iterations(monkeypatch, tmp_path, name):
+    opt = OPTIONS[name]
+    lay_out(tmp_path, opt, 192 + 5)
+    force = ['train:total_iter=2', 'logger:print_freq=1', 'datasets:train:batch_size_per_gpu=1',
+             'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
+    if name == 'quickstart':
+        force.append('datasets:val:scales=[8]')
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', name, '--force_yml', *force) == 0
+    root = tmp_path / 'experiments' / name
+    assert (root / 'models/net_g_latest.pth').is_file() and (root / f'{name}.yml').is_file()
+    results = json.loads((root / 'metrics.json').read_text())
+    scales = opt['datasets']['val']['scales'] if name != 'quickstart' else [8]
+    assert list(results[opt['datasets']['val']['name']]) == [f'x{s}' for s in scales]
+
+
+@pytest.mark.parametrize('name', TEST)
+def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name):
+    opt = OPTIONS[name]
+    lay_out(tmp_path, opt, 60)
+    # The full network would take minutes here; its own test is that it builds with the paper's parameter count.
+    full = build_network(opt['network_g'])
+    assert sum(p.numel() for p in full.parameters()) > 1e6
+    kind = opt['network_g']['encoder']['type']
+    small = {**opt['network_g'], 'encoder': {'type': kind, 'num_feat': 4, 'num_block': 1}, 'hidden_list': [8]}
+    weights = tmp_path / opt['path']['pretrain_network_g']
+    weights.parent.mkdir()
+    torch.manual_seed(0)
+    save_file({'params': build_network(small).state_dict()}, weights)
+    force = [f'network_g:encoder={json.dumps(small["encoder"])}', 'network_g:hidden_list=[8]']
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', name, '--force_yml', *force) == 0
+    results = json.loads((tmp_path / 'results' / name / 'metrics.json').read_text())
+    assert list(results) == [d['name'] for d in opt['datasets'].values()]
+    for dataset in opt['datasets'].values():
+        figures = results[dataset['name']]
+        assert list(figures) == [f'x{s}' for s in dataset['scales']]
+        assert all(np.isfinite(e['psnr']) for e in figures.values())
+
+
+@pytest.mark.parametrize('name', TRAIN)
+def test_training_options__the_papers_settings(name):
+    train = OPTIONS[name]['datasets']['train']
+    assert train['num_samples'] == train['lq_size']**2
+    if name.startswith('train_liif_') and name.count('_') == 2:
+        assert (train['lq_size'], train['scale_range'], train['batch_size_per_gpu']) == (48, [1, 4], 16)
+        assert OPTIONS[name]['train']['total_iter'] == 1000 * 800 * train['dataset_enlarge_ratio'] // 16
