@@ -12,7 +12,7 @@ _HOME = {
     'LIIF': 'liif_arch.archs.liif_arch',
     'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
     'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
-    'load_network': 'liif_arch.bridge.checkpoints',
+    'load_network': 'liif_arch.bridge.networks',
     'read_image': 'liif_arch.images',
     'write_image': 'liif_arch.images',
     'upscale': 'liif_arch.upscaling',

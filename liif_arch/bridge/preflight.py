@@ -11,7 +11,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
 
-from liif_arch.bridge import checkpoints
+from liif_arch.bridge import networks
 from liif_arch.errors import UserError, missing_path, suggest
 
 
@@ -67,7 +67,7 @@ def _check_network(opt: dict, key: str) -> None:
     if weights is not None:
         label = key.removeprefix('network_')
         try:
-            checkpoints.load_into(net, weights, opt['path'].get(f'strict_load_{label}', True),
+            networks.load_into(net, weights, opt['path'].get(f'strict_load_{label}', True),
                                   opt['path'].get(f'param_key_{label}', 'params'))
         except UserError as error:
             raise UserError(f'path.pretrain_{key}: {error}') from None

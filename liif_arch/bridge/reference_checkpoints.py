@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from liif_arch.bridge.checkpoints import misfits
 from liif_arch.errors import UserError
 
 _MEAN_SHIFTS = ('encoder.sub_mean.weight', 'encoder.sub_mean.bias', 'encoder.add_mean.weight', 'encoder.add_mean.bias')
@@ -66,7 +67,6 @@ def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> N
     from basicsr.archs import build_network
 
     import liif_arch.archs  # noqa: F401  registers the networks
-    from liif_arch.bridge.checkpoints import misfits
     problems = misfits(build_network(network), params)
     if problems:
         raise UserError(f'{path}: its parameters are not those of the network it describes:\n  ' +

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from liif_arch.bridge import checkpoints
+from liif_arch.bridge import checkpoints, networks
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError
 
@@ -38,7 +38,7 @@ def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True
     """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
     from basicsr.utils import get_root_logger
     get_root_logger().info(f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".')
-    checkpoints.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
 
 
 def apply() -> None:

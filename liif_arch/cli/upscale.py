@@ -31,7 +31,7 @@ def main() -> int:
     import torch
     from tqdm import tqdm
 
-    from liif_arch.bridge.checkpoints import load_network
+    from liif_arch.bridge.networks import load_network
     from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
     from liif_arch.images import read_image, write_image

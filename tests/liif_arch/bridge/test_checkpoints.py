@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from liif_arch import LIIF, EDSREncoder, RDNEncoder, load_network
-from liif_arch.bridge import checkpoints
+from liif_arch.bridge import checkpoints, networks
 from liif_arch.bridge.reference_checkpoints import from_reference, to_reference
 from liif_arch.errors import UserError
 
@@ -28,7 +28,7 @@ def test_load_network__from_the_file_alone(tmp_path):
     assert not loaded.training
     with torch.no_grad():
         assert torch.equal(loaded(x, size=(9, 9)), ema(x, size=(9, 9)))
-    checkpoints.load_into(net, tmp_path / 'a.pth', param_key='params')
+    networks.load_into(net, tmp_path / 'a.pth', param_key='params')
     assert not torch.equal(net.imnet.layers[0].bias, ema.imnet.layers[0].bias)
 
 
@@ -70,15 +70,15 @@ def test_load_file__missing_and_of_another_kind(tmp_path):
         checkpoints.load_file(tmp_path / 'list.pth')
     torch.save({'params': {'a': 1}}, tmp_path / 'a.pth')
     with pytest.raises(UserError, match='not named tensors'):
-        checkpoints.state_dict_of(checkpoints.load_file(tmp_path / 'a.pth'), 'a.pth')
+        networks.state_dict_of(checkpoints.load_file(tmp_path / 'a.pth'), 'a.pth')
 
 
 def test_load_into__says_what_does_not_fit(tmp_path):
     torch.save({'params': small().state_dict()}, tmp_path / 'a.pth')
     other = LIIF(EDSREncoder(num_feat=8, num_block=1), [16, 10])
     with pytest.raises(UserError, match=r'unexpected encoder\.body\.1\.body\.0\.weight .* and \d+ more'):
-        checkpoints.load_into(other, tmp_path / 'a.pth')
-    checkpoints.load_into(other, tmp_path / 'a.pth', strict=False)
+        networks.load_into(other, tmp_path / 'a.pth')
+    networks.load_into(other, tmp_path / 'a.pth', strict=False)
     assert torch.equal(other.encoder.head[0].weight, small().encoder.head[0].weight)
 
 

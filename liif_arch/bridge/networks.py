@@ -1,0 +1,85 @@
+"""Networks from files: weights into a network, and a network rebuilt from its file alone.
+
+A file written by `LIIFModel` holds `params` (and `params_ema`) as BasicSR writes them, and `network_g`, the option
+that built the network, so that the file alone says what it is. Files of the reference implementation are read too.
+"""
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from liif_arch.bridge.checkpoints import StateDict, load_file, misfits, some
+from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
+from liif_arch.errors import UserError
+
+
+def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'params') -> StateDict:
+    """The parameters in a loaded checkpoint, by BasicSR's rule: `param_key`, else `params`, else the file itself.
+
+    Raises:
+        UserError: The file holds no parameters under that key.
+    """
+    if is_reference(content):
+        return from_reference(content, path)['params']
+    if param_key is not None:
+        if param_key not in content:
+            param_key = 'params'
+        if param_key not in content:
+            raise UserError(f'{path}: found {some(content)}; needed parameters under "params" '
+                            '(path.param_key_g says under which key).')
+        content = content[param_key]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f'{path}: what it holds under {param_key!r} are not named tensors.')
+    return {k.removeprefix('module.'): v for k, v in content.items()}
+
+
+def load_into(net: nn.Module, path: str | Path, strict: bool = True, param_key: str | None = 'params') -> None:
+    """Load the weights in a file into a network.
+
+    Raises:
+        UserError: They do not fit; says which names (with strict).
+    """
+    state_dict = state_dict_of(load_file(path), path, param_key)
+    problems = misfits(net, state_dict)
+    if strict and problems:
+        raise UserError(f'{path}: these weights do not fit {type(net).__name__} as network_g describes it '
+                        f'({len(problems)} of its parameters): {some(problems)}.')
+    own = net.state_dict()
+    fitting = {k: v for k, v in state_dict.items() if k in own and v.shape == own[k].shape}
+    net.load_state_dict(fitting, strict=False)
+
+
+def load_network(weights: str | Path, device: str | torch.device = 'cpu', network: dict | None = None) -> nn.Module:
+    """Rebuild a trained network from its file.
+
+    Args:
+        weights: A file written by `LIIFModel` (which describes its network), or one of the reference implementation.
+        device: Where to put the network.
+        network: The option `network_g`, for a file that does not hold it.
+
+    Returns:
+        The network with the file's EMA weights if it has them, in evaluation mode.
+
+    Raises:
+        UserError: The file cannot be read, does not describe its network, or does not fit it.
+    """
+    from basicsr.archs import build_network
+
+    import liif_arch.archs  # noqa: F401  registers the networks
+    content = load_file(weights)
+    if is_reference(content):
+        content = from_reference(content, weights)
+    network = network or content.get('network_g')
+    if not isinstance(network, dict) or 'type' not in network:
+        raise UserError(f'{weights}: found {some(content)}, but not which network they belong to (network_g); '
+                        'name the option file it was trained with (-opt).')
+    try:
+        net = build_network(network)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{weights}: cannot build its network_g ({error}).') from None
+    state_dict = state_dict_of(content, weights, 'params_ema')
+    problems = misfits(net, state_dict)
+    if problems:
+        raise UserError(f'{weights}: these weights do not fit their network: {some(problems)}.')
+    net.load_state_dict(state_dict)
+    return net.to(device).eval()
