@@ -10,6 +10,8 @@ __version__ = '0.1.0'
 
 _HOME = {
     'LIIF': 'liif_arch.archs.liif_arch',
+    'MetaSR': 'liif_arch.archs.metasr_arch',
+    'SubPixelSR': 'liif_arch.archs.subpixel_arch',
     'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
     'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
     'load_network': 'liif_arch.bridge.networks',

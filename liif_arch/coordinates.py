@@ -73,6 +73,29 @@ def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device |
     return AxisLookup(index.to(device), rel.float().to(device))
 
 
+def corner_lookup(coord: Tensor, cell: Tensor, n: int) -> AxisLookup:
+    """MetaSR's look-up along one axis: the latent of n in which the query pixel's top-left corner lies.
+
+    Args:
+        coord: Query pixel centres, (N,) or any shape.
+        cell: Sizes of the query pixels in coordinates, of the same shape.
+        n: Number of latents.
+
+    Returns:
+        Index, and distance from that latent's top-left corner in latents, about [0, 1); (1, ...).
+    """
+    corner = coord - cell / 2
+    index = nearest_index((corner + SHIFT_EPS).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
+    return AxisLookup(index[None], ((corner + 1) * n / 2 - index)[None])
+
+
+def corner_grid_lookup(n_out: int, n: int, device: torch.device | str = 'cpu') -> AxisLookup:
+    """`corner_lookup` of the n_out pixels of a regular grid over n latents (made in float64, rel is float32)."""
+    centres = pixel_centers(n_out, dtype=torch.float64)
+    index, rel = corner_lookup(centres, torch.full_like(centres, 2 / n_out), n)
+    return AxisLookup(index.to(device), rel.float().to(device))
+
+
 def axis_weights(rel: Tensor) -> Tensor:
     """One axis' factor of the local ensemble's weights (LIIF eq. 4), from the relative coordinates of its corners.
 

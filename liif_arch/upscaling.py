@@ -58,7 +58,7 @@ def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
     does not have.
 
     Args:
-        net: A LIIF network.
+        net: A `CoordinateNetwork`.
         lq: Image in [0, 1], (1, C, h, w).
         size: Output size (H, W).
         memory: Budget for the encoder's activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
@@ -67,8 +67,8 @@ def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
         Output rows, output columns, and their colours (1, C, rows, columns).
     """
     h, w = full = tuple(lq.shape[-2:])
-    margin = net.encoder.receptive_radius + (1 if net.feat_unfold else 0)
-    bytes_per_latent = 4 * (net.encoder.peak_channels + 2 * net.imnet.layers[0].out_features)
+    margin = net.encoder.receptive_radius + net.reach
+    bytes_per_latent = 4 * (net.encoder.peak_channels + net.table_channels)
     lengths = window_lengths(full, margin, int(memory * 2**20 / bytes_per_latent))
     for y in axis_windows(size[0], h, lengths[0], margin):
         for x in axis_windows(size[1], w, lengths[1], margin):
@@ -83,7 +83,7 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
     """Upscale an image to any scale or size; grayscale, alpha and 16 bits are kept.
 
     Args:
-        net: A network with LIIF's interface, for RGB or for the image's own channels.
+        net: A `CoordinateNetwork`, for RGB or for the image's own channels.
         image: (H, W), or (H, W, C) with 1 gray, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float in [0, 1].
         scale: A number, or a pair (sy, sx).
         size: Output size (H, W), instead of scale.

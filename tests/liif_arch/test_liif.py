@@ -22,26 +22,26 @@ def small_liif(seed: int = 0, **options) -> LIIF:
 def loop_query(net: LIIF, feat: np.ndarray, y: float, x: float, cell: tuple[float, float]) -> np.ndarray:
     """One query, written from eq. 1-5 and the reference conventions, in float64."""
     channels, h, w = feat.shape
-    corners = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if net.local_ensemble else [(0, 0)]
-    eps = 1e-6 if net.local_ensemble else 0
+    corners = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if net.flags['local_ensemble'] else [(0, 0)]
+    eps = 1e-6 if net.flags['local_ensemble'] else 0
     colours, areas = [], []
     for ty, tx in corners:
         i, j = (round(((min(max(v + t / n + eps, -1 + 1e-6), 1 - 1e-6) + 1) * n - 1) / 2)  # nearest, ties to even
                 for v, t, n in ((y, ty, h), (x, tx, w)))
-        if net.feat_unfold:
+        if net.flags['feat_unfold']:
             latent = [feat[c, i + di, j + dj] if 0 <= i + di < h and 0 <= j + dj < w else 0.0
                       for c in range(channels) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
         else:
             latent = list(feat[:, i, j])
         rel = ((y - (-1 + (2 * i + 1) / h)) * h, (x - (-1 + (2 * j + 1) / w)) * w)
-        inputs = np.array(latent + list(rel) + ([cell[0] * h, cell[1] * w] if net.cell_decode else []))
+        inputs = np.array(latent + list(rel) + ([cell[0] * h, cell[1] * w] if net.flags['cell_decode'] else []))
         layers = [m for m in net.imnet.layers if isinstance(m, torch.nn.Linear)]
         for k, layer in enumerate(layers):
             inputs = layer.weight.detach().numpy() @ inputs + layer.bias.detach().numpy()
             inputs = np.maximum(inputs, 0) if k < len(layers) - 1 else inputs
         colours.append(inputs)
         areas.append(abs(rel[0] * rel[1]) + 1e-9)
-    weights = areas[::-1] if net.local_ensemble else areas
+    weights = areas[::-1] if net.flags['local_ensemble'] else areas
     return sum(c * a for c, a in zip(colours, weights, strict=True)) / sum(areas) * 0.5 + 0.5
 
 
@@ -143,7 +143,7 @@ def test_forward__at_the_options_scale(scale, expected):
 
 def test_forward__with_gradients_equals_render(monkeypatch):
     """Models that train on whole images (SRModel) get gradients, chunked with recomputation, and the same image."""
-    from liif_arch.archs import liif_arch as module
+    from liif_arch.archs import coordinate_network as module
     net, lq = small_liif(scale=3), torch.rand(2, 3, 6, 5, dtype=torch.float64)
     whole = net(lq)
     whole.pow(2).sum().backward()
@@ -171,7 +171,7 @@ def test_decode_memory__does_not_change_the_result(memory):
     net = LIIF(ENCODER, [256, 16])
     small = LIIF(ENCODER, [256, 16], decode_memory=memory)
     small.load_state_dict(net.state_dict())
-    assert small.chunk_pixels() < net.chunk_pixels()
+    assert small.chunk_size(64) < net.chunk_size(64)
     with torch.no_grad():
         torch.testing.assert_close(small(lq, size=(57, 83)), net(lq, size=(57, 83)), atol=1e-6, rtol=0)
         torch.testing.assert_close(small(lq, coord, cell), net(lq, coord, cell), atol=1e-6, rtol=0)
