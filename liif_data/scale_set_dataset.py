@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, missing_path
 from liif_arch.images import COLORS, resize_bicubic
 from liif_data.random_scale_dataset import positive_int, to_tensor
-from liif_data.store import FolderStore, open_store
+from liif_data.store import ImageStore, open_store
 
 Scale = tuple[float, float]
 
@@ -27,7 +27,7 @@ class ScaleSetDataset(Dataset):
         dataroot_gt: Folder, .lmdb, or builtin:photos/heldout.
         scales: List of numbers, or of pairs [sy, sx]; fractions are welcome.
         dataroot_lq: Folders of low-resolution images, with {scale} where it stands in the path, for instance
-            datasets/Set5/LR_bicubic/X{scale}; optional.
+            datasets/Set5/LR_bicubic/X{scale}; optional. With one scale it may be a plain folder or .lmdb.
         filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are published.
         first_k: Use the first k images only; optional.
         color: rgb (default), gray or unchanged.
@@ -54,17 +54,18 @@ class ScaleSetDataset(Dataset):
                 except UserError as error:
                     raise UserError(f'scales: {self.gt_store.path(key)}: {error}') from None
 
-    def _open_lq_stores(self, root: str | None) -> dict[Scale, FolderStore]:
+    def _open_lq_stores(self, root: str | None) -> dict[Scale, ImageStore]:
         if not root:
             return {}
-        if '{scale}' not in root:
+        if '{scale}' not in root and len(self.scales) > 1:
             raise UserError(f'dataroot_lq: found {root}; needed {{scale}} where the scale stands in the path.')
-        if not Path(root.split('{scale}')[0]).expanduser().parent.is_dir():
-            raise UserError(f'dataroot_lq: found {root}; {Path(root.split("{scale}")[0]).parent} is not a folder here.')
+        before = Path(root.split('{scale}')[0] + '_').expanduser().parent  # the last folder before {scale}
+        if not before.is_dir():
+            raise UserError(f'dataroot_lq: found {root}; {before} {missing_path(before)}.')
         stores = {}
         for scale in self.scales:
             folder = Path(root.replace('{scale}', scale_label(scale)[1:])).expanduser()
-            if folder.is_dir():
+            if folder.is_dir() or '{scale}' not in root:
                 stores[scale] = open_store(str(folder), 'dataroot_lq')
                 missing = [k for k in self.gt_store.keys if self._lq_key(k, scale) not in stores[scale].keys]
                 if missing:

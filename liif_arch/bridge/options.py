@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -79,6 +80,42 @@ def read_yaml(text: str, name: str) -> OrderedDict:
     return opt
 
 
+def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
+    """Read an option file; one with `_base_: FILE` holds what it changes in FILE (a path beside it, or a shipped name).
+
+    `_base_` and `_delete_` mean what they mean in MMEngine's configs.
+
+    Raises:
+        UserError: It or a base cannot be used, or it is its own base.
+    """
+    try:
+        opt = read_yaml(path.read_text(encoding='utf-8'), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: cannot read this option file ({error}).') from None
+    name = opt.pop('_base_', None)
+    if name is None:
+        return opt
+    beside = path.parent / str(name)
+    try:
+        base = beside if beside.is_file() else find_option_file(str(name))
+    except UserError as error:
+        raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
+    if base.resolve() in [p.resolve() for p in (path, *children)]:
+        raise UserError(f'{path}: _base_: {name} leads back to this file.')
+    return merge(load_options(base, (path, *children)), opt)
+
+
+def merge(base: OrderedDict, changes: Mapping) -> OrderedDict:
+    """`base` with `changes`: mappings are merged key by key unless they say `_delete_: true`; others are replaced."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            keep = base.get(key) if not value.pop('_delete_', False) else None
+            base[key] = merge(keep if isinstance(keep, Mapping) else OrderedDict(), value)
+        else:
+            base[key] = value
+    return base
+
+
 def force_option(opt: dict, entry: str) -> None:
     """Apply one `--force_yml` entry, `a:b=value`; the key must exist, the value is read as YAML.
 
@@ -130,7 +167,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
 
     args = build_parser('train' if is_train else 'test').parse_args()
     args.opt = str(find_option_file(args.opt))
-    opt = read_yaml(Path(args.opt).read_text(encoding='utf-8'), args.opt)
+    opt = load_options(Path(args.opt))
     for entry in args.force_yml or []:
         force_option(opt, entry)
     _require_keys(opt, is_train, args.opt)

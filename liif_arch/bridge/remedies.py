@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from liif_arch.bridge import checkpoints, networks
+from liif_arch.bridge import checkpoints, networks, options
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError
 
@@ -41,10 +41,27 @@ def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True
     networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
 
 
+def copy_opt_file(opt_file: str, experiments_root: str) -> None:
+    """`basicsr.train.copy_opt_file`; of an option file with a `_base_`, the copy is what both say together."""
+    import json
+    from tempfile import TemporaryDirectory
+
+    import yaml
+    from basicsr.utils.options import copy_opt_file as copy
+    if '_base_' not in options.read_yaml(Path(opt_file).read_text(encoding='utf-8'), opt_file):
+        return copy(opt_file, experiments_root)
+    with TemporaryDirectory() as folder:
+        whole = Path(folder, Path(opt_file).name)
+        plain = json.loads(json.dumps(options.load_options(Path(opt_file))))
+        whole.write_text(yaml.safe_dump(plain, sort_keys=False), encoding='utf-8')
+        return copy(str(whole), experiments_root)
+
+
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.models.base_model
     import basicsr.train
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.load_resume_state = load_resume_state
+    basicsr.train.copy_opt_file = copy_opt_file
     basicsr.models.base_model.BaseModel.load_network = load_network

@@ -110,12 +110,12 @@ def _pair(text: str | None, flag: str, kind: type) -> tuple | None:
 
 
 def _network_option(name: str | None) -> dict | None:
-    from liif_arch.bridge.options import find_option_file, read_yaml
+    from liif_arch.bridge.options import find_option_file, load_options
     from liif_arch.errors import UserError
     if name is None:
         return None
     path = find_option_file(name)
-    opt = read_yaml(path.read_text(encoding='utf-8'), str(path))
+    opt = load_options(path)
     if 'network_g' not in opt:
         raise UserError(f'-opt: {path} has no network_g.')
     return opt['network_g']

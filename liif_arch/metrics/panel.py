@@ -1,4 +1,4 @@
-"""Comparison pictures: the same detail from bicubic, the network and the original, at several scales."""
+"""Comparison pictures: the same detail by several methods, at several scales."""
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,12 +8,10 @@ DETAIL = 128  # side of the detail, in output pixels
 
 
 class Row(NamedTuple):
-    """One line of the picture; images are (H, W, C) uint8 of one size."""
+    """One line of the picture: the same image, (H, W, C) uint8, by several methods, the original among them."""
     image: str
     scale: str
-    bicubic: np.ndarray
-    network: np.ndarray
-    original: np.ndarray
+    methods: dict[str, np.ndarray]
 
 
 def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
@@ -28,22 +26,21 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
 
 
 def write_panel(rows: list[Row], path: Path) -> None:
-    """Draw the rows with the columns bicubic, LIIF, original; each titled with its PSNR over the detail."""
+    """Draw a row a line, a column a method (the first row's order), each titled with its PSNR over the detail."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(8.4, 2.95 * len(rows)), layout='constrained')
+    columns = list(rows[0].methods)
+    figure = Figure(figsize=(2.8 * len(columns), 2.95 * len(rows)), layout='constrained')
     FigureCanvasAgg(figure)
     for i, row in enumerate(rows):
-        window = busiest_window(row.original, DETAIL)
-        original = row.original[window]
-        for j, (name, image) in enumerate([('bicubic', row.bicubic), ('LIIF', row.network), ('original', original)]):
-            detail = image if name == 'original' else image[window]
-            axes = figure.add_subplot(len(rows), 3, 3 * i + j + 1)
+        window = busiest_window(row.methods['original'], DETAIL)
+        for j, name in enumerate(columns):
+            detail, original = row.methods[name][window], row.methods['original'][window]
+            axes = figure.add_subplot(len(rows), len(columns), len(columns) * i + j + 1)
             axes.imshow(detail if detail.shape[2] == 3 else detail[..., 0], cmap='gray', vmin=0, vmax=255,
                         interpolation='nearest')
             axes.set(xticks=[], yticks=[])
-            title = name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB'
-            axes.set_title(title, fontsize=9)
+            axes.set_title(name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB', fontsize=9)
             if j == 0:
                 axes.set_ylabel(f'{row.image}  {row.scale}', fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -130,7 +130,9 @@ class LIIFModel(SRModel):
                 upscaled = torch.from_numpy(bicubic).permute(2, 0, 1) / 255
                 record['bicubic'] = {m: METRICS[m](upscaled, gt, scale) for m in self.metrics}
             if draw:
-                self.panel_rows[dataset].append(Row(image, label, bicubic, _to_array(sr), _to_array(gt)))
+                name = type(net).__name__
+                methods = {'bicubic': bicubic, name: _to_array(sr), 'original': _to_array(gt)}
+                self.panel_rows[dataset].append(Row(image, label, methods))
         return record
 
     def _target(self, data: dict, lq_size: tuple[int, int],

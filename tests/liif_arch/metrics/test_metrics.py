@@ -83,6 +83,7 @@ def test_panel__shows_the_busiest_detail(tmp_path):
     rows, cols = panel.busiest_window(image, panel.DETAIL)
     assert rows.start <= 152 and rows.stop >= 248 and cols.start <= 252 and cols.stop >= 348
     small = photo(20, 30)
-    panel.write_panel([panel.Row('a', 'x4', image, image, image), panel.Row('b', 'x8', small, small, small)],
-                      tmp_path / 'p.png')
+    rows = [panel.Row(n, s, dict.fromkeys(('bicubic', 'LIIF', 'original'), i))
+            for n, s, i in (('a', 'x4', image), ('b', 'x8', small))]
+    panel.write_panel(rows, tmp_path / 'p.png')
     assert Image.open(tmp_path / 'p.png').size[1] > 500

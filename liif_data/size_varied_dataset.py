@@ -1,0 +1,106 @@
+"""Training with ground truth of many sizes (LIIF section 4.2, CelebAHQ)."""
+from collections.abc import Mapping
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from liif_arch.errors import UserError
+from liif_arch.images import COLORS, resize_bicubic
+from liif_data.random_scale_dataset import positive_int, to_tensor, unit_range
+from liif_data.sampling import augment, generator, query_samples
+from liif_data.store import open_store
+
+
+@DATASET_REGISTRY.register()
+class SizeVariedDataset(Dataset):
+    """Whole images at one input size, each with ground truth of a size of its own.
+
+    Sample i of N has ground truth of round(Lmin + (Lmax - Lmin) i / (N - 1)) pixels a side, the same in every epoch: a
+    training set whose images were photographed at different sizes. `gt_resize` brings all to one size, which is what
+    a network of one scale needs and loses detail by.
+
+    Options (of `datasets.train`):
+        dataroot_gt: Folder or .lmdb of square images of at least Lmax pixels.
+        dataroot_lq: Inputs of lq_size pixels, of the same names; optional, else made from the ground truth.
+        lq_size: Side of the input.
+        gt_size_range: [Lmin, Lmax].
+        gt_resize: Resize every (already reduced) ground truth to this side; optional.
+        num_samples: Ground-truth pixels per sample.
+        use_hflip: Horizontal flip.
+        color: rgb (default), gray or unchanged.
+        seed: Default: the run's manual_seed.
+
+    Raises:
+        UserError: An option that cannot work, or images of other sizes.
+    """
+
+    def __init__(self, opt: Mapping) -> None:
+        self.opt = opt
+        self.lq_size, self.num_samples = positive_int(opt, 'lq_size'), positive_int(opt, 'num_samples')
+        self.gt_resize = None if opt.get('gt_resize') is None else positive_int(opt, 'gt_resize')
+        self.color = opt.get('color', 'rgb')
+        if self.color not in COLORS:
+            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        self.seed = opt.get('seed', 0)
+        self.sizes = _size_range(opt)
+        fewest = (self.gt_resize or self.sizes[0])**2
+        if self.num_samples > fewest:
+            raise UserError(f'num_samples: found {self.num_samples}, but a ground truth may have only {fewest} pixels; '
+                            'lower num_samples.')
+        self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
+        self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        self._require_sizes()
+
+    def _require_sizes(self) -> None:
+        for key in self.gt_store.keys:
+            h, w = self.gt_store.size(key)
+            if h != w or h < self.sizes[1]:
+                raise UserError(f'{self.gt_store.path(key)}: this image is {w}x{h} (width x height); needed square '
+                                f'ones of at least {self.sizes[1]} pixels (gt_size_range).')
+            if self.lq_store is not None:
+                if key not in self.lq_store.keys:
+                    raise UserError(f'dataroot_lq: {self.lq_store.root} has no "{key}"; it needs the names of '
+                                    'dataroot_gt.')
+                if self.lq_store.size(key) != (self.lq_size, self.lq_size):
+                    raise UserError(f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} (lq_size).')
+
+    def gt_side(self, index: int) -> int:
+        """Side of sample index's ground truth."""
+        low, high = self.sizes
+        return round(low + (high - low) * int(index) / max(1, len(self) - 1))
+
+    def verify(self) -> None:
+        """Decode the images once; raises UserError where one does not decode."""
+        for store in (self.gt_store, self.lq_store):
+            if store is not None:
+                store.verify(self.color)
+
+    def __len__(self) -> int:
+        return len(self.gt_store)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """One sample; see `RandomScalePairedDataset.__getitem__`."""
+        rng = generator(self.seed, index)
+        key = self.gt_store.keys[index]
+        image = self.gt_store.read(key, self.color)
+        if self.lq_store is None:
+            lq, lq_path = resize_bicubic(image, (self.lq_size, ) * 2), self.gt_store.path(key)
+        else:
+            lq, lq_path = self.lq_store.read(key, self.color), self.lq_store.path(key)
+        gt = resize_bicubic(image, (self.gt_side(index), ) * 2)
+        if self.gt_resize is not None:
+            gt = resize_bicubic(gt, (self.gt_resize, ) * 2)
+        lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), use_rot=False)
+        coord, cell, colours = query_samples(rng, gt, self.num_samples)
+        return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
+                'cell': torch.from_numpy(cell.copy()), 'lq_path': lq_path, 'gt_path': self.gt_store.path(key)}
+
+
+def _size_range(opt: Mapping) -> tuple[int, int]:
+    value = opt.get('gt_size_range')
+    if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, int) for s in value)
+            or not 0 < value[0] <= value[1]):
+        raise UserError(f'gt_size_range: found {value!r}; needed [smallest, largest] in pixels, for instance [64, 128].')
+    return value[0], value[1]
