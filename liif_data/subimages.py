@@ -1,0 +1,54 @@
+"""Large images cut into overlapping pieces, so that a training sample decodes a piece and not a 2K photograph."""
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from liif_arch.errors import UserError
+from liif_arch.images import read_image, write_image
+from liif_data.lmdb_writer import list_images
+
+
+def starts(length: int, size: int, step: int) -> list[int]:
+    """Where pieces of `size` begin along an axis: every `step`, and one that ends at the end."""
+    if length <= size:
+        return [0]
+    positions = list(range(0, length - size + 1, step))
+    return positions if positions[-1] + size == length else [*positions, length - size]
+
+
+def cut(path: Path, target: Path, size: int, step: int) -> int:
+    """Write the pieces of one image as NAME_s001.png, ... (BasicSR's names); returns how many."""
+    image = read_image(path)
+    places = [(y, x) for y in starts(image.shape[0], size, step) for x in starts(image.shape[1], size, step)]
+    for i, (y, x) in enumerate(places, 1):
+        write_image(target / f'{path.stem}_s{i:03d}.png', image[y:y + size, x:x + size])
+    return len(places)
+
+
+def extract_subimages(folder: Path, target: Path, size: int = 480, step: int = 240,
+                      workers: int = os.cpu_count() or 1) -> int:
+    """Cut every image of a folder; the target appears when all are there.
+
+    Returns:
+        Number of pieces.
+
+    Raises:
+        UserError: The target exists, or an image does not decode.
+    """
+    images = list_images(folder)
+    if target.exists():
+        raise UserError(f'{target}: exists; remove it to cut {folder} again.')
+    temporary = target.with_name(f'.{target.name}.part')
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        run = partial(cut, target=temporary, size=size, step=step)
+        with ProcessPoolExecutor(workers) as pool:
+            count = sum(tqdm(pool.map(run, images.values()), total=len(images), unit='image', desc='cut'))
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return count
