@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def umask() -> int:
+    """The process's file mode mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write to; it takes the name `path` when the block ends well, and vanishes when it does not.
@@ -23,7 +30,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
+        os.chmod(partial, 0o666 & ~umask())
         os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)

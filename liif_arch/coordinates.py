@@ -100,8 +100,10 @@ def axis_weights(rel: Tensor) -> Tensor:
     """One axis' factor of the local ensemble's weights (LIIF eq. 4), from the relative coordinates of its corners.
 
     A corner weighs as much as the rectangle between the query and the corner diagonal to it; areas are products, so
-    the normalised weight is the product of two of these, one an axis. Where the query lies on the only latent that
-    both corners found (odd scales, last row and column), a rectangle has no area and this factor is its limit, 1/2.
+    the normalised weight is the product of two of these, one an axis. The two differ only where all four areas
+    vanish: at odd scales one output row and column lie on the centre of the last latent, which both corners found.
+    There the areas leave the other axis' weights to rounding noise (or, in exact arithmetic, to their 1e-9, which
+    makes all four equal); the product keeps them. The reference's float32 figures agree with the product.
 
     Args:
         rel: Relative coordinates, (2, ...), or (1, ...) without local ensemble.

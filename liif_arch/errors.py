@@ -15,6 +15,21 @@ def suggest(name: object, known: Iterable[object]) -> str:
     return f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}.'
 
 
+def require_known(keys: Iterable[object], known: Iterable[object], place: str) -> None:
+    """Raise UserError for the first key that is not known, with the nearest one that is."""
+    known = list(known)
+    for key in keys:
+        if key not in known:
+            raise UserError(f'{place}: found {key}, which is no option of it; {suggest(key, known)}')
+
+
+def require_whole(place: str = '', least: int = 1, **values: object) -> None:
+    """Raise UserError for the first value that is not a whole number of at least `least`."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f'{place}{name}: found {value!r}; needed a whole number of at least {least}.')
+
+
 def missing_path(path: str | Path) -> str:
     """Says that nothing lies at a path, how far it exists, and the nearest name there."""
     path = Path(path).expanduser().absolute()

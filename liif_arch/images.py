@@ -69,6 +69,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
     path = Path(path)
+    _require_format(path, image)
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2] if image.ndim == 3 else 1)
     try:
         ok, data = cv2.imencode(path.suffix, image[..., order] if order else image)
@@ -83,6 +84,23 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
             file.write(data)
     except OSError as error:
         raise UserError(f'{path}: cannot write here ({error.strerror}).') from None
+
+
+def _require_format(path: Path, image: np.ndarray) -> None:
+    """Raise where a format would silently lose depth or alpha: OpenCV saturates, truncates and drops."""
+    suffix, alpha = path.suffix.lower(), image.ndim == 3 and image.shape[2] == 4
+    depths = {'.png': 'uint8 uint16', '.tif': 'uint8 uint16 float32', '.tiff': 'uint8 uint16 float32',
+              '.ppm': 'uint8 uint16', '.pgm': 'uint8 uint16'}.get(suffix, 'uint8').split()
+    if image.dtype.name not in depths:
+        raise UserError(f'{path}: {suffix} cannot hold {image.dtype} values; '
+                        f'use {".tif" if image.dtype.kind == "f" else ".png"}.')
+    if alpha and suffix not in ('.png', '.tif', '.tiff', '.webp'):
+        raise UserError(f'{path}: {suffix} cannot hold alpha; use .png.')
+
+
+def unit_range(pixels: np.ndarray) -> np.ndarray:
+    """8- or 16-bit values to float32 in [0, 1]; float values as they are."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

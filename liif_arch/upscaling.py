@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from liif_arch.coordinates import as_scale, grid_lookup, scaled_size
 from liif_arch.errors import UserError
+from liif_arch.images import unit_range
 
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
 
@@ -50,31 +51,42 @@ def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int
     return lengths
 
 
-def render_windows(net: nn.Module, lq: Tensor, size: tuple[int, int],
+def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int],
                    memory: float) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Render lq at `size` window by window; the windows together equal `net(lq, size=size)` to float rounding.
+    """Render an image at `size` window by window; together the windows equal the whole to float rounding.
 
     A window's input reaches beyond it by the encoder's receptive field, so no window sees a border that the image
-    does not have.
+    does not have. An encoder that does not say its `receptive_radius` encodes the whole image at once.
 
     Args:
         net: A `CoordinateNetwork`.
-        lq: Image in [0, 1], (1, C, h, w).
+        pixels: Image of net.num_in_ch channels, (h, w, C); 8 or 16 bit, or float in [0, 1].
         size: Output size (H, W).
-        memory: Budget for the encoder's activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
+        memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
 
     Yields:
-        Output rows, output columns, and their colours (1, C, rows, columns).
+        Output rows, output columns, and their colours (1, C, rows, columns), about [0, 1].
     """
-    h, w = full = tuple(lq.shape[-2:])
-    margin = net.encoder.receptive_radius + net.reach
-    bytes_per_latent = 4 * (net.encoder.peak_channels + net.table_channels)
-    lengths = window_lengths(full, margin, int(memory * 2**20 / bytes_per_latent))
-    for y in axis_windows(size[0], h, lengths[0], margin):
-        for x in axis_windows(size[1], w, lengths[1], margin):
-            feat = net.encode(lq[..., y.first:y.last, x.first:x.last])
-            image = net.render_window(feat, size, (y.first, x.first), full, (y.start, y.stop), (x.start, x.stop))
-            yield slice(y.start, y.stop), slice(x.start, x.stop), image
+    full = pixels.shape[:2]
+    device = next(net.parameters()).device
+    radius = getattr(net.encoder, 'receptive_radius', None)
+    margin = (radius or 0) + net.reach
+    lengths = full
+    if radius is not None:
+        bytes_per_latent = 4 * (net.encoder.peak_channels + net.table_channels)
+        lengths = window_lengths(full, margin, int(memory * 2**20 / bytes_per_latent))
+    whole = lengths[0] >= full[0] and lengths[1] >= full[1]
+    lengths = tuple(n + 2 for n in full) if whole else lengths
+    pixels_at_once = max(1, int(memory * 2**20 / 4 / (4 * net.num_out_ch)))  # a quarter of it for what is rendered
+    for y in axis_windows(size[0], full[0], lengths[0], margin):
+        for x in axis_windows(size[1], full[1], lengths[1], margin):
+            lq = unit_range(pixels[y.first:y.last, x.first:x.last])
+            feat = net.encode(torch.from_numpy(lq).permute(2, 0, 1)[None].to(device))
+            step = max(1, pixels_at_once // (x.stop - x.start))
+            for start in range(y.start, y.stop, step):
+                rows = (start, min(start + step, y.stop))
+                image = net.render_window(feat, size, (y.first, x.first), full, rows, (x.start, x.stop))
+                yield slice(*rows), slice(x.start, x.stop), image
 
 
 @torch.no_grad()
@@ -87,35 +99,52 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
         image: (H, W), or (H, W, C) with 1 gray, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float in [0, 1].
         scale: A number, or a pair (sy, sx).
         size: Output size (H, W), instead of scale.
-        memory: Budget for the encoder's activations, in MiB; a larger image is done in windows, with the same result.
+        memory: Budget for activations, in MiB, beside the images themselves; more is done in windows, with the same
+            result.
         progress: Called with (output pixels done, all).
 
     Returns:
         The image, of the same dtype and number of dimensions.
 
     Raises:
-        UserError: Neither or both of scale and size; a size below 1; channels that do not fit the network.
+        UserError: Neither or both of scale and size; a size below 1, or of more bytes than there are; channels or a
+            network that do not fit.
     """
+    if not hasattr(net, 'render_window'):
+        raise UserError(f'{type(net).__name__} has one scale of its own; upscaling to any size needs LIIF or MetaSR.')
+    if not (isinstance(memory, (int, float)) and memory > 0):
+        raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
     size = _target_size(pixels.shape[:2], scale, size)
-    top = np.iinfo(image.dtype).max if image.dtype.kind == 'u' else 1
-    out = np.empty((*size, pixels.shape[2]), image.dtype)
-    device = next(net.parameters()).device
+    try:
+        out = np.empty((*size, pixels.shape[2]), image.dtype)
+    except (MemoryError, ValueError):
+        raise UserError(f'size: an image of {size[1]}x{size[0]} (width x height) does not fit into memory.') from None
+    planes, done, training = _planes(pixels.shape[2], net.num_in_ch), 0, net.training
     net.eval()
-    planes = _planes(pixels.shape[2], net.num_in_ch)
-    done = 0
-    for channels in planes:
-        lq = torch.from_numpy(pixels[..., channels].astype(np.float32) / top)
-        lq = lq.permute(2, 0, 1)[None].expand(1, net.num_in_ch, -1, -1).to(device)
-        for rows, cols, colours in render_windows(net, lq, size, memory):
-            if len(channels) < net.num_in_ch:  # one plane shown to the network as gray: the colours' mean
-                colours = colours.mean(1, keepdim=True)
-            block = colours[0].clamp_(0, 1).mul_(top).permute(1, 2, 0).cpu().numpy()
-            out[rows, cols, channels] = np.rint(block) if image.dtype.kind == 'u' else block
-            done += (rows.stop - rows.start) * (cols.stop - cols.start)
-            if progress:
-                progress(done, len(planes) * size[0] * size[1])
+    try:
+        for channels in planes:
+            plane = pixels[..., channels]
+            if len(channels) < net.num_in_ch:  # shown to the network as gray
+                plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
+            for rows, cols, colours in render_windows(net, plane, size, memory):
+                if len(channels) < net.num_in_ch:
+                    colours = colours.mean(1, keepdim=True)
+                out[rows, cols, channels] = _as_dtype(colours, image.dtype)
+                done += (rows.stop - rows.start) * (cols.stop - cols.start)
+                if progress:
+                    progress(done, len(planes) * size[0] * size[1])
+    finally:
+        net.train(training)
     return out[..., 0] if image.ndim == 2 else out
+
+
+def _as_dtype(colours: Tensor, dtype: np.dtype) -> np.ndarray:
+    """(1, C, h, w) in about [0, 1] -> (h, w, C) in the range of dtype."""
+    colours = colours[0].clamp_(0, 1).permute(1, 2, 0)
+    if dtype.kind == 'u':
+        colours = colours.mul_(np.iinfo(dtype).max).round_()
+    return colours.cpu().numpy()
 
 
 def _target_size(lq_size: tuple[int, int], scale: object, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from liif_arch.atomic import umask as _umask
 from liif_arch.errors import UserError
 from liif_arch.images import decode_image, is_image_file
 from liif_data.store import LmdbStore
@@ -70,7 +72,7 @@ def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_co
     """Write a folder's images into an LMDB.
 
     The target appears only when it is complete and every value has been read back; until then everything lies in
-    `.<name>.part` beside it, which is removed if anything fails.
+    a temporary folder beside it, which is removed if anything fails.
 
     Args:
         folder: Images (not those in subfolders). PNG and JPEG files are stored as they are, others as PNG.
@@ -89,16 +91,19 @@ def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_co
     images = list_images(folder)
     if target.exists():
         raise UserError(f'{target}: exists and {describe(target, images)}; remove it to build it again.')
-    partial = target.with_name(f'.{target.name}.part')
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f'.{target.name}.', dir=target.parent))
+    except OSError as error:
+        raise UserError(f'{target}: cannot write here ({error.strerror}).') from None
+    try:
+        partial.chmod(0o777 & ~_umask())
         lines = _write(partial, images, workers)
         (partial / 'meta_info.txt').write_text(''.join(lines))
         _verify(partial, images)
         os.rename(partial, target)
-    except OSError as error:
-        raise UserError(f'{target}: cannot write here ({error.strerror or error}).') from None
+    except (OSError, lmdb.Error) as error:
+        raise UserError(f'{target}: cannot write here ({error}).') from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(images)

@@ -1,4 +1,6 @@
 """Training samples at random scales (LIIF section 4.1)."""
+import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,10 +9,14 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from liif_arch.errors import UserError
-from liif_arch.images import COLORS
+from liif_arch.errors import UserError, require_known, require_whole
+from liif_arch.images import COLORS, unit_range
 from liif_data.sampling import augment, generator, paired_crop, query_samples, random_scale_pair
 from liif_data.store import ImageStore, open_store
+
+# What BasicSR reads of every dataset's options, and what its or our parser adds.
+LOADER_OPTIONS = ('name', 'type', 'phase', 'scale', 'seed', 'io_backend', 'batch_size_per_gpu', 'num_worker_per_gpu',
+                  'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers')
 
 
 @DATASET_REGISTRY.register()
@@ -39,11 +45,10 @@ class RandomScalePairedDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
+        require_options(self, opt)
         self.lq_size = positive_int(opt, 'lq_size')
         self.num_samples = None if opt.get('num_samples') is None else positive_int(opt, 'num_samples')
-        self.color = opt.get('color', 'rgb')
-        if self.color not in COLORS:
-            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
@@ -133,11 +138,6 @@ class RandomScalePairedDataset(Dataset):
         }
 
 
-def unit_range(image: np.ndarray) -> np.ndarray:
-    """8- or 16-bit values to float32 in [0, 1]."""
-    return image.astype(np.float32) / (np.iinfo(image.dtype).max if image.dtype.kind == 'u' else 1)
-
-
 def to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, C) 8- or 16-bit to (C, H, W) float32 in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(unit_range(image).transpose(2, 0, 1)))
@@ -145,10 +145,22 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 def positive_int(opt: Mapping, key: str) -> int:
     """The option `key`, a whole number of at least 1; raises UserError otherwise."""
-    value = opt.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f'{key}: found {value!r}; needed a whole number of at least 1.')
-    return value
+    require_whole(**{key: opt.get(key)})
+    return opt[key]
+
+
+def require_options(dataset: Dataset, opt: Mapping) -> None:
+    """Raise UserError for an option that the dataset's docstring does not list, and that BasicSR does not read."""
+    own = re.findall(r'^ {8}([a-z_, ]+):', type(dataset).__doc__ or '', re.MULTILINE)
+    require_known(opt, [*', '.join(own).split(', '), *LOADER_OPTIONS], opt.get('name', 'dataset'))
+
+
+def require_color(opt: Mapping) -> str:
+    """The option `color`; raises UserError where it is not one of `COLORS`."""
+    color = opt.get('color', 'rgb')
+    if color not in COLORS:
+        raise UserError(f'color: found {color!r}; needed one of {", ".join(COLORS)}.')
+    return color
 
 
 def _scale_range(opt: Mapping) -> tuple[float, float]:
@@ -156,6 +168,6 @@ def _scale_range(opt: Mapping) -> tuple[float, float]:
     if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, (int, float)) for s in value):
         raise UserError(f'scale_range: found {value!r}; needed [lowest, highest], for instance [1, 4].')
     low, high = value
-    if not 0 < low <= high:
+    if not 0 < low <= high < math.inf:
         raise UserError(f'scale_range: found [{low:g}, {high:g}]; needed 0 < lowest <= highest.')
     return float(low), float(high)

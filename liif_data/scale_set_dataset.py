@@ -1,16 +1,17 @@
 """Validation and test images at a set of scales."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import COLORS, resize_bicubic
-from liif_data.random_scale_dataset import positive_int, to_tensor
+from liif_arch.images import resize_bicubic
+from liif_data.random_scale_dataset import positive_int, require_color, require_options, to_tensor
 from liif_data.store import ImageStore, open_store
 
 Scale = tuple[float, float]
@@ -38,9 +39,8 @@ class ScaleSetDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
-        self.color = opt.get('color', 'rgb')
-        if self.color not in COLORS:
-            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        require_options(self, opt)
+        self.color = require_color(opt)
         self.scales = _scales(opt.get('scales'))
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         if opt.get('first_k') is not None:
@@ -71,7 +71,17 @@ class ScaleSetDataset(Dataset):
                 if missing:
                     raise UserError(f'dataroot_lq: {folder} has no "{self._lq_key(missing[0], scale)}" for '
                                     f'{self.gt_store.path(missing[0])}; add it, or set filename_tmpl.')
+        if not stores:
+            raise UserError(f'dataroot_lq: found {root}; it exists for none of the scales {self._labels(self.scales)}. '
+                            'Mend the path, or remove it to have inputs made from the ground truth.')
+        made = [s for s in self.scales if s not in stores]
+        get_root_logger().info(f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
+                               f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.')
         return stores
+
+    @staticmethod
+    def _labels(scales: Iterable[Scale]) -> str:
+        return ', '.join(scale_label(s) for s in scales)
 
     def _lq_key(self, key: str, scale: Scale) -> str:
         return self.filename_tmpl.replace('{scale}', scale_label(scale)[1:]).format(key)

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.errors import UserError
-from liif_arch.images import COLORS, resize_bicubic
-from liif_data.random_scale_dataset import positive_int, to_tensor, unit_range
+from liif_arch.images import resize_bicubic, unit_range
+from liif_data.random_scale_dataset import positive_int, require_color, require_options, to_tensor
 from liif_data.sampling import augment, generator, query_samples
 from liif_data.store import open_store
 
@@ -38,11 +38,10 @@ class SizeVariedDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
+        require_options(self, opt)
         self.lq_size, self.num_samples = positive_int(opt, 'lq_size'), positive_int(opt, 'num_samples')
         self.gt_resize = None if opt.get('gt_resize') is None else positive_int(opt, 'gt_resize')
-        self.color = opt.get('color', 'rgb')
-        if self.color not in COLORS:
-            raise UserError(f'color: found {self.color!r}; needed one of {", ".join(COLORS)}.')
+        self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.sizes = _size_range(opt)
         fewest = (self.gt_resize or self.sizes[0])**2
@@ -102,5 +101,5 @@ def _size_range(opt: Mapping) -> tuple[int, int]:
     value = opt.get('gt_size_range')
     if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, int) for s in value)
             or not 0 < value[0] <= value[1]):
-        raise UserError(f'gt_size_range: found {value!r}; needed [smallest, largest] in pixels, for instance [64, 128].')
+        raise UserError(f'gt_size_range: found {value!r}; needed [smallest, largest] in pixels, as [64, 128].')
     return value[0], value[1]

@@ -1,6 +1,7 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
 import os
 import struct
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,6 @@ BUILTIN_PHOTOS = {
     'heldout': ('chelsea.png', 'coffee.png'),
 }
 BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
-
-MOST_VERIFIED = 1000  # images of one folder that are decoded before a run
 
 # One environment per process and database: LMDB refuses a second one.
 _environments: dict[str, lmdb.Environment] = {}
@@ -45,6 +44,7 @@ class ImageStore:
     """
     root: str
     keys: list[str]
+    most_verified = 1000  # images that are decoded before a run; of more, evenly spaced ones
 
     def path(self, key: str) -> str:
         """What to call an image in logs, results and errors."""
@@ -68,7 +68,7 @@ class ImageStore:
         Raises:
             UserError: An image does not decode.
         """
-        keys = self.keys[::-(-len(self.keys) // MOST_VERIFIED)]
+        keys = self.keys[::-(-len(self.keys) // self.most_verified)]
         with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
             decoded = pool.map(lambda key: self.read(key, color).shape, keys)
             for _ in tqdm(decoded, total=len(keys), unit='image', desc=f'check {self.root}', leave=False, delay=2):
@@ -105,14 +105,19 @@ class FolderStore(ImageStore):
 
     def size(self, key: str) -> tuple[int, int]:
         try:
-            with Image.open(self._paths[key]) as image:  # reads the header alone
-                return image.height, image.width
-        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+                with Image.open(self._paths[key]) as image:  # reads the header alone
+                    return image.height, image.width
+        except Image.DecompressionBombError:  # large, not broken
+            return self.read(key).shape[:2]
+        except (OSError, ValueError, SyntaxError, struct.error):
             raise UserError(f'{self._paths[key]}: not a readable image; replace or remove it.') from None
 
 
 class LmdbStore(ImageStore):
     """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded image files."""
+    most_verified = 100  # `create_lmdb` has decoded all
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
@@ -135,18 +140,24 @@ class LmdbStore(ImageStore):
         """This process's environment of the database."""
         if self._path not in _environments:
             try:
-                _environments[self._path] = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+                environment = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+                self._require_whole(environment)
+                _environments[self._path] = environment
             except lmdb.Error as error:
                 raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
                                 'scripts/create_lmdb.py.') from None
         return _environments[self._path]
 
+    def _require_whole(self, environment: lmdb.Environment) -> None:
+        """Reading a map that is shorter than its pages would kill the process."""
+        needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+        found = os.path.getsize(os.path.join(self._path, 'data.mdb'))
+        if found < needed:
+            environment.close()
+            raise UserError(f'{self.root}/data.mdb: cut short, {found} of {needed} bytes; copy or build it again.')
+
     def path(self, key: str) -> str:
         return f'{self.root}/{key}'
-
-    def verify(self, color: str = 'rgb') -> None:
-        """Decode the first image; an LMDB's images were all verified when it was written."""
-        self.read(self.keys[0], color)
 
     def read_bytes(self, key: str) -> bytes:
         try:

@@ -2,8 +2,8 @@
 
     python scripts/prepare_celebahq.py CelebA-HQ_1024 datasets/CelebAHQ [--split split.json]
 
-A split file is JSON: {"train": [names], "val": [names]}, without extensions. Without one every sixth image, in the order
-of names, is for validation.
+A split file is JSON: {"train": [names], "val": [names]}. Without one every sixth image, in the order of names, is for
+validation.
 """
 import argparse
 import json

@@ -20,6 +20,7 @@ import yaml
 
 from liif_arch.bridge.options import load_options, shipped_options
 from liif_arch.errors import UserError
+from liif_data.store import open_store
 
 SCALES = [2, 3, 4, 6, 8, 12]
 PANEL_SCALES = [4, 8, 30]
@@ -48,12 +49,14 @@ GROUPS = {
     ],
     'ablations': [
         LIIF,
-        Run('LIIF (-c)', 'train_liif_edsr_no_cell', None, _paper(34.53, 30.92, 28.97, 26.73, 23.72, 22.19, 21.19, 20.51)),
+        Run('LIIF (-c)', 'train_liif_edsr_no_cell', None,
+            _paper(34.53, 30.92, 28.97, 26.73, 23.72, 22.19, 21.19, 20.51)),
         Run('LIIF (-u)', 'train_liif_edsr_no_unfold', None,
             _paper(34.64, 30.94, 28.98, 26.73, 23.69, 22.16, 21.17, 20.47)),
         Run('LIIF (-e)', 'train_liif_edsr_no_ensemble', None,
             _paper(34.63, 30.95, 28.97, 26.72, 23.66, 22.13, 21.14, 20.45)),
-        Run('LIIF (-d)', 'train_liif_edsr_shallow', None, _paper(34.65, 30.94, 28.98, 26.71, 23.64, 22.10, 21.12, 20.42)),
+        Run('LIIF (-d)', 'train_liif_edsr_shallow', None,
+            _paper(34.65, 30.94, 28.98, 26.71, 23.64, 22.10, 21.12, 20.42)),
     ],
     'scales': [LIIF, *(Run(f'LIIF, x{s} only', f'train_liif_edsr_x{s}only') for s in (2, 3, 4))],
     'size-varied': [
@@ -91,18 +94,12 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
     opt['train'].update(total_iter=iterations, scheduler={
         'type': 'CosineAnnealingRestartLR', 'periods': [iterations], 'restart_weights': [1], 'eta_min': 1e-6}
         if args.network == 'small' else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations))
-    images = len(open_store_length(train['dataroot_gt']))
+    images = len(open_store(train['dataroot_gt'], '--train'))
     train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
     opt['val'] = None
     opt['logger'].update(print_freq=max(1, min(100, iterations // 20)), use_tb_logger=False,
                          save_checkpoint_freq=max(1, min(5000, iterations // 4)))
     return opt
-
-
-def open_store_length(root: str) -> list[str]:
-    """Names of the images at a data root."""
-    from liif_data.store import open_store
-    return open_store(root, '--train').keys
 
 
 def stretched(scheduler: dict, old: int, new: int) -> dict:
@@ -179,7 +176,6 @@ def execute(run: Run, args: argparse.Namespace) -> dict:
 def prepare_faces(args: argparse.Namespace) -> None:
     """Square faces of 128 and 256 pixels, every sixth held out, from a folder of larger ones."""
     from liif_arch.images import resize_bicubic, write_image
-    from liif_data.store import open_store
     store = open_store(args.faces, '--faces')
     for i, key in enumerate(store.keys):
         split = 'heldout' if i % 6 == 0 else 'train'
@@ -215,8 +211,8 @@ def write_report(group: str, results: dict[str, dict], args: argparse.Namespace)
     folder = args.out / f'report_{group}'
     folder.mkdir(parents=True, exist_ok=True)
     if len(scales) > 2:
-        plot_curves({'bicubic': bicubic, **{r.label: {s: e[metric] for s, e in results[r.label].items()} for r in runs}},
-                    TITLES[metric], folder / 'psnr_scale.png')
+        curves = {r.label: {s: e[metric] for s, e in results[r.label].items()} for r in runs}
+        plot_curves({'bicubic': bicubic, **curves}, TITLES[metric], folder / 'psnr_scale.png')
         text += ['', '![PSNR gain over bicubic against scale](psnr_scale.png)']
     if group == 'decoders':
         draw_panels(runs, args, folder / 'panels.png')
@@ -254,7 +250,6 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     from liif_arch.images import resize_bicubic
     from liif_arch.metrics.panel import Row, write_panel
     from liif_arch.upscaling import upscale
-    from liif_data.store import open_store
     nets = {r.label: load_network(args.out / f'experiments/{r.option}/models/net_g_latest.pth')
             for r in sorted(runs, key=lambda r: r.label != 'MetaSR') if r.scales is None}
     store = open_store(args.test, '--test')
@@ -266,8 +261,9 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
             size = scaled_size(small, (scale, scale))
             gt = gt[:size[0], :size[1]]
             lq = resize_bicubic(gt, small)
-            methods = {'bicubic': resize_bicubic(lq, size), **{n: upscale(net, lq, size=size) for n, net in nets.items()}}
-            rows.append(Row(store.keys[0], f'x{scale}', {**methods, 'original': gt}))
+            methods = {n: upscale(net, lq, size=size) for n, net in nets.items()}
+            methods = {'bicubic': resize_bicubic(lq, size), **methods, 'original': gt}
+            rows.append(Row(store.keys[0], f'x{scale}', methods))
     write_panel(rows, path)
 
 
@@ -277,7 +273,7 @@ def _cell(value: float | None) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Train and compare what the paper compares, at a budget of your choice.")
+    parser = argparse.ArgumentParser(description='Train and compare what the paper compares, at a budget you choose.')
     parser.add_argument('--group', choices=[*GROUPS, 'all'], required=True)
     parser.add_argument('--train', default='builtin:photos/train', help='folder or .lmdb of ground truth')
     parser.add_argument('--test', default='builtin:photos/heldout', help='folder or .lmdb of test images')
@@ -290,7 +286,7 @@ def parse_arguments() -> argparse.Namespace:
                         help='small: 8 blocks of 32 features, 24-pixel inputs; paper: its own sizes (default small)')
     parser.add_argument('--scales', type=int, nargs='+', default=SCALES, help=f'default {SCALES}')
     parser.add_argument('--metric', choices=['psnr', 'psnr_y', 'psnr_div2k'], default='psnr_y')
-    parser.add_argument('--runs', nargs='+', metavar='LABEL', help='only these runs of the group, for instance LIIF MetaSR')
+    parser.add_argument('--runs', nargs='+', metavar='LABEL', help='only these runs, for instance LIIF MetaSR')
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--cache', action='store_true', help='keep decoded training images in memory')
     parser.add_argument('--out', type=Path, default=Path('reproduce'))

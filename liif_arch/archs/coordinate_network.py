@@ -38,7 +38,8 @@ class CoordinateNetwork(nn.Module):
 
     Args:
         encoder: A network that keeps the size and has `num_out_feat`, or its registered options ({'type': ...}).
-            None: the paper's EDSR-baseline.
+            None: the paper's EDSR-baseline. With `receptive_radius` and `peak_channels` (see EDSREncoder) `upscale`
+            can work in windows.
         num_in_ch: Channels of the input image; must be the encoder's.
         num_out_ch: Channels of the predicted colour.
         scale: Scale of `net(lq)` without a size, a number or a pair (sy, sx); BasicSR's own models call it so.
@@ -114,7 +115,7 @@ class CoordinateNetwork(nn.Module):
     def chunk_size(self, floats: int) -> int:
         """Queries, of so many floats each, that the decoder may hold at once under `decode_memory`."""
         on_cpu = next(self.parameters()).device.type == 'cpu'
-        return max(256, int((self.decode_memory or (16 if on_cpu else 512)) * 2**20) // (4 * floats))
+        return max(64, int((self.decode_memory or (16 if on_cpu else 512)) * 2**20) // (4 * floats))
 
     def forward(self, lq: Tensor, coord: Tensor | None = None, cell: Tensor | None = None,
                 size: tuple[int, int] | None = None) -> Tensor:

@@ -2,6 +2,8 @@
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.errors import require_whole
+
 
 class ResidualBlock(nn.Module):
     """x + res_scale * conv(relu(conv(x))), 3x3 convolutions, no normalisation."""
@@ -34,6 +36,7 @@ class EDSREncoder(nn.Module):
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, res_scale: float = 1) -> None:
         super().__init__()
+        require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         self.num_out_feat = num_feat
         self.receptive_radius = 2 * num_block + 2
         self.peak_channels = 5 * num_feat  # measured on a CPU

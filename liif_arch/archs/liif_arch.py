@@ -38,7 +38,7 @@ class LIIF(CoordinateNetwork):
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """See `CoordinateNetwork.query`; computed by `decode.fast.query_fast`."""
         if chunk is None and not torch.is_grad_enabled():
-            chunk = self.chunk_size(16 * self.widest)  # four corners of about four activations
+            chunk = self.chunk_size(16 * self.widest * len(feat))  # four corners of about four activations
         return query_fast(self.imnet, feat, coord, cell, **self.flags, chunk=chunk) * 0.5 + 0.5
 
     def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ class MetaSR(CoordinateNetwork):
     """
     reach = 1
 
-    def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, ), num_in_ch: int = 3,
-                 num_out_ch: int = 3, scale: float | Sequence[float] | None = None,
+    def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, ),
+                 num_in_ch: int = 3, num_out_ch: int = 3, scale: float | Sequence[float] | None = None,
                  decode_memory: float | None = None) -> None:
         super().__init__(encoder, num_in_ch, num_out_ch, scale, decode_memory)
         self.imnet = MLP(3, self.encoder.num_out_feat * 9 * num_out_ch, hidden_list)
@@ -30,7 +30,7 @@ class MetaSR(CoordinateNetwork):
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """See `CoordinateNetwork.query`; computed by `decode.meta.query_meta`."""
         if chunk is None and not torch.is_grad_enabled():
-            chunk = self.chunk_size(self.table_channels)
+            chunk = self.chunk_size(self.table_channels * len(feat))
         return query_meta(self.imnet, feat, coord, cell, self.num_out_ch, chunk) * 0.5 + 0.5
 
     def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.errors import require_whole
+
 
 class DenseConv(nn.Module):
     """Appends relu(conv(x)), `growth` channels, to x."""
@@ -48,6 +50,7 @@ class RDNEncoder(nn.Module):
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, num_layer: int = 8,
                  growth: int = 64) -> None:
         super().__init__()
+        require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block, num_layer=num_layer, growth=growth)
         self.num_out_feat = num_feat
         self.receptive_radius = num_block * num_layer + 3
         self.peak_channels = 3 * (num_feat + num_layer * growth)  # on a CPU: 1400 to 1760 for 1728

@@ -38,7 +38,7 @@ class SubPixelSR(CoordinateNetwork):
         self.table_channels = 2 * scale * scale * num_feat
 
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
-        """Colours of the predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have no use)."""
+        """The predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have no use)."""
         image = self.tail(feat) * 0.5 + 0.5  # (B, out, H, W)
         height, width = image.shape[-2:]
         index = nearest_index(coord[..., 0], height) * width + nearest_index(coord[..., 1], width)  # (B, Q)

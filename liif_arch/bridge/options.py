@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from liif_arch.errors import UserError, suggest
+from liif_arch.errors import UserError, require_whole, suggest
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -23,14 +23,14 @@ class OptionLoader(yaml.SafeLoader):
 
 
 def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
-    loader.flatten_mapping(node)
-    pairs = loader.construct_pairs(node, deep=True)
     seen = set()
-    for (key, _), (key_node, _) in zip(pairs, node.value, strict=True):
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f'key "{key}" stands twice', key_node.start_mark)
-        seen.add(key)
-    return OrderedDict(pairs)
+    for key_node, _ in node.value:  # before "<<" brings in keys that this mapping may override
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.value in seen:
+            problem = f'key "{key_node.value}" stands twice' if isinstance(key_node, yaml.ScalarNode) else 'not a key'
+            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+        seen.add(key_node.value)
+    loader.flatten_mapping(node)
+    return OrderedDict(loader.construct_pairs(node, deep=True))
 
 
 OptionLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -172,12 +172,17 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
         force_option(opt, entry)
     _require_keys(opt, is_train, args.opt)
 
+    opt['name'] = str(opt['name'])
     opt['dist'] = args.launcher != 'none'
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
+                        'train -opt FILE --launcher pytorch.')
     if opt['dist']:
         init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
+    require_whole(least=0, manual_seed=opt['manual_seed'])
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
@@ -219,6 +224,8 @@ def _require_keys(opt: dict, is_train: bool, name: str) -> None:
             place = place.get(key) if isinstance(place, dict) else None
         if place is None and not any(path.startswith(m + ':') for m in missing):
             missing.append(path)
+    if not isinstance(opt.get('datasets') or {}, dict):
+        raise UserError(f'{name}: datasets: needed one entry a dataset, "train:" or "test_1:".')
     for phase, dataset in (opt.get('datasets') or {}).items():
         kinds = ('train', 'val') if is_train else ('test', 'val')
         if phase.split('_')[0] not in kinds:
@@ -236,6 +243,8 @@ def _complete_datasets(opt: dict) -> None:
             if dataset.get('prefetch_mode') == 'cuda':
                 print(f'datasets.{phase}.prefetch_mode: cuda needs a GPU; using cpu.', flush=True)
                 dataset['prefetch_mode'] = 'cpu'
+        if dataset.get('num_worker_per_gpu') == 0:
+            dataset.pop('persistent_workers', None)  # torch refuses it without workers
         dataset['phase'] = phase.split('_')[0]
         dataset.setdefault('seed', opt['manual_seed'])  # samples are addressed by (seed, epoch, index)
         if 'scale' in opt:

@@ -1,7 +1,7 @@
 """What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from liif_arch.bridge import networks
-from liif_arch.errors import UserError, missing_path, suggest
+from liif_arch.errors import UserError, missing_path, require_known, require_whole, suggest
+
+SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')
 
 
 def check(opt: dict) -> None:
@@ -25,11 +27,15 @@ def check(opt: dict) -> None:
     model = _registered(MODEL_REGISTRY, opt['model_type'])
     if hasattr(model, 'check_options'):
         model.check_options(opt)
+    if opt['is_train']:
+        _check_training(opt)
     with preserved_random_state(), silent_logger():
         for key in [k for k in opt if k.startswith('network_')]:
             _check_network(opt, key)
         for phase, dataset_opt in opt['datasets'].items():
             _check_dataset(opt, phase, dataset_opt)
+        if not opt['dist']:
+            _check_model(opt, model)
 
 
 @contextmanager
@@ -59,10 +65,7 @@ def silent_logger() -> Iterator[None]:
 
 def _check_network(opt: dict, key: str) -> None:
     _check_type(opt[key], key)
-    try:
-        net = build_network(opt[key])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f'{key}: {error}') from None
+    net = _attempt(key, build_network, opt[key])
     weights = opt['path'].get(f'pretrain_{key}')
     if weights is not None:
         label = key.removeprefix('network_')
@@ -71,6 +74,57 @@ def _check_network(opt: dict, key: str) -> None:
                                   opt['path'].get(f'param_key_{label}', 'params'))
         except UserError as error:
             raise UserError(f'path.pretrain_{key}: {error}') from None
+
+
+def _check_training(opt: dict) -> None:
+    """Numbers and names that BasicSR reads after it has moved the previous experiment."""
+    train, logger, data = opt['train'], opt['logger'], opt['datasets']['train']
+    if isinstance(train['total_iter'], float):
+        train['total_iter'] = int(train['total_iter'])
+    require_whole('train.', total_iter=train['total_iter'])
+    for key in ('print_freq', 'save_checkpoint_freq'):
+        if isinstance(logger[key], float) and logger[key] >= 1:
+            logger[key] = int(logger[key])
+        require_whole('logger.', **{key: logger[key]})
+    require_whole('datasets.train.', batch_size_per_gpu=data['batch_size_per_gpu'],
+                  dataset_enlarge_ratio=data.get('dataset_enlarge_ratio', 1))
+    require_whole('datasets.train.', least=0, num_worker_per_gpu=data['num_worker_per_gpu'])
+    freq = 1 if opt.get('val') is None else opt['val']['val_freq']
+    if not isinstance(freq, (int, float)) or freq < 1:
+        raise UserError(f'val.val_freq: found {freq!r}; needed iterations of at least 1.')
+    scheduler = train.get('scheduler')
+    if isinstance(scheduler, dict):
+        require_known([scheduler.get('type')], SCHEDULERS, 'train.scheduler.type')
+    for key, value in train.items():
+        if isinstance(value, dict) and key.endswith('_opt') and 'type' in value:
+            require_known_type(LOSS_REGISTRY, value['type'], f'train.{key}.type')
+
+
+def _check_model(opt: dict, model: type) -> None:
+    """Build the whole model as BasicSR will, and compare its network with a sample of each dataset."""
+    built = _attempt(opt['model_type'], model, deepcopy(opt))
+    net = getattr(built, 'net_g', None)
+    wanted = getattr(getattr(net, 'module', net), 'num_in_ch', None)
+    for phase, dataset_opt in opt['datasets'].items():
+        dataset = _registered(DATASET_REGISTRY, dataset_opt['type'])(deepcopy(dataset_opt))
+        found = dataset[0]['lq'].shape[-3] if wanted else None
+        if found != wanted:
+            raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
+                            'channels; change it (and num_out_ch), or the color of the dataset.')
+
+
+def _attempt(place: str, build: Callable, *arguments: object) -> object:
+    """Call a constructor; what it raises becomes one line that names the place."""
+    try:
+        return build(*arguments)
+    except UserError as error:
+        raise UserError(f'{place}{"." if place.startswith("datasets.") else ": "}{error}') from None
+    except KeyError as error:
+        raise UserError(f'{place}: missing or unknown {error.args[0]!r}.') from None
+    except (AssertionError, AttributeError, ImportError, NotImplementedError, OSError, RuntimeError, TypeError,
+            ValueError) as error:
+        text = str(error).strip().splitlines()
+        raise UserError(f'{place}: {text[0] if text else type(error).__name__}') from None
 
 
 def _check_type(network: dict, place: str) -> None:
@@ -96,14 +150,7 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> None:
         path = dataset_opt.get(key)
         if isinstance(path, str) and '{' not in path and ':' not in path and not Path(path).exists():
             raise UserError(f'{place}.{key}: {path} {missing_path(path)}.')
-    try:
-        dataset = _registered(DATASET_REGISTRY, dataset_opt['type'])(deepcopy(dataset_opt))
-    except UserError as error:
-        raise UserError(f'{place}.{error}') from None
-    except KeyError as error:
-        raise UserError(f'{place}: missing {error.args[0]}, which {dataset_opt["type"]} needs.') from None
-    except (ValueError, AssertionError, OSError) as error:
-        raise UserError(f'{place}: {str(error).splitlines()[0] if str(error) else type(error).__name__}') from None
+    dataset = _attempt(place, _registered(DATASET_REGISTRY, dataset_opt['type']), deepcopy(dataset_opt))
     if len(dataset) == 0:
         raise UserError(f'{place}: found no images.')
     if dataset_opt['phase'] == 'train':
@@ -142,9 +189,7 @@ def require_keywords(function, keywords: dict, place: str) -> None:
     parameters = inspect.signature(function).parameters
     names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
-        for key in keywords:
-            if key not in names:
-                raise UserError(f'{place}: found {key}, which is no option of it; {suggest(key, names)}')
+        require_known(keywords, names, place)
     missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in keywords]
     if missing:
         raise UserError(f'{place}: missing {", ".join(missing)}.')

@@ -1,7 +1,8 @@
 """Checkpoints of LIIF's reference implementation, from and to ours.
 
 Parameter names are the same; what differs is the wrapping (`{'model': {'name', 'args', 'sd'}}` there, `params` and
-`network_g` here) and EDSR's frozen mean shifts, which the reference stores and never uses.
+`network_g` here), EDSR's frozen mean shifts, which the reference stores and never uses, and the place of a fixed-scale
+network's tail (`encoder.tail` there, `tail` here).
 """
 import re
 from pathlib import Path
@@ -12,8 +13,10 @@ from torch import Tensor
 from liif_arch.bridge.checkpoints import misfits
 from liif_arch.errors import UserError
 
-_MEAN_SHIFTS = ('encoder.sub_mean.weight', 'encoder.sub_mean.bias', 'encoder.add_mean.weight', 'encoder.add_mean.bias')
+_MEAN_SHIFTS = ('sub_mean.weight', 'sub_mean.bias', 'add_mean.weight', 'add_mean.bias')
 _DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+_FLAGS = ('local_ensemble', 'feat_unfold', 'cell_decode')
+_TYPES = {'liif': 'LIIF', 'metasr': 'MetaSR', 'edsr-baseline': 'SubPixelSR', 'edsr': 'SubPixelSR'}
 
 
 def is_reference(content: dict) -> bool:
@@ -23,20 +26,34 @@ def is_reference(content: dict) -> bool:
 
 
 def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
-    """`{'params', 'network_g'}` of a reference checkpoint.
+    """`{'params', 'network_g'}` of a reference checkpoint: LIIF or MetaSR on EDSR or RDN, or EDSR with its tail.
 
     Raises:
-        UserError: Not LIIF on EDSR-baseline or RDN, or its parameters are not those of the network it names.
+        UserError: Another network, or parameters that are not those of the network it names (lists them).
     """
     model = content['model']
-    if model['name'] != 'liif':
-        raise UserError(f'{path}: found a "{model["name"]}" network; needed "liif".')
-    params = {k: v for k, v in model['sd'].items() if k not in _MEAN_SHIFTS}
-    network = {'type': 'LIIF', 'encoder': _encoder_option(model['args'], params, path),
-               'hidden_list': list(model['args']['imnet_spec']['args']['hidden_list'])}
-    for flag in ('local_ensemble', 'feat_unfold', 'cell_decode'):
-        network[flag] = bool(model['args'].get(flag, True))
-    require_fit(network, params, path)
+    if model['name'] not in _TYPES:
+        raise UserError(f'{path}: found a "{model["name"]}" network; needed {", ".join(_TYPES)}.')
+    kind = _TYPES[model['name']]
+    params = {k: v for k, v in model['sd'].items() if k.removeprefix('encoder.') not in _MEAN_SHIFTS}
+    if kind == 'SubPixelSR':
+        params = {k.removeprefix('encoder.'): v for k, v in params.items()}
+        params = {k if k.startswith('tail.') else f'encoder.{k}': v for k, v in params.items()}
+    args = model['args']
+    try:
+        spec = args['encoder_spec'] if kind != 'SubPixelSR' else {'name': 'edsr', 'args': args}
+        network = {'type': kind, 'encoder': _encoder_option(spec, params, path)}
+    except (KeyError, TypeError):
+        raise UserError(f'{path}: does not say which encoder it has (model.args.encoder_spec).') from None
+    if kind == 'SubPixelSR':
+        ratios = [round((len(v) / params['tail.1.weight'].shape[1])**0.5) for k, v in params.items()
+                  if re.fullmatch(r'tail\.0\.\d+\.bias', k)] if 'tail.1.weight' in params else []
+        network['scale'] = int(torch.tensor(ratios).prod()) if ratios else 2
+    else:
+        network['hidden_list'] = _hidden_list(params) or [256]
+    if kind == 'LIIF':
+        network.update({flag: bool(args.get(flag, True)) for flag in _FLAGS})
+    _require_fit(network, params, path)
     return {'params': params, 'network_g': network}
 
 
@@ -47,22 +64,33 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         UserError: The network is not one that the reference implementation has.
     """
     network = content.get('network_g')
-    if not isinstance(network, dict) or network.get('type') != 'LIIF' or 'params' not in content:
+    if not isinstance(network, dict) or network.get('type') not in _TYPES.values() or 'params' not in content:
         raise UserError(f'{path}: found {", ".join(map(str, content)) or "nothing"}; needed "params" and a "network_g" '
-                        'of type LIIF, as this package saves them.')
+                        f'of type {", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.')
     params = dict(content.get('params_ema', content['params']))
-    require_fit(network, params, path)
-    encoder = dict(network.get('encoder') or {'type': 'EDSREncoder'})
-    args = {'encoder_spec': _encoder_spec(encoder, params, path),
-            'imnet_spec': {'name': 'mlp', 'args': {'out_dim': 3, 'hidden_list': list(network['hidden_list'])}}}
-    for flag in ('local_ensemble', 'feat_unfold', 'cell_decode'):
-        args[flag] = network.get(flag, True)
+    _require_fit(network, params, path)
+    if network.get('num_in_ch', 3) != 3 or network.get('num_out_ch', 3) != 3:
+        raise UserError(f'{path}: has other than three channels; the reference implementation has RGB alone.')
+    kind, encoder = network['type'], {'type': 'EDSREncoder', **(network.get('encoder') or {})}
+    spec = _encoder_spec(encoder, path)
     if encoder['type'] == 'EDSREncoder':
         params = {**_mean_shifts(), **params}
-    return {'model': {'name': 'liif', 'args': args, 'sd': params}, 'epoch': None}
+    if kind == 'SubPixelSR':
+        if encoder['type'] != 'EDSREncoder':
+            raise UserError(f'{path}: the reference implementation has a fixed-scale EDSR alone.')
+        params = {f'encoder.{k}' if k.startswith('tail.') else k: v for k, v in params.items()}
+        args = {**spec['args'], 'scale': network['scale'], 'no_upsampling': False}
+    else:
+        args = {'encoder_spec': spec}
+        args['imnet_spec'] = {'name': 'mlp', 'args': {'hidden_list': _hidden_list(params)}}
+    if kind == 'LIIF':
+        args['imnet_spec']['args'] = {'out_dim': 3, **args['imnet_spec']['args']}
+        args.update({flag: network.get(flag, True) for flag in _FLAGS})
+    name = next(n for n, t in _TYPES.items() if t == kind)
+    return {'model': {'name': name, 'args': args, 'sd': params}, 'epoch': None}
 
 
-def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
+def _require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
     """Raise UserError with every missing, unexpected and differently shaped name."""
     from basicsr.archs import build_network
 
@@ -73,23 +101,29 @@ def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> N
                         '\n  '.join(problems))
 
 
-def _encoder_option(args: dict, params: dict[str, Tensor], path: str | Path) -> dict:
-    name = args['encoder_spec']['name']
-    if name.startswith('edsr'):
-        blocks = {int(m[1]) for m in (re.match(r'encoder\.body\.(\d+)\.body\.', k) for k in params) if m}
-        feat = len(params.get('encoder.head.0.bias', ()))
-        scale = args['encoder_spec'].get('args', {}).get('res_scale', 1)
-        return {'type': 'EDSREncoder', 'num_feat': feat, 'num_block': len(blocks), 'res_scale': scale}
-    if name == 'rdn':
-        blocks = {int(m[1]) for m in (re.match(r'encoder\.RDBs\.(\d+)\.', k) for k in params) if m}
-        layers = {int(m[1]) for m in (re.match(r'encoder\.RDBs\.0\.convs\.(\d+)\.', k) for k in params) if m}
-        return {'type': 'RDNEncoder', 'num_feat': len(params.get('encoder.SFENet1.bias', ())),
-                'num_block': len(blocks), 'num_layer': len(layers),
-                'growth': len(params.get('encoder.RDBs.0.convs.0.conv.0.bias', ()))}
-    raise UserError(f'{path}: found encoder "{name}"; needed edsr-baseline, edsr or rdn.')
+def _hidden_list(params: dict[str, Tensor]) -> list[int]:
+    """Widths of imnet's hidden layers, from its biases."""
+    biases = {int(m[1]): len(v) for k, v in params.items() if (m := re.fullmatch(r'imnet\.layers\.(\d+)\.bias', k))}
+    return [biases[i] for i in sorted(biases)][:-1]
 
 
-def _encoder_spec(encoder: dict, params: dict[str, Tensor], path: str | Path) -> dict:
+def _encoder_option(spec: dict, params: dict[str, Tensor], path: str | Path) -> dict:
+    def count(pattern: str) -> int:
+        return len({m[1] for m in (re.match(pattern, k) for k in params) if m}) or 1
+
+    def width(name: str) -> int:
+        return next((len(params[k]) for k in (f'encoder.{name}.bias', f'encoder.{name}.weight') if k in params), 64)
+
+    if spec['name'].startswith('edsr'):
+        return {'type': 'EDSREncoder', 'num_feat': width('head.0'), 'num_block': count(r'encoder\.body\.(\d+)\.body\.'),
+                'res_scale': (spec.get('args') or {}).get('res_scale', 1)}
+    if spec['name'] == 'rdn':
+        return {'type': 'RDNEncoder', 'num_feat': width('SFENet1'), 'num_block': count(r'encoder\.RDBs\.(\d+)\.'),
+                'num_layer': count(r'encoder\.RDBs\.0\.convs\.(\d+)\.'), 'growth': width('RDBs.0.convs.0.conv.0')}
+    raise UserError(f'{path}: found encoder "{spec["name"]}"; needed edsr-baseline, edsr or rdn.')
+
+
+def _encoder_spec(encoder: dict, path: str | Path) -> dict:
     if encoder['type'] == 'EDSREncoder':
         args = {'n_resblocks': encoder.get('num_block', 16), 'n_feats': encoder.get('num_feat', 64),
                 'res_scale': encoder.get('res_scale', 1), 'no_upsampling': True}
@@ -103,6 +137,5 @@ def _encoder_spec(encoder: dict, params: dict[str, Tensor], path: str | Path) ->
 
 def _mean_shifts() -> dict[str, Tensor]:
     """The reference EDSR's frozen mean shifts: identity convolutions with the DIV2K mean as bias."""
-    eye = torch.eye(3).view(3, 3, 1, 1)
-    mean = torch.tensor(_DIV2K_MEAN)
-    return dict(zip(_MEAN_SHIFTS, (eye, -mean, eye.clone(), mean), strict=True))
+    eye, mean = torch.eye(3).view(3, 3, 1, 1), torch.tensor(_DIV2K_MEAN)
+    return dict(zip((f'encoder.{n}' for n in _MEAN_SHIFTS), (eye, -mean, eye.clone(), mean), strict=True))

@@ -3,13 +3,18 @@
 Others have a file of their own: `torchvision_alias` (importing BasicSR at all), `options.parse_options` (safe option
 files), `sampler` (samples that differ between epochs).
 """
+import os
 from pathlib import Path
 
+import basicsr.models.base_model
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch.bridge import checkpoints, networks, options
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError
+
+basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
 
 
 def load_resume_state(opt: dict) -> dict | None:
@@ -57,11 +62,29 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
         return copy(str(whole), experiments_root)
 
 
+def init_dist_pytorch(backend: str, **kwargs) -> None:
+    """`basicsr.utils.dist_util._init_dist_pytorch` for any machine: gloo where there is no GPU."""
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
+    torch.distributed.init_process_group(backend if cuda else 'gloo', **kwargs)
+
+
+def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
+    """`BaseModel.model_to_device`, whose DistributedDataParallel also runs on CPUs."""
+    if not self.opt['dist'] or self.device.type == 'cuda':
+        return basicsr_model_to_device(self, net)
+    unused = self.opt.get('find_unused_parameters', False)
+    return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)
+
+
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
-    import basicsr.models.base_model
     import basicsr.train
+    import basicsr.utils.dist_util
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.load_resume_state = load_resume_state
     basicsr.train.copy_opt_file = copy_opt_file
     basicsr.models.base_model.BaseModel.load_network = load_network
+    basicsr.models.base_model.BaseModel.model_to_device = model_to_device
+    basicsr.utils.dist_util._init_dist_pytorch = init_dist_pytorch

@@ -84,7 +84,8 @@ def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
         raise UserError(f'-o: {out} is a file; several images need a folder.')
     if not as_folder and out.suffix.lower() not in EXTENSIONS:
         raise UserError(f'-o: {out}: an image file ends with one of {", ".join(EXTENSIONS)}; a folder with /.')
-    jobs = [(s, out / f'{s.stem}.png' if as_folder else out) for s in sources]
+    suffixes = {'.tif': '.tif', '.tiff': '.tif'}  # float images have no other format here
+    jobs = [(s, out / f'{s.stem}{suffixes.get(s.suffix.lower(), ".png")}' if as_folder else out) for s in sources]
     seen: dict[Path, Path] = {}
     for source, target in jobs:
         if target in seen:

@@ -1,5 +1,7 @@
 """LIIF's decoder as users run it: the same function as `decode.plain`, to float rounding, at a fraction of the work.
 
+One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
+
 1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution C -> D on the
    low-resolution grid. The 9C-wide tensor never exists, and the layer costs h*w evaluations instead of 4*Q.
 2. On a regular grid the cell is constant (it joins the bias), the relative coordinate is a row term plus a column

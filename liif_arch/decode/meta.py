@@ -2,8 +2,8 @@
 
 For every query an MLP predicts a matrix that maps the nearest unfolded latent, 9C wide, to the colour. The matrix is
 linear in the MLP's last hidden state g, so the colour is bilinear in latent and g: what the latent contributes is one
-3x3 convolution C -> out * (D + 1) on the low-resolution grid, and a query costs a D-wide product per colour instead of a
-9C x out matrix.
+3x3 convolution C -> out * (D + 1) on the low-resolution grid, and a query costs a D-wide product per colour instead
+of a 9C x out matrix.
 """
 from functools import partial
 
@@ -43,7 +43,7 @@ def query_meta_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor
 
 
 def meta_table(imnet: nn.Module, feat: Tensor, num_out: int) -> Tensor:
-    """What each latent contributes to the colour per hidden unit, and by itself: (B, C, h, w) -> (B, h, w, out, D + 1)."""
+    """What each latent gives the colour per hidden unit, and by itself: (B, C, h, w) -> (B, h, w, out, D + 1)."""
     last = imnet.layers[-1]
     weight = torch.cat([last.weight, last.bias[:, None]], dim=1)  # (9C * out, D + 1)
     kernel = weight.view(feat.shape[1], 9, num_out, -1).permute(2, 3, 0, 1).flatten(0, 1).unflatten(-1, (3, 3))
@@ -63,8 +63,8 @@ def query_meta(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, num_
     if chunk is None or coord.shape[1] <= chunk:
         return _query_table(imnet, table, coord, cell)
     run = partial(checkpoint, _query_table, use_reentrant=False) if torch.is_grad_enabled() else _query_table
-    return torch.cat([run(imnet, table, c, k) for c, k in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)],
-                     dim=1)
+    pieces = [run(imnet, table, c, k) for c, k in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)]
+    return torch.cat(pieces, dim=1)
 
 
 def _query_table(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:

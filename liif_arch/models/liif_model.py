@@ -12,11 +12,14 @@ from tqdm import tqdm
 
 from liif_arch.bridge.checkpoints import save_file
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
-from liif_arch.errors import UserError, suggest
+from liif_arch.errors import UserError, require_known, suggest
 from liif_arch.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import METRICS
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.report import format_table, summarize, write_report
+
+VAL_OPTIONS = ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'bicubic', 'panel')
+TRAIN_OPTIONS = ('total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'scheduler', 'pixel_opt')
 
 
 @MODEL_REGISTRY.register()
@@ -34,14 +37,21 @@ class LIIFModel(SRModel):
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates anything."""
         val = opt.get('val') or {}
+        require_known(val, VAL_OPTIONS, 'val')
+        for key in ('metrics', 'panel'):
+            if not isinstance(val.get(key) or [], list):
+                raise UserError(f'val.{key}: found {val[key]!r}; needed a list.')
         for name in val.get('metrics') or []:
             if name not in METRICS:
                 raise UserError(f'val.metrics: found {name!r}; {suggest(name, METRICS)}')
         for scale in val.get('panel') or []:
             as_scale(scale, 'val.panel')
-        if opt['is_train'] and (not opt['train'].get('pixel_opt') or opt['train'].get('perceptual_opt')):
-            raise UserError('train.pixel_opt: LIIFModel trains single pixels with a pixel loss alone; '
-                            'set pixel_opt and remove perceptual_opt.')
+        if opt['is_train']:
+            require_known(opt['train'], TRAIN_OPTIONS, 'train')
+            if not opt['train'].get('pixel_opt'):
+                raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
+        elif not opt['path'].get('pretrain_network_g'):
+            raise UserError('path.pretrain_network_g: missing; a test needs trained weights.')
 
     def __init__(self, opt: dict) -> None:
         self.check_options(opt)
@@ -49,7 +59,6 @@ class LIIFModel(SRModel):
         self.metrics = list(val.get('metrics') or METRICS)
         self.panel_scales = [as_scale(s) for s in val.get('panel') or []]
         self.results: dict[str, dict] = {}
-        self.panel_rows: dict[str, list[Row]] = {}
         self.best: dict[str, tuple[float, int]] = {}
         super().__init__(opt)
 
@@ -98,7 +107,7 @@ class LIIFModel(SRModel):
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))  # BasicSR counts one too far
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
         net.eval()
-        records, self.panel_rows[name] = [], []
+        records = []
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
         for index in tqdm(mine, unit='image', desc=f'validate {name}', leave=False, disable=not show):
@@ -108,7 +117,7 @@ class LIIFModel(SRModel):
         gathered = [r for r in sorted(gathered, key=lambda r: r['index']) if r['figures']]
         if rank == 0 and gathered:
             self.results[name] = summarize(gathered)
-            self._report(name, current_iter, tb_logger)
+            self._report(name, current_iter, tb_logger, [r['row'] for r in gathered if r['row']])
 
     def _validate_item(self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool) -> dict:
         """Render and measure one item of a dataset; figures are empty where it has no ground truth."""
@@ -117,7 +126,7 @@ class LIIFModel(SRModel):
         scale, size = self._target(data, tuple(lq.shape[-2:]), gt)
         sr = net(lq, size=size)[0].clamp_(0, 1).cpu()
         label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
-        record = {'index': index, 'scale': label, 'image': image, 'figures': {}, 'bicubic': {}}
+        record = {'index': index, 'scale': label, 'image': image, 'figures': {}, 'bicubic': {}, 'row': None}
         if save_img:
             self._save_image(sr, dataset, image, label, current_iter)
         if gt is None:
@@ -132,7 +141,7 @@ class LIIFModel(SRModel):
             if draw:
                 name = type(net).__name__
                 methods = {'bicubic': bicubic, name: _to_array(sr), 'original': _to_array(gt)}
-                self.panel_rows[dataset].append(Row(image, label, methods))
+                record['row'] = Row(image, label, methods)
         return record
 
     def _target(self, data: dict, lq_size: tuple[int, int],
@@ -154,7 +163,7 @@ class LIIFModel(SRModel):
         folder = Path(self.opt['path']['visualization'], dataset, label)
         write_image(folder / f'{image}_{label}{suffix}.png', _to_array(sr))
 
-    def _report(self, dataset: str, current_iter, tb_logger) -> None:
+    def _report(self, dataset: str, current_iter, tb_logger, panel: list[Row]) -> None:
         """Log the table of one dataset, and write all results so far."""
         scales = self.results[dataset]
         lines = [f'Validation {dataset}, iteration {current_iter}' if self.opt['is_train'] else f'Test {dataset}']
@@ -175,8 +184,8 @@ class LIIFModel(SRModel):
                         tb_logger.add_scalar(f'metrics/{dataset}/{label}/{metric}', entry[metric], current_iter)
         folder = Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
         write_report(self.results, folder)
-        if self.panel_rows[dataset]:
-            write_panel(self.panel_rows[dataset], folder / f'comparison_{dataset}.png')
+        if panel:
+            write_panel(panel, folder / f'comparison_{dataset}.png')
 
 
 def _to_array(image: Tensor):

@@ -67,7 +67,8 @@ def test_metasr__golden(shared, golden, name, encoder):
     with torch.no_grad():
         feat = net.encode(lq)
         image = net.render(feat, (30, 25))
-        np.testing.assert_allclose(feat, arrays[f'{name}_feat'], rtol=0, atol=1e-5 * np.abs(arrays[f'{name}_feat']).max())
+        golden_feat = arrays[f'{name}_feat']
+        np.testing.assert_allclose(feat, golden_feat, rtol=0, atol=1e-5 * np.abs(golden_feat).max())
         for colours in (net.query(feat, coord, cell), net.query_plain(feat, coord, cell)):
             np.testing.assert_allclose(colours, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())
     golden_image = arrays[f'{name}_image_30x25']

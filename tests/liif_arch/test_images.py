@@ -72,5 +72,13 @@ def test_resize_bicubic__accepts_crops_and_refuses_16_bit():
         resize_bicubic(image.astype(np.uint16), (9, 9))
 
 
+@pytest.mark.parametrize('name,shape,dtype', [('a.jpg', (4, 4, 3), np.uint16), ('a.png', (4, 4, 3), np.float32),
+                                              ('a.jpg', (4, 4, 4), np.uint8), ('a.webp', (4, 4, 3), np.uint16)])
+def test_write_image__refuses_what_a_format_would_lose(tmp_path, name, shape, dtype):
+    with pytest.raises(UserError, match='cannot hold'):
+        write_image(tmp_path / name, np.zeros(shape, dtype))
+    assert not list(tmp_path.iterdir())
+
+
 def test_to_uint8__clamps_and_rounds():
     assert to_uint8(np.array([-1, 0, 0.5, 0.9999, 2])).tolist() == [0, 0, 128, 255, 255]

@@ -201,6 +201,24 @@ def test_render__equals_query_on_the_grid():
         torch.testing.assert_close(net.render(feat, (17, 22)), image, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize('scale', [2, 3, 4, 5])
+def test_render__differs_from_the_areas_only_where_they_all_vanish(scale):
+    """At odd scales one row and one column lie on the last latent's centre; everywhere else the plain form agrees."""
+    net, lq = small_liif(), torch.rand(1, 3, 6, 5, dtype=torch.float64)
+    size = (6 * scale, 5 * scale)
+    coord = make_coord(size, dtype=torch.float64).view(1, -1, 2)
+    with torch.no_grad():
+        feat = net.encode(lq)
+        plain = net.query_plain(feat, coord, make_cell(size, dtype=torch.float64).expand_as(coord))
+        plain = plain.transpose(1, 2).view(1, 3, *size)
+        difference = (net.render(feat, size) - plain).abs().amax((0, 1))
+    row, col = 6 * scale - 1 - scale // 2, 5 * scale - 1 - scale // 2
+    if scale % 2:
+        assert difference[row].max() > 1e-4 and difference[:, col].max() > 1e-4
+        difference[row] = difference[:, col] = 0
+    assert difference.max() < 1e-5
+
+
 @pytest.mark.parametrize('options,message', [
     ({'hidden_list': []}, 'hidden_list'), ({'hidden_list': [0]}, 'hidden_list'), ({'scale': 0}, 'scale'),
     ({'decode_memory': -1}, 'decode_memory')])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import run_here, write_options
 
-from liif_arch.bridge.options import read_yaml, shipped_options
+from liif_arch.bridge.options import load_options, shipped_options
 
 SCRIPT = Path(__file__).parents[2] / 'scripts/convert_official_checkpoint.py'
 PROTOCOLS = {'psnr_y': 'y_shave_s', 'psnr_div2k': 'rgb_shave_s_plus_6', 'psnr': 'rgb'}
@@ -16,7 +16,7 @@ PROTOCOLS = {'psnr_y': 'y_shave_s', 'psnr_div2k': 'rgb_shave_s_plus_6', 'psnr': 
 def test_set5__within_0_002_db(monkeypatch, tmp_path, shared):
     subprocess.run([sys.executable, SCRIPT, shared / 'checkpoints/edsr-baseline-liif.pth', 'w.pth'], cwd=tmp_path,
                    check=True)
-    opt = json.loads(json.dumps(read_yaml(shipped_options()['test_liif_edsr'].read_text(), 'shipped')))
+    opt = json.loads(json.dumps(load_options(shipped_options()['test_liif_edsr'])))
     set5 = next(d for d in opt['datasets'].values() if d['name'] == 'Set5')
     for key in ('dataroot_gt', 'dataroot_lq'):
         set5[key] = set5[key].replace('datasets', str(shared / 'data'))

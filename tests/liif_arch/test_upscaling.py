@@ -87,6 +87,34 @@ def test_upscale__refuses_impossible_targets(net, target):
         upscale(net, photo(12, 10), **target)
 
 
+def test_upscale__rendered_blocks_stay_within_the_budget(net, monkeypatch):
+    sizes = []
+    render = net.render_window
+    monkeypatch.setattr(net, 'render_window', lambda *a: sizes.append(render(*a).shape) or render(*a))
+    image = photo(12, 10)
+    assert np.array_equal(upscale(net, image, scale=40, memory=0.4), upscale(net, image, scale=40))
+    blocks = sizes[:-1]
+    assert len(blocks) > 10 and max(b[2] * b[3] for b in blocks) * 12 <= 0.1 * 2**20
+
+
+def test_upscale__other_encoders_and_training_mode(net):
+    class Plain(torch.nn.Module):
+        num_out_feat = 4
+
+        def forward(self, x):
+            return x.repeat(1, 2, 1, 1)[:, :4]
+
+    other = LIIF(Plain(), [8]).train()
+    assert upscale(other, photo(12, 10), scale=3).shape == (36, 30, 3) and other.training
+
+
+def test_upscale__refuses_impossible_sizes_and_networks(net):
+    with pytest.raises(UserError, match='does not fit into memory'):
+        upscale(net, photo(12, 10), scale=1e8)
+    with pytest.raises(UserError, match='one scale of its own'):
+        upscale(torch.nn.Conv2d(3, 3, 1), photo(12, 10), scale=2)
+
+
 def test_upscale__refuses_other_channels(net):
     with pytest.raises(UserError, match='5 channels'):
         upscale(net, np.zeros((4, 4, 5), np.uint8), scale=2)

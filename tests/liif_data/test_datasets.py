@@ -134,6 +134,7 @@ def test_pairs__missing_or_of_another_size(photos):
 @pytest.mark.parametrize('options,message', [
     ({'scale_range': [4, 1]}, r'scale_range: found \[4, 1\]; needed 0 < lowest <= highest'),
     ({'scale_range': [0, 4]}, 'scale_range'), ({'scale_range': 4}, r'needed \[lowest, highest\]'),
+    ({'scale_range': [1, float('inf')]}, 'scale_range'), ({'use_hflp': True}, 'did you mean use_hflip'),
     ({'lq_size': 0}, 'lq_size'), ({'lq_size': None}, 'lq_size'), ({'num_samples': 145}, 'num_samples: found 145'),
     ({'num_samples': None}, 'num_samples: found null'), ({'color': 'bgr'}, 'color'),
     ({'lq_size': 20}, r'im00\.png: this image is 72x60 .*, and 3 more are smaller than the 80-pixel crop'),
@@ -179,6 +180,12 @@ def test_scale_set__published_inputs_where_they_exist(photos):
         scale_set(photos, [2, 3], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
 
 
+def test_scale_set__one_scale_from_a_plain_folder(photos):
+    write_photos(photos.parent / 'lr', [(30, 36), (32, 32), (35, 30), (40, 33)])
+    item = scale_set(photos, [2], dataroot_lq=str(photos.parent / 'lr'), filename_tmpl='{}')[2]
+    assert item['lq_path'].endswith('lr/im02.png') and item['gt'].shape == (3, 70, 60)
+
+
 def test_scale_set__first_k(photos):
     assert len(scale_set(photos, [2, 3], first_k=2)) == 4
 
@@ -186,7 +193,10 @@ def test_scale_set__first_k(photos):
 @pytest.mark.parametrize('scales,options,message', [
     ([], {}, 'scales: found'), (None, {}, 'scales: found'), ([2, 0], {}, 'above 0'), ([2, 'x'], {}, "found 'x'"),
     ([2, 2.0], {}, 'twice'), ([90], {}, 'leaves no pixel'), ([2], {'color': 'x'}, 'color'),
-    ([2], {'dataroot_lq': 'LR/X2'}, r'needed \{scale\}'), ([2], {'dataroot_lq': 'nowhere/LR/X{scale}'}, 'not a folder'),
+    ([2, 3], {'dataroot_lq': 'LR/X2'}, r'needed \{scale\}'),
+    ([2], {'dataroot_lq': 'no/LR/X{scale}'}, 'does not exist'),
+    ([2], {'dataroot_lq': './X{scale}'}, 'exists for none of the scales x2'),
+    ([2], {'scals': [2]}, 'did you mean scales'),
     ([2], {'first_k': 0}, 'first_k')])
 def test_scale_set__refuses(photos, scales, options, message):
     with pytest.raises(UserError, match=message):

@@ -132,6 +132,15 @@ def test_lmdb__a_database_cut_short_is_named(photos):
         open_store(str(target)).read('im00')
 
 
+def test_lmdb__a_truncated_database_is_refused_before_it_kills_the_process(photos):
+    target = photos.parent / 'half.lmdb'
+    create_lmdb(photos, target)
+    data = (target / 'data.mdb').read_bytes()
+    (target / 'data.mdb').write_bytes(data[:len(data) // 2])
+    with pytest.raises(UserError, match='data.mdb: cut short'):
+        open_store(str(target)).read('im03')
+
+
 @pytest.mark.parametrize('split,count', [('train', 6), ('heldout', 2)])
 def test_builtin_photos__are_there(split, count):
     store = open_store(f'builtin:photos/{split}')

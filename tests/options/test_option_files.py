@@ -1,5 +1,7 @@
 """Option files as data: on stand-in images laid out as each names, it trains two iterations or tests, with a table."""
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,28 +10,34 @@ from basicsr.archs import build_network
 from helpers import run_here, write_photos
 
 from liif_arch.bridge.checkpoints import save_file
-from liif_arch.bridge.options import read_yaml, shipped_options
+from liif_arch.bridge.options import load_options, shipped_options
 from liif_arch.images import read_image, resize_bicubic, write_image
 from liif_data.lmdb_writer import create_lmdb
 
-OPTIONS = {name: read_yaml(path.read_text(), name) for name, path in shipped_options().items()}
+OPTIONS = {name: load_options(path) for name, path in shipped_options().items()}
 TRAIN = [n for n, o in OPTIONS.items() if 'train' in o]
 TEST = [n for n in OPTIONS if n not in TRAIN]
 
 
 def lay_out(root, opt: dict, side: int) -> None:
-    """Two square images where each data set of an option file expects them, with published inputs at x2."""
+    """Two square images where each data set of an option file expects them, with inputs at its first scale."""
     for dataset in opt['datasets'].values():
         gt = dataset['dataroot_gt']
         if gt.startswith('builtin:'):
+            continue
+        if 'CelebAHQ' in gt:  # .../128.lmdb, and inputs of the same names in .../64.lmdb
+            for path in (gt, dataset['dataroot_lq']):
+                faces = write_photos(root / path.removesuffix('.lmdb'), [(int(Path(path).stem), ) * 2] * 2)
+                create_lmdb(faces, root / path)
             continue
         folder = write_photos(root / gt.removesuffix('.lmdb'), [(side, side)] * 2, ['0801', '0802'])
         if gt.endswith('.lmdb') and not (root / gt).exists():
             create_lmdb(folder, root / gt)
         if 'dataroot_lq' in dataset:
+            s = dataset['scales'][0]
             for path in folder.iterdir():
-                lq = resize_bicubic(read_image(path), (side // 2, side // 2))
-                write_image(root / dataset['dataroot_lq'].format(scale=2) / f'{path.stem}x2.png', lq)
+                lq = resize_bicubic(read_image(path), (side // s, side // s))
+                write_image(root / dataset['dataroot_lq'].format(scale=s) / f'{path.stem}x{s}.png', lq)
 
 
 @pytest.mark.parametrize('name', TRAIN)
@@ -56,12 +64,13 @@ def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name)
     full = build_network(opt['network_g'])
     assert sum(p.numel() for p in full.parameters()) > 1e6
     kind = opt['network_g']['encoder']['type']
-    small = {**opt['network_g'], 'encoder': {'type': kind, 'num_feat': 4, 'num_block': 1}, 'hidden_list': [8]}
+    small = {**opt['network_g'], 'encoder': {'type': kind, 'num_feat': 4, 'num_block': 1}}
+    small.update({'hidden_list': [8]} if 'hidden_list' in small else {})
     weights = tmp_path / opt['path']['pretrain_network_g']
     weights.parent.mkdir()
     torch.manual_seed(0)
     save_file({'params': build_network(small).state_dict()}, weights)
-    force = [f'network_g:encoder={json.dumps(small["encoder"])}', 'network_g:hidden_list=[8]']
+    force = [f'network_g={json.dumps(small)}']
     assert run_here(monkeypatch, tmp_path, 'test', '-opt', name, '--force_yml', *force) == 0
     results = json.loads((tmp_path / 'results' / name / 'metrics.json').read_text())
     assert list(results) == [d['name'] for d in opt['datasets'].values()]
@@ -74,7 +83,13 @@ def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name)
 @pytest.mark.parametrize('name', TRAIN)
 def test_training_options__the_papers_settings(name):
     train = OPTIONS[name]['datasets']['train']
-    assert train['num_samples'] == train['lq_size']**2
-    if name.startswith('train_liif_') and name.count('_') == 2:
-        assert (train['lq_size'], train['scale_range'], train['batch_size_per_gpu']) == (48, [1, 4], 16)
+    if 'celebahq' in name:
+        assert (train['num_samples'], train['batch_size_per_gpu']) == (1024, 16)
+        assert train['gt_size_range'][0] == train['lq_size']
+    else:
+        assert train['num_samples'] == train['lq_size']**2
+    if name.startswith('train_') and 'celebahq' not in name:
+        assert (train['lq_size'], train['batch_size_per_gpu']) == (48, 16)
+        one = re.search(r'_x(\d)(only)?$', name)
+        assert train['scale_range'] == ([int(one[1])] * 2 if one else [1, 4])
         assert OPTIONS[name]['train']['total_iter'] == 1000 * 800 * train['dataset_enlarge_ratio'] // 16

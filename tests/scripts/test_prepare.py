@@ -63,7 +63,8 @@ def server(tmp_path):
 
 def div2k_archives(folder: Path, work: Path) -> None:
     folder.mkdir()
-    layout = {'DIV2K_train_HR': ('DIV2K_train_HR', '{}', (500, 490)), 'DIV2K_valid_HR': ('DIV2K_valid_HR', '{}', (64, 60)),
+    layout = {'DIV2K_train_HR': ('DIV2K_train_HR', '{}', (500, 490)),
+              'DIV2K_valid_HR': ('DIV2K_valid_HR', '{}', (64, 60)),
               **{f'DIV2K_valid_LR_bicubic_X{s}': (f'DIV2K_valid_LR_bicubic/X{s}', f'{{}}x{s}', (64 // s, 60 // s))
                  for s in (2, 3, 4)}}
     for name, (inside, template, size) in layout.items():
@@ -130,7 +131,8 @@ def test_benchmarks__layout_checksum_and_existing_target(tmp_path, server):
     benchmark_archive(archive, tmp_path / 'work')
     total = hashlib.sha256(archive.read_bytes()).hexdigest()
     refused(run('prepare_benchmarks.py', 'b', '--archive', archive, '--sha256', '1' * 64, cwd=tmp_path), 'SHA-256')
-    result = run('prepare_benchmarks.py', 'b', '--archive', f'{server.url}/benchmark.tar', '--sha256', total, cwd=tmp_path)
+    url = f'{server.url}/benchmark.tar'
+    result = run('prepare_benchmarks.py', 'b', '--archive', url, '--sha256', total, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert 'Set5: 1 images; inputs X2: 1, X3: 1, X4: 1' in result.stdout and 'B100: missing' in result.stdout
     assert (tmp_path / 'b/Set14/LR_bicubic/X4/ax4.png').is_file()

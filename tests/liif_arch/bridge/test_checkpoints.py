@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from liif_arch import LIIF, EDSREncoder, RDNEncoder, load_network
+from liif_arch import LIIF, EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, load_network
 from liif_arch.bridge import checkpoints, networks
 from liif_arch.bridge.reference_checkpoints import from_reference, to_reference
 from liif_arch.errors import UserError
@@ -109,6 +109,28 @@ def test_reference__there_and_back(encoder, flags):
     assert len(names) == (4 if kind == 'EDSREncoder' else 0)
 
 
+@pytest.mark.parametrize('net,network', [
+    (MetaSR(EDSREncoder(num_feat=6, num_block=2), [9]), {'type': 'MetaSR', 'hidden_list': [9]}),
+    (SubPixelSR(EDSREncoder(num_feat=6, num_block=2), 4), {'type': 'SubPixelSR', 'scale': 4}),
+    (SubPixelSR(EDSREncoder(num_feat=6, num_block=2), 3), {'type': 'SubPixelSR', 'scale': 3})])
+def test_reference__baselines_there_and_back(net, network):
+    network = {**network, 'encoder': {'type': 'EDSREncoder', 'num_feat': 6, 'num_block': 2, 'res_scale': 1}}
+    theirs = to_reference({'params': net.state_dict(), 'network_g': network})
+    assert all(k.startswith(('encoder.', 'imnet.')) for k in theirs['model']['sd'])
+    ours = from_reference(theirs)
+    assert ours['network_g'] == network
+    assert ours['params'].keys() == net.state_dict().keys()
+    assert all(torch.equal(v, ours['params'][k]) for k, v in net.state_dict().items())
+
+
+def test_reference__golden_names_of_the_baselines(golden):
+    for name, case in (('metasr', 'networks/edsr_baseline_metasr'), ('edsr-baseline', 'networks/edsr_baseline_x4')):
+        args = {'encoder_spec': {'name': 'edsr-baseline'}} if name == 'metasr' else {}
+        ours = from_reference({'model': {'name': name, 'args': args, 'sd': golden(case)}})
+        assert ours['network_g']['encoder']['num_block'] == 16
+        assert to_reference(ours)['model']['sd'].keys() >= golden(case).keys()
+
+
 def test_reference__published_file_is_reproduced(shared):
     published = checkpoints.load_file(shared / 'checkpoints/edsr-baseline-liif.pth')
     again = to_reference(from_reference(published))
@@ -123,9 +145,16 @@ def test_reference__refuses_what_does_not_fit():
     good['model']['sd']['stranger'] = torch.zeros(1)
     with pytest.raises(UserError, match=r'(?s)missing encoder\.head\.0\.weight.*unexpected stranger'):
         from_reference(good)
-    good['model']['name'] = 'metasr'
-    with pytest.raises(UserError, match='found a "metasr" network'):
+    good['model']['name'] = 'lte'
+    with pytest.raises(UserError, match='found a "lte" network'):
         from_reference(good)
+    with pytest.raises(UserError, match='does not say which encoder'):
+        from_reference({'model': {'name': 'liif', 'args': {}, 'sd': {}}})
+    gray = LIIF(EDSREncoder(1, num_feat=8, num_block=1), [12, 10], num_in_ch=1, num_out_ch=1)
+    network = {'type': 'LIIF', 'num_in_ch': 1, 'num_out_ch': 1, 'hidden_list': [12, 10],
+               'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}}
+    with pytest.raises(UserError, match='RGB alone'):
+        to_reference({'params': gray.state_dict(), 'network_g': network})
     with pytest.raises(UserError, match='needed "params"'):
         to_reference({'state_dict': {}})
     rdn = {**NETWORK, 'encoder': {'type': 'RDNEncoder', 'num_feat': 8, 'num_block': 1, 'num_layer': 1, 'growth': 4}}

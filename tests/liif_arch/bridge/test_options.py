@@ -19,7 +19,8 @@ def test_read_yaml__numbers(text, value):
 
 @pytest.mark.parametrize('text,message', [
     ('a: !!python/object/apply:os.system [exit 1]', 'x.yml, line 1, column 4: could not determine a constructor'),
-    ('a: 1\n b: 2', 'x.yml, line 2'), ('', 'found nothing'), ('[1, 2]', 'found list'), ('a: 1\na: 2', 'stands twice')])
+    ('a: 1\n b: 2', 'x.yml, line 2'),
+    ('? [a]\n: 1', 'not a key'), ('', 'found nothing'), ('[1, 2]', 'found list'), ('a: 1\na: 2', 'stands twice')])
 def test_read_yaml__refuses(text, message):
     with pytest.raises(UserError, match=message):
         options.read_yaml(text, 'x.yml')
@@ -97,6 +98,34 @@ def test_shipped_options__are_strict_yaml_with_the_command_on_top():
     assert {'quickstart', 'train_liif_edsr', 'train_liif_rdn', 'test_liif_edsr', 'test_liif_rdn'} <= set(shipped)
     for name, path in shipped.items():
         text = path.read_text()
-        opt = options.read_yaml(text, name)
+        opt = options.load_options(path)
         assert opt['name'] == name and f'-opt options/{name}.yml' in text
-        assert opt == yaml.safe_load(text)  # plain YAML 1.1 readers agree
+        assert options.read_yaml(text, name) == yaml.safe_load(text)  # plain YAML 1.1 readers agree
+
+
+def test_load_options__bases_are_merged_and_mappings_replaced(tmp_path):
+    (tmp_path / 'a.yml').write_text('name: a\nnet: {type: X, wide: 3}\ntrain: {lr: 1, list: [1, 2]}')
+    (tmp_path / 'b.yml').write_text('_base_: a.yml\ntrain: {list: [3]}\nnet: {_delete_: true, type: Y}\nnew: {k: 1}')
+    assert options.load_options(tmp_path / 'b.yml') == {
+        'name': 'a', 'net': {'type': 'Y'}, 'train': {'lr': 1, 'list': [3]}, 'new': {'k': 1}}
+    (tmp_path / 'c.yml').write_text('_base_: quickstart\nname: mine')  # a shipped one
+    assert options.load_options(tmp_path / 'c.yml')['model_type'] == 'LIIFModel'
+
+
+@pytest.mark.parametrize('text,message', [('_base_: nowhere.yml', r'd\.yml: _base_: found nowhere\.yml'),
+                                          ('_base_: d.yml', 'leads back to this file')])
+def test_load_options__refuses_bases(tmp_path, text, message):
+    (tmp_path / 'd.yml').write_text(text)
+    with pytest.raises(UserError, match=message):
+        options.load_options(tmp_path / 'd.yml')
+
+
+def test_load_options__not_text(tmp_path):
+    (tmp_path / 'd.yml').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='cannot read this option file'):
+        options.load_options(tmp_path / 'd.yml')
+
+
+def test_read_yaml__merged_keys_may_be_overridden():
+    opt = options.read_yaml('a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}', 'x.yml')
+    assert opt['b'] == {'x': 1, 'y': 3}

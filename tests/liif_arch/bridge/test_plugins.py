@@ -7,7 +7,7 @@ from liif_arch.bridge import plugins
 
 def test_load_plugins__ours_are_installed():
     outcome = plugins.load_plugins()
-    assert outcome['liif_arch'] is None and outcome['liif_data'] is None
+    assert outcome['liif_arch.register'] is None and outcome['liif_data.register'] is None
 
 
 def test_load_plugins__a_failing_one_is_named(monkeypatch, tmp_path, capsys):
@@ -17,6 +17,7 @@ def test_load_plugins__a_failing_one_is_named(monkeypatch, tmp_path, capsys):
     entries = [EntryPoint(n, f'{n}_plugin', plugins.GROUP) for n in ('broken', 'good')]
     monkeypatch.setattr(plugins, 'entry_points', lambda group: entries)
     outcome = plugins.load_plugins()
-    assert outcome == {'broken': "ModuleNotFoundError: No module named 'a_package_nobody_has'", 'good': None}
+    assert outcome == {'broken_plugin': "ModuleNotFoundError: No module named 'a_package_nobody_has'",
+                       'good_plugin': None}
     assert 'plugin "broken" (broken_plugin) does not load: ModuleNotFoundError' in capsys.readouterr().err
     assert sys.modules['good_plugin'].LOADED

@@ -1,13 +1,15 @@
 """Every mistake ends in one clear line before anything is created, and no earlier experiment is touched."""
+import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_one_line, run_basicsr, run_here, tiny_train, write_options, write_photos
 
 from liif_arch import LIIF, EDSREncoder
-from liif_arch.bridge import preflight
+from liif_arch.bridge import options, preflight
 
 
 def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') -> str:
@@ -43,7 +45,19 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'val__metrics': ['pnsr']}, ['val.metrics', 'did you mean psnr?']),
     ({'val__panel': [0]}, ['val.panel']),
     ({'train__pixel_opt': None}, ['train.pixel_opt']),
-    ({'num_gpu': 3}, ['num_gpu: found 3'])])
+    ({'num_gpu': 3}, ['num_gpu: found 3']),
+    ({'train__optim_g': None}, ['LIIFModel: ']),
+    ({'train__scheduler__type': 'MultistepLR'}, ['did you mean MultiStepLR']),
+    ({'train__optim_g__type': 'Adm'}, ['LIIFModel: ', 'Adm']), ({'train__pixel_opt__type': 'L1Los'}, ['L1Loss?']),
+    ({'train__optim_g__lr': 'abc'}, ['LIIFModel: ']), ({'train__total_iter': 'abc'}, ['train.total_iter']),
+    ({'val__val_freq': 'x'}, ['val.val_freq']), ({'datasets__train__batch_size_per_gpu': 0}, ['batch_size_per_gpu']),
+    ({'network_g__num_in_ch': 1}, ['network_g.num_in_ch: found 1', '3 channels']),
+    ({'val__panel': 4}, ['val.panel: found 4']), ({'manual_seed': -1}, ['manual_seed']),
+    ({'network_g__encoder__num_feat': -3}, ['num_feat: found -3']), ({'datasets': [1]}, ['datasets']),
+    ({'network_g__encoder__num_block': -1}, ['num_block: found -1']),
+    ({'train__ema_deca': 1}, ['did you mean ema_decay']),
+    ({'datasets__train__use_hflp': 1}, ['did you mean use_hflip']), ({'val__bicubc': True}, ['did you mean bicubic']),
+    ({'val__metrics': {'psnr': {'type': 'calculate_psnr'}}}, ['val.metrics', 'needed a list'])])
 def test_bad_options__one_line_and_nothing_moved(monkeypatch, tmp_path, photos, capsys, change, parts):
     line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **change))
     for part in parts:
@@ -119,8 +133,10 @@ def test_image_that_breaks_during_the_run__is_named_by_its_worker(tmp_path, phot
     assert_one_line(result, 'im01.png: not a readable image (500 bytes)')
 
 
-def test_check__leaves_the_random_state_alone(photos):
-    before = torch.get_rng_state()
-    with preflight.preserved_random_state():
-        torch.rand(3)
-    assert torch.equal(before, torch.get_rng_state())
+def test_check__leaves_the_random_state_alone(monkeypatch, tmp_path, photos):
+    monkeypatch.setattr(sys, 'argv', ['basicsr', '-opt', str(write_options(tmp_path / 'a.yml', tiny_train(photos)))])
+    opt, _ = options.parse_options(str(tmp_path))
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    preflight.check(opt)
+    assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
+    assert before[2] == random.getstate()

@@ -1,6 +1,9 @@
 """Training, validation and testing through BasicSR's own pipelines."""
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -86,6 +89,26 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
     assert not list(tmp_path.glob('experiments/*archived*'))
 
 
+def test_train__two_processes_share_the_validation_out(tmp_path, photos):
+    """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had it."""
+    opt = tiny_train(photos, val__panel=[2])
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m',
+               'liif_arch.cli', 'train', '-opt', str(write_options(tmp_path / 'a.yml', opt)), '--launcher', 'pytorch']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert result.returncode == 0, result.stderr[-3000:]
+    root = tmp_path / 'experiments/tiny'
+    shared_out = json.loads((root / 'metrics.json').read_text())['v']
+    assert list(shared_out) == ['x2', 'x2.5', 'x2x3'] and all(len(e['images']) == 4 for e in shared_out.values())
+    assert Image.open(root / 'comparison_v.png').size[1] > 4 * 300
+    alone = {**tiny_train(photos), 'name': 'alone', 'path': {'pretrain_network_g': str(root / 'models/net_g_latest.pth'),
+                                                             'param_key_g': 'params_ema'}}
+    alone['datasets'] = {'test': alone['datasets']['val']}
+    subprocess.run([sys.executable, '-m', 'liif_arch.cli', 'test', '-opt', str(write_options(tmp_path / 'b.yml', alone))],
+                   cwd=tmp_path, check=True, capture_output=True)
+    assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
+
+
 def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
     torch.manual_seed(0)
     net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])
@@ -111,8 +134,9 @@ def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
 
 def test_test__images_without_ground_truth(monkeypatch, tmp_path, photos):
     train = tiny_train(photos)
-    opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g', 'path')} | {
-        'name': 'run', 'scale': 2.5, 'val': {'save_img': True},
+    torch.save({'params': LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()}, tmp_path / 'w.pth')
+    opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g')} | {
+        'name': 'run', 'scale': 2.5, 'path': {'pretrain_network_g': str(tmp_path / 'w.pth')}, 'val': {'save_img': True},
         'datasets': {'test_1': {'name': 'S', 'type': 'SingleImageDataset', 'dataroot_lq': str(photos),
                                 'io_backend': {'type': 'disk'}}}}
     assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
