@@ -1,6 +1,7 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
 import os
 import struct
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -23,10 +24,13 @@ BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
 
 # One environment per process and database: LMDB refuses a second one.
 _environments: dict[str, lmdb.Environment] = {}
+_opening = threading.Lock()
 
 
 def _close_inherited() -> None:
     """An environment must not be used across a fork, and blocks a new one: the child closes its copies."""
+    global _opening
+    _opening = threading.Lock()  # another thread of the parent may have held it
     for environment in _environments.values():
         environment.close()
     _environments.clear()
@@ -138,15 +142,16 @@ class LmdbStore(ImageStore):
 
     def environment(self) -> lmdb.Environment:
         """This process's environment of the database."""
-        if self._path not in _environments:
-            try:
-                environment = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+        with _opening:
+            if self._path not in _environments:
+                try:
+                    environment = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
+                except lmdb.Error as error:
+                    raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
+                                    'scripts/create_lmdb.py.') from None
                 self._require_whole(environment)
                 _environments[self._path] = environment
-            except lmdb.Error as error:
-                raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
-                                'scripts/create_lmdb.py.') from None
-        return _environments[self._path]
+            return _environments[self._path]
 
     def _require_whole(self, environment: lmdb.Environment) -> None:
         """Reading a map that is shorter than its pages would kill the process."""

@@ -80,6 +80,16 @@ def test_lmdb__opened_twice_in_one_process_and_across_a_fork(photos):
     assert np.array_equal(first.read('im01'), photo(64, 64, 1))  # the parent's still works
 
 
+def test_lmdb__opened_by_many_threads_at_once(photos):
+    from concurrent.futures import ThreadPoolExecutor
+    for i in range(5):
+        target = photos.parent / f'{i}.lmdb'
+        create_lmdb(photos, target)
+        with ThreadPoolExecutor(8) as pool:
+            environments = set(pool.map(lambda store: store.environment(), [open_store(str(target))] * 8))
+        assert len(environments) == 1
+
+
 def test_lmdb__second_run_says_what_it_finds(photos):
     target = photos.parent / 'gt.lmdb'
     create_lmdb(photos, target)

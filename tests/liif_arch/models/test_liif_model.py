@@ -101,11 +101,11 @@ def test_train__two_processes_share_the_validation_out(tmp_path, photos):
     shared_out = json.loads((root / 'metrics.json').read_text())['v']
     assert list(shared_out) == ['x2', 'x2.5', 'x2x3'] and all(len(e['images']) == 4 for e in shared_out.values())
     assert Image.open(root / 'comparison_v.png').size[1] > 4 * 300
-    alone = {**tiny_train(photos), 'name': 'alone', 'path': {'pretrain_network_g': str(root / 'models/net_g_latest.pth'),
-                                                             'param_key_g': 'params_ema'}}
+    weights = {'pretrain_network_g': str(root / 'models/net_g_latest.pth'), 'param_key_g': 'params_ema'}
+    alone = {**tiny_train(photos), 'name': 'alone', 'path': weights}
     alone['datasets'] = {'test': alone['datasets']['val']}
-    subprocess.run([sys.executable, '-m', 'liif_arch.cli', 'test', '-opt', str(write_options(tmp_path / 'b.yml', alone))],
-                   cwd=tmp_path, check=True, capture_output=True)
+    command = [sys.executable, '-m', 'liif_arch.cli', 'test', '-opt', str(write_options(tmp_path / 'b.yml', alone))]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
 
 
