@@ -69,7 +69,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
     path = Path(path)
-    _require_format(path, image)
+    require_format(path, image)
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2] if image.ndim == 3 else 1)
     try:
         ok, data = cv2.imencode(path.suffix, image[..., order] if order else image)
@@ -86,7 +86,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         raise UserError(f'{path}: cannot write here ({error.strerror}).') from None
 
 
-def _require_format(path: Path, image: np.ndarray) -> None:
+def require_format(path: Path, image: np.ndarray) -> None:
     """Raise where a format would silently lose depth or alpha: OpenCV saturates, truncates and drops."""
     suffix, alpha = path.suffix.lower(), image.ndim == 3 and image.shape[2] == 4
     depths = {'.png': 'uint8 uint16', '.tif': 'uint8 uint16 float32', '.tiff': 'uint8 uint16 float32',

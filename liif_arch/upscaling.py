@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.coordinates import as_scale, grid_lookup, scaled_size
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, require_whole
 from liif_arch.images import unit_range
 
+DTYPES = ('uint8', 'uint16', 'float32', 'float64')
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
 
 
@@ -52,7 +53,8 @@ def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int
 
 
 def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int],
-                   memory: float) -> Iterator[tuple[slice, slice, Tensor]]:
+                   memory: float, progress: Callable[[int], None] | None = None
+                   ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Render an image at `size` window by window; together the windows equal the whole to float rounding.
 
     A window's input reaches beyond it by the encoder's receptive field, so no window sees a border that the image
@@ -63,6 +65,7 @@ def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int],
         pixels: Image of net.num_in_ch channels, (h, w, C); 8 or 16 bit, or float in [0, 1].
         size: Output size (H, W).
         memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
+        progress: Called now and then with the number of output pixels done since.
 
     Yields:
         Output rows, output columns, and their colours (1, C, rows, columns), about [0, 1].
@@ -85,7 +88,7 @@ def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int],
             step = max(1, pixels_at_once // (x.stop - x.start))
             for start in range(y.start, y.stop, step):
                 rows = (start, min(start + step, y.stop))
-                image = net.render_window(feat, size, (y.first, x.first), full, rows, (x.start, x.stop))
+                image = net.render_window(feat, size, (y.first, x.first), full, rows, (x.start, x.stop), progress)
                 yield slice(*rows), slice(x.start, x.stop), image
 
 
@@ -112,6 +115,10 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
     """
     if not hasattr(net, 'render_window'):
         raise UserError(f'{type(net).__name__} has one scale of its own; upscaling to any size needs LIIF or MetaSR.')
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.ndim not in (2, 3) or 0 in image.shape or image.dtype.name not in DTYPES:
+        found = f'{image.dtype} {image.shape}' if is_array else type(image).__name__
+        raise UserError(f'image: found {found}; needed a NumPy array, (H, W) or (H, W, C), of {", ".join(DTYPES)}.')
     if not (isinstance(memory, (int, float)) and memory > 0):
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
@@ -120,23 +127,32 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
         out = np.empty((*size, pixels.shape[2]), image.dtype)
     except (MemoryError, ValueError):
         raise UserError(f'size: an image of {size[1]}x{size[0]} (width x height) does not fit into memory.') from None
-    planes, done, training = _planes(pixels.shape[2], net.num_in_ch), 0, net.training
+    planes, training = _planes(pixels.shape[2], net.num_in_ch), net.training
+    report = None if progress is None else _Progress(progress, len(planes) * size[0] * size[1])
     net.eval()
     try:
         for channels in planes:
             plane = pixels[..., channels]
             if len(channels) < net.num_in_ch:  # shown to the network as gray
                 plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
-            for rows, cols, colours in render_windows(net, plane, size, memory):
+            for rows, cols, colours in render_windows(net, plane, size, memory, report):
                 if len(channels) < net.num_in_ch:
                     colours = colours.mean(1, keepdim=True)
                 out[rows, cols, channels] = _as_dtype(colours, image.dtype)
-                done += (rows.stop - rows.start) * (cols.stop - cols.start)
-                if progress:
-                    progress(done, len(planes) * size[0] * size[1])
     finally:
         net.train(training)
     return out[..., 0] if image.ndim == 2 else out
+
+
+class _Progress:
+    """Adds up the pixels of many small steps."""
+
+    def __init__(self, callback: Callable[[int, int], None], total: int) -> None:
+        self.callback, self.total, self.done = callback, total, 0
+
+    def __call__(self, pixels: int) -> None:
+        self.done += pixels
+        self.callback(self.done, self.total)
 
 
 def _as_dtype(colours: Tensor, dtype: np.dtype) -> np.ndarray:
@@ -152,8 +168,9 @@ def _target_size(lq_size: tuple[int, int], scale: object, size: tuple[int, int] 
         raise UserError('give one of scale and size.')
     if size is None:
         return scaled_size(lq_size, as_scale(scale))
-    if len(size) != 2 or min(size) < 1:
-        raise UserError(f'size: found {tuple(size)!r}; needed height and width of at least 1.')
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise UserError(f'size: found {size!r}; needed (height, width).')
+    require_whole('size: ', height=size[0], width=size[1])
     return tuple(size)
 
 

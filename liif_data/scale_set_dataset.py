@@ -71,6 +71,9 @@ class ScaleSetDataset(Dataset):
                 if missing:
                     raise UserError(f'dataroot_lq: {folder} has no "{self._lq_key(missing[0], scale)}" for '
                                     f'{self.gt_store.path(missing[0])}; add it, or set filename_tmpl.')
+        for scale, store in stores.items():
+            for key in self.gt_store.keys:
+                self._require_match(store, self._lq_key(key, scale), key, scale)
         if not stores:
             raise UserError(f'dataroot_lq: found {root}; it exists for none of the scales {self._labels(self.scales)}. '
                             'Mend the path, or remove it to have inputs made from the ground truth.')
@@ -78,6 +81,12 @@ class ScaleSetDataset(Dataset):
         get_root_logger().info(f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
                                f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.')
         return stores
+
+    def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> None:
+        lq, gt = store.size(lq_key), self.gt_store.size(key)
+        if any(abs(n - full / s) >= 1 for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True)):
+            raise UserError(f'dataroot_lq: {store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
+                            f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.')
 
     @staticmethod
     def _labels(scales: Iterable[Scale]) -> str:

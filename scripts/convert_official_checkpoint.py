@@ -22,15 +22,15 @@ def convert(source: Path, target: Path) -> str:
     """
     if target.exists():
         raise UserError(f'{target} exists; remove it first.')
-    if not target.absolute().parent.is_dir():
-        raise UserError(f'{target}: there is no folder {target.parent}.')
     content = load_file(source)
     theirs = is_reference(content)
     converted = from_reference(content, source) if theirs else to_reference(content, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
     save_file(converted, target)
     parameters = converted['params'] if theirs else converted['model']['sd']
     count = sum(p.numel() for p in parameters.values())
-    return f'{target}: {"ours" if theirs else "reference form"}, {len(parameters)} tensors, {count:,} values'
+    whose = 'for BasicSR' if theirs else 'for the reference implementation'
+    return f'{target}: {whose}, {len(parameters)} tensors, {count:,} values'
 
 
 def main() -> int:

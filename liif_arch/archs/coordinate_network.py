@@ -1,5 +1,5 @@
 """What every decoder on latent codes shares: the interface, and how whole images are asked for."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from basicsr.archs import build_network
@@ -91,7 +91,8 @@ class CoordinateNetwork(nn.Module):
         raise NotImplementedError
 
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
-                      rows: tuple[int, int], cols: tuple[int, int]) -> Tensor:
+                      rows: tuple[int, int], cols: tuple[int, int],
+                      progress: Callable[[int], None] | None = None) -> Tensor:
         """Part of the H x W image, from the latents of a part of the input, without gradients.
 
         Args:
@@ -102,6 +103,7 @@ class CoordinateNetwork(nn.Module):
             full: Size (h, w) of the whole input.
             rows: Output rows [start, stop) to render.
             cols: Output columns [start, stop) to render.
+            progress: Called now and then with the number of output pixels done since.
 
         Returns:
             (B, num_out_ch, stop - start, stop - start), about [0, 1].

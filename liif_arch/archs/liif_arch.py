@@ -1,5 +1,5 @@
 """LIIF: Learning Continuous Image Representation with Local Implicit Image Function (Chen et al., CVPR 2021)."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -47,7 +47,8 @@ class LIIF(CoordinateNetwork):
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
-                      rows: tuple[int, int], cols: tuple[int, int]) -> Tensor:
+                      rows: tuple[int, int], cols: tuple[int, int],
+                      progress: Callable[[int], None] | None = None) -> Tensor:
         """See `CoordinateNetwork.render_window`; computed by `decode.fast.render_fast`."""
         first = FirstLayer.split(self.imnet.layers[0], feat.shape[1], self.flags['feat_unfold'],
                                  self.flags['cell_decode'])
@@ -55,4 +56,4 @@ class LIIF(CoordinateNetwork):
         lookups = [grid_lookup(size[i], full[i], self.flags['local_ensemble'], feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
         chunk = self.chunk_size(4 * self.widest)  # one corner at a time
-        return render_fast(self.imnet, first, table, *lookups, chunk=chunk).mul_(0.5).add_(0.5)
+        return render_fast(self.imnet, first, table, *lookups, chunk, progress).mul_(0.5).add_(0.5)

@@ -1,5 +1,5 @@
 """MetaSR's decoder on LIIF's encoders: the baseline that LIIF is compared with (Hu et al., CVPR 2019)."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -39,10 +39,11 @@ class MetaSR(CoordinateNetwork):
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
-                      rows: tuple[int, int], cols: tuple[int, int]) -> Tensor:
+                      rows: tuple[int, int], cols: tuple[int, int],
+                      progress: Callable[[int], None] | None = None) -> Tensor:
         """See `CoordinateNetwork.render_window`; computed by `decode.meta.render_meta`."""
         table = meta_table(self.imnet, feat, self.num_out_ch)
         lookups = [corner_grid_lookup(size[i], full[i], feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
         chunk = self.chunk_size(self.table_channels)
-        return render_meta(self.imnet, table, *lookups, full[0] / size[0], chunk).mul_(0.5).add_(0.5)
+        return render_meta(self.imnet, table, *lookups, full[0] / size[0], chunk, progress).mul_(0.5).add_(0.5)

@@ -1,4 +1,6 @@
 """Fixed-scale baselines: an encoder with a sub-pixel tail, as EDSR-baseline has it (Lim et al., CVPRW 2017)."""
+from collections.abc import Callable
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -48,7 +50,8 @@ class SubPixelSR(CoordinateNetwork):
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
-                      rows: tuple[int, int], cols: tuple[int, int]) -> Tensor:
+                      rows: tuple[int, int], cols: tuple[int, int],
+                      progress: Callable[[int], None] | None = None) -> Tensor:
         """See `CoordinateNetwork.render_window`.
 
         Raises:
@@ -60,4 +63,7 @@ class SubPixelSR(CoordinateNetwork):
                             f'{own[1]}x{own[0]}, not {size[1]}x{size[0]} (width x height); use its scale alone.')
         (y0, y1), (x0, x1) = ((a - o * self.factor, b - o * self.factor)
                               for (a, b), o in zip((rows, cols), origin, strict=True))
-        return self.tail(feat)[..., y0:y1, x0:x1].mul_(0.5).add_(0.5)
+        image = self.tail(feat)[..., y0:y1, x0:x1].mul_(0.5).add_(0.5)
+        if progress:
+            progress((y1 - y0) * (x1 - x0))
+        return image

@@ -24,8 +24,7 @@ def load_file(path: str | Path) -> dict:
         raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError, AttributeError,
             IndexError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise UserError(f'{path}: not a checkpoint of tensors alone, or cut short ({first_line}).') from None
+        raise UserError(f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).') from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.')
     return content

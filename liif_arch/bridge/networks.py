@@ -67,6 +67,8 @@ def load_network(weights: str | Path, device: str | torch.device = 'cpu', networ
 
     import liif_arch.archs  # noqa: F401  registers the networks
     content = load_file(weights)
+    if 'optimizers' in content:
+        raise UserError(f'{weights}: is a training state; the networks are beside it, in models/net_g_*.pth.')
     if is_reference(content):
         content = from_reference(content, weights)
     network = network or content.get('network_g')

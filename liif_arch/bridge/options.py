@@ -5,6 +5,7 @@ loader, `1e-4` read as a string, `--force_yml` through exec and eval, and paths 
 previous experiment had been renamed.
 """
 import argparse
+import difflib
 import os
 import random
 import re
@@ -129,8 +130,9 @@ def force_option(opt: dict, entry: str) -> None:
     place: object = opt
     for depth, key in enumerate(keys):
         if not isinstance(place, dict) or key not in place:
-            raise UserError(f'--force_yml: the option file has no key {":".join(keys[:depth + 1])}; '
-                            f'{suggest(key, place if isinstance(place, dict) else [])}')
+            hint = suggest(key, place if isinstance(place, dict) else [])
+            raise UserError(f'--force_yml: the option file has no key {":".join(keys[:depth + 1])}; {hint} '
+                            f'{"Keys are joined by colons." if "." in key else "A new key goes into the file."}')
         if depth < len(keys) - 1:
             place = place[key]
     try:
@@ -170,9 +172,13 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     opt = load_options(Path(args.opt))
     for entry in args.force_yml or []:
         force_option(opt, entry)
+    if not is_train:
+        _test_of_training_options(opt, root_path)
     _require_keys(opt, is_train, args.opt)
 
     opt['name'] = str(opt['name'])
+    if not re.fullmatch(r'[\w .+=@-]+', opt['name']):
+        raise UserError(f'name: found {opt["name"]!r}; it names a folder: letters, digits, spaces, and . _ - + = @.')
     opt['dist'] = args.launcher != 'none'
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
@@ -209,6 +215,17 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     return opt, args
 
 
+def _test_of_training_options(opt: dict, root_path: str) -> None:
+    """Let a training's option file test what it trained: its validation sets, and its own last weights."""
+    datasets = opt.get('datasets')
+    if isinstance(datasets, dict) and 'train' in datasets and len(datasets) > 1:
+        del datasets['train']
+        weights = os.path.join(root_path, 'experiments', str(opt.get('name')), 'models', 'net_g_latest.pth')
+        path = opt.setdefault('path', OrderedDict())
+        if isinstance(path, dict) and not path.get('pretrain_network_g') and os.path.isfile(weights):
+            path.update(pretrain_network_g=weights, param_key_g='params_ema')  # falls back to params
+
+
 def _require_keys(opt: dict, is_train: bool, name: str) -> None:
     """All keys that BasicSR's pipelines read without a default, missing ones named together."""
     needed = ['name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path']
@@ -217,13 +234,16 @@ def _require_keys(opt: dict, is_train: bool, name: str) -> None:
                ] if is_train else ['val']
     if opt.get('val') is not None:
         needed += ['val:save_img', *(['val:val_freq'] if is_train else [])]
-    missing = []
+    missing, typos = [], []
     for path in needed:
         place: object = opt
         for key in path.split(':'):
+            last = place if isinstance(place, dict) else {}
             place = place.get(key) if isinstance(place, dict) else None
         if place is None and not any(path.startswith(m + ':') for m in missing):
             missing.append(path)
+            near = difflib.get_close_matches(path.split(':')[-1], map(str, last), n=1, cutoff=0.75)
+            typos += [f'{near[0]}, did you mean {path.split(":")[-1]}?'] if near else []
     if not isinstance(opt.get('datasets') or {}, dict):
         raise UserError(f'{name}: datasets: needed one entry a dataset, "train:" or "test_1:".')
     for phase, dataset in (opt.get('datasets') or {}).items():
@@ -233,7 +253,7 @@ def _require_keys(opt: dict, is_train: bool, name: str) -> None:
         missing += [f'datasets:{phase}:{key}' for key in ('name', 'type')
                     if not isinstance(dataset, dict) or key not in dataset]
     if missing:
-        raise UserError(f'{name}: missing {", ".join(missing)}.')
+        raise UserError(f'{name}: missing {", ".join(missing)}{"; found " * bool(typos)}{" ".join(typos) or "."}')
 
 
 def _complete_datasets(opt: dict) -> None:

@@ -29,6 +29,8 @@ def load_resume_state(opt: dict) -> dict | None:
         states = [p for p in Path(opt['path']['training_states']).glob('*.state') if p.stem.isdigit()]
         path = str(max(states, key=lambda p: int(p.stem))) if states else None
         opt['path']['resume_state'] = path
+        if path is None:
+            print(f'--auto_resume: no training state in {opt["path"]["training_states"]}; starting anew.', flush=True)
     if path is None:
         return None
     state = checkpoints.load_file(path)

@@ -41,7 +41,8 @@ def main() -> int:
         print(f'basicsr {arguments[0]}: {_message(error)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'\nbasicsr {arguments[0]}: stopped.', file=sys.stderr)
+        again = ' The same command with --auto_resume goes on from the last saved state.' * (arguments[0] == 'train')
+        print(f'\nbasicsr {arguments[0]}: stopped.{again}', file=sys.stderr)
         return 130
 
 

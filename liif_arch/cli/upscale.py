@@ -1,6 +1,8 @@
 """`basicsr upscale`: enlarge image files to any scale or size."""
 import argparse
+import os
 import re
+import sys
 from pathlib import Path
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     from liif_arch.bridge.networks import load_network
     from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
-    from liif_arch.images import read_image, write_image
+    from liif_arch.images import read_image, require_format, write_image
     from liif_arch.upscaling import upscale
     load_plugins()
     device = args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -42,8 +44,17 @@ def main() -> int:
         net = load_network(args.weights, device, network)
     except RuntimeError as error:
         raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
+    failed = 0
     for number, (source, target) in enumerate(jobs, 1):
-        image = read_image(source)
+        try:
+            image = read_image(source)
+            require_format(target, image)
+        except UserError as error:
+            if len(jobs) == 1:
+                raise
+            failed += 1
+            print(f'basicsr upscale: {error}', file=sys.stderr)
+            continue
         bar_format = '{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}'
         label = f'{source.name} ({number}/{len(jobs)})'
         with tqdm(desc=label, unit='px', unit_scale=True, bar_format=bar_format) as bar:
@@ -55,6 +66,8 @@ def main() -> int:
             result = upscale(net, image, scale, size, args.memory, advance)
         write_image(target, result)
         print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {result.shape[1]}x{result.shape[0]} (width x height)')
+    if failed:
+        raise UserError(f'{failed} of {len(jobs)} images were left out, see above.')
     return 0
 
 
@@ -80,8 +93,12 @@ def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
             raise UserError(f'{path} {missing_path(path)}.')
     out = Path(output)
     as_folder = len(sources) > 1 or Path(inputs[0]).is_dir() or output.endswith('/') or out.is_dir()
-    if as_folder and out.is_file():
-        raise UserError(f'-o: {out} is a file; several images need a folder.')
+    if as_folder and (out.is_file() or out.suffix.lower() in EXTENSIONS):
+        raise UserError(f'-o: {out} is a file, or named like one; several images need a folder.')
+    folder = out if as_folder else out.parent
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.')
     if not as_folder and out.suffix.lower() not in EXTENSIONS:
         raise UserError(f'-o: {out}: an image file ends with one of {", ".join(EXTENSIONS)}; a folder with /.')
     suffixes = {'.tif': '.tif', '.tiff': '.tif'}  # float images have no other format here
@@ -105,7 +122,7 @@ def _pair(text: str | None, flag: str, kind: type) -> tuple | None:
     match = re.fullmatch(rf'{number}x{number}' if kind is int else rf'{number}(?:x{number})?', text.strip())
     values = tuple(kind(v) for v in match.groups() if v is not None) if match else ()
     if not values or min(values) <= 0:
-        example = '701x1000' if kind is int else 'a number above 0 such as 3.7, or 2x3'
+        example = 'two numbers such as 701x1000' if kind is int else 'a number above 0 such as 3.7, or 2x3'
         raise UserError(f'{flag}: found {text}; needed {example} (height x width).')
     return values if len(values) == 2 else (values[0], values[0])
 

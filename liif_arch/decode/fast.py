@@ -8,6 +8,7 @@ One exception, on purpose: the weights where all four areas vanish, see `coordin
    term, and the four look-ups are two row indices times two column indices.
 3. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
 """
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -90,7 +91,7 @@ def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
 
 
 def render_fast(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: AxisLookup, cols: AxisLookup,
-                chunk: int) -> Tensor:
+                chunk: int, progress: Callable[[int], None] | None = None) -> Tensor:
     """Colours on the regular grid rows x cols, without gradients.
 
     Args:
@@ -100,6 +101,7 @@ def render_fast(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: AxisLo
         rows: Look-ups of the H output rows in the table's h rows.
         cols: Look-ups of the W output columns in the table's w columns.
         chunk: Output pixels decoded at a time (each holds about four D-wide vectors).
+        progress: Called with the number of output pixels after each of them.
 
     Returns:
         (B, out, H, W), in imnet's range.
@@ -113,6 +115,8 @@ def render_fast(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: AxisLo
             for x in range(0, width, step_x):
                 piece = _render_block(imnet, first, image, rows.window(y, y + step_y), cols.window(x, x + step_x))
                 canvas[:, y:y + step_y, x:x + step_x] = piece
+                if progress:
+                    progress(piece.shape[1] * piece.shape[2])
     return out
 
 

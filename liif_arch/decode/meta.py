@@ -5,6 +5,7 @@ linear in the MLP's last hidden state g, so the colour is bilinear in latent and
 3x3 convolution C -> out * (D + 1) on the low-resolution grid, and a query costs a D-wide product per colour instead
 of a 9C x out matrix.
 """
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -77,7 +78,7 @@ def _query_table(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -
 
 
 def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLookup, inverse_scale: float,
-                chunk: int) -> Tensor:
+                chunk: int, progress: Callable[[int], None] | None = None) -> Tensor:
     """Colours on the regular grid rows x cols, without gradients: (B, h, w, out, D + 1) -> (B, out, H, W)."""
     b, _, w, num_out, _ = table.shape
     height, width = rows.index.shape[1], cols.index.shape[1]
@@ -96,4 +97,6 @@ def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLoo
             for image, canvas in zip(flat, out, strict=True):
                 block = contract(image.index_select(0, index), hidden).view(*shape, num_out).permute(2, 0, 1)
                 canvas[:, y:y + step_y, x:x + step_x] = block
+            if progress:
+                progress(len(flat) * shape[0] * shape[1])
     return out

@@ -43,6 +43,7 @@ def write_panel(rows: list[Row], path: Path) -> None:
             axes.set_title(name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB', fontsize=9)
             if j == 0:
                 axes.set_ylabel(f'{row.image}  {row.scale}', fontsize=9)
+    figure.supxlabel('PSNR: RGB, of the detail shown', fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 

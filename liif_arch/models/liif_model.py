@@ -18,6 +18,11 @@ from liif_arch.metrics.fidelity import METRICS
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.report import format_table, summarize, write_report
 
+OPTIONS = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger',
+           'dist_params', 'find_unused_parameters', 'dist', 'rank', 'world_size', 'auto_resume', 'is_train',
+           'root_path')
+PATH_OPTIONS = ('pretrain_network_g', 'strict_load_g', 'param_key_g', 'resume_state', 'ignore_resume_networks',
+                'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 VAL_OPTIONS = ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'bicubic', 'panel')
 TRAIN_OPTIONS = ('total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'scheduler', 'pixel_opt')
 
@@ -37,6 +42,9 @@ class LIIFModel(SRModel):
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates anything."""
         val = opt.get('val') or {}
+        require_known([k for k in opt if not k.startswith('network_')], OPTIONS, 'option file')
+        require_known([k for k in opt['path'] if not k.startswith(('pretrain_network_', 'strict_load_', 'param_key_'))],
+                      PATH_OPTIONS, 'path')
         require_known(val, VAL_OPTIONS, 'val')
         for key in ('metrics', 'panel'):
             if not isinstance(val.get(key) or [], list):
@@ -44,8 +52,11 @@ class LIIFModel(SRModel):
         for name in val.get('metrics') or []:
             if name not in METRICS:
                 raise UserError(f'val.metrics: found {name!r}; {suggest(name, METRICS)}')
+        validated = [s for d in opt['datasets'].values() for s in d.get('scales') or []]
         for scale in val.get('panel') or []:
             as_scale(scale, 'val.panel')
+            if scale not in validated:
+                raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
         if opt['is_train']:
             require_known(opt['train'], TRAIN_OPTIONS, 'train')
             if not opt['train'].get('pixel_opt'):

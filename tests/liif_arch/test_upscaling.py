@@ -79,9 +79,21 @@ def test_upscale__reports_progress(net):
     seen = []
     upscale(net, photo(12, 10), size=(30, 31), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (930, 930)
+    seen.clear()
+    net.decode_memory = 0.1
+    upscale(net, photo(60, 60), scale=6, progress=lambda done, total: seen.append(done / total))
+    assert len(seen) > 5  # also within a window
 
 
-@pytest.mark.parametrize('target', [{}, {'scale': 2, 'size': (3, 3)}, {'scale': 0}, {'scale': -1}, {'size': (0, 4)}])
+@pytest.mark.parametrize('image', [np.zeros((4, 4, 3), np.int64), np.zeros((0, 4, 3), np.uint8), 'photo.png',
+                                   torch.rand(3, 4, 4), np.zeros(4, np.uint8)])
+def test_upscale__refuses_other_images(net, image):
+    with pytest.raises(UserError, match='image: found'):
+        upscale(net, image, scale=2)
+
+
+@pytest.mark.parametrize('target', [{'size': 100}, {'size': (100.5, 20)}, {},
+                                    {'scale': 2, 'size': (3, 3)}, {'scale': 0}, {'scale': -1}, {'size': (0, 4)}])
 def test_upscale__refuses_impossible_targets(net, target):
     with pytest.raises(UserError):
         upscale(net, photo(12, 10), **target)

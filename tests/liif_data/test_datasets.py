@@ -180,6 +180,12 @@ def test_scale_set__published_inputs_where_they_exist(photos):
         scale_set(photos, [2, 3], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
 
 
+def test_scale_set__inputs_of_another_size(photos):
+    write_photos(photos.parent / 'LR/X2', [(30, 36), (32, 32), (35, 20), (40, 33)], [f'im0{i}x2' for i in range(4)])
+    with pytest.raises(UserError, match=r'im02x2\.png is 20x35 .* at x2'):
+        scale_set(photos, [2], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
+
+
 def test_scale_set__one_scale_from_a_plain_folder(photos):
     write_photos(photos.parent / 'lr', [(30, 36), (32, 32), (35, 30), (40, 33)])
     item = scale_set(photos, [2], dataroot_lq=str(photos.parent / 'lr'), filename_tmpl='{}')[2]

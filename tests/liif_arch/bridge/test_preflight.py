@@ -43,7 +43,11 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'network_g__hidden_list': []}, ['network_g: hidden_list']),
     ({'model_type': 'LIFModel'}, ['model_type', 'did you mean LIIFModel?']),
     ({'val__metrics': ['pnsr']}, ['val.metrics', 'did you mean psnr?']),
-    ({'val__panel': [0]}, ['val.panel']),
+    ({'val__panel': [0]}, ['val.panel']), ({'val__panel': [5]}, ['val.panel: found 5']),
+    ({'name': 'a/b'}, ["name: found 'a/b'"]), ({'manualseed': 1}, ['did you mean manual_seed?']),
+    ({'path__pretrain_netwrk_g': None}, ['path: found pretrain_netwrk_g', 'did you mean pretrain_network_g?']),
+    ({'train__total_iter': -5}, ['train.total_iter: found -5']),
+    ({'logger__save_checkpoint_freq': 0}, ['logger.save_checkpoint_freq: found 0']),
     ({'train__pixel_opt': None}, ['train.pixel_opt']),
     ({'num_gpu': 3}, ['num_gpu: found 3']),
     ({'train__optim_g': None}, ['LIIFModel: ']),
@@ -62,6 +66,19 @@ def test_bad_options__one_line_and_nothing_moved(monkeypatch, tmp_path, photos, 
     line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **change))
     for part in parts:
         assert part in line, line
+
+
+def test_bad_options__a_required_key_misspelt(monkeypatch, tmp_path, photos, capsys):
+    opt = tiny_train(photos)
+    opt['train']['totl_iter'] = opt['train'].pop('total_iter')
+    line = run_bad(monkeypatch, tmp_path, capsys, opt)
+    assert 'missing train:total_iter; found totl_iter, did you mean total_iter?' in line
+
+
+def test_bad_test__without_weights(monkeypatch, tmp_path, photos, capsys):
+    opt = tiny_train(photos)
+    opt['datasets'] = {'test_1': opt['datasets']['val']}
+    assert 'path.pretrain_network_g: missing' in run_bad(monkeypatch, tmp_path, capsys, opt, 'test')
 
 
 def test_bad_weights__that_do_not_match(monkeypatch, tmp_path, photos, capsys):

@@ -107,6 +107,29 @@ def test_upscale__bad_input_is_one_line(monkeypatch, tmp_path, weights, capsys, 
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+def test_upscale__a_broken_image_does_not_stop_the_others(monkeypatch, tmp_path, weights, capsys):
+    write_photos(tmp_path / 'in', [(6, 6)] * 3)
+    (tmp_path / 'in/im01.png').write_bytes(b'broken')
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', '--weights', weights, '--scale', '2', '-o', 'out') == 2
+    err = capsys.readouterr().err
+    assert 'im01.png: not a readable image' in err and '1 of 3 images were left out' in err
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
+
+
+def test_upscale__targets_are_looked_at_first(monkeypatch, tmp_path, weights, capsys):
+    write_photos(tmp_path / 'in', [(6, 6)] * 2)
+    (tmp_path / 'file').write_text('')
+    deep = np.zeros((4, 4, 3), np.uint16)
+    write_image(tmp_path / 'deep.png', deep)
+    for source, target, part in [('in/im00.png', 'file/x.png', 'cannot write to file'),
+                                 ('in', 'c.png', 'named like one'), ('deep.png', 'deep.jpg', 'cannot hold uint16')]:
+        flags = ['--weights', weights, '--scale', '2', '-o', target]
+        assert run_here(monkeypatch, tmp_path, 'upscale', source, *flags) == 2
+        err = capsys.readouterr().err
+        assert part in err and '%' not in err
+    assert not (tmp_path / 'c.png').exists() and not (tmp_path / 'deep.jpg').exists()
+
+
 def test_plan__targets_that_collide(tmp_path):
     write_photos(tmp_path / 'x', [(4, 4)], ['a'])
     write_photos(tmp_path / 'y', [(4, 4)], ['a'])

@@ -132,6 +132,14 @@ def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
     assert np.abs(saved - expected * 255).max() <= 0.501
 
 
+def test_test__what_an_option_file_has_just_trained(monkeypatch, tmp_path, photos):
+    path = write_options(tmp_path / 'a.yml', tiny_train(photos))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', path) == 0
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', path) == 0
+    last = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())
+    assert json.loads((tmp_path / 'results/tiny/metrics.json').read_text()) == last
+
+
 def test_test__images_without_ground_truth(monkeypatch, tmp_path, photos):
     train = tiny_train(photos)
     torch.save({'params': LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()}, tmp_path / 'w.pth')
