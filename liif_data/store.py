@@ -3,6 +3,7 @@ import os
 import struct
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,7 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
-class ImageStore:
+class ImageStore(ABC):
     """A sorted set of named images.
 
     Attributes:
@@ -50,17 +51,17 @@ class ImageStore:
     keys: list[str]
     most_verified = 1000  # images that are decoded before a run; of more, evenly spaced ones
 
+    @abstractmethod
     def path(self, key: str) -> str:
         """What to call an image in logs, results and errors."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_bytes(self, key: str) -> bytes:
         """The encoded image file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def size(self, key: str) -> tuple[int, int]:
         """Height and width, without decoding the image."""
-        raise NotImplementedError
 
     def read(self, key: str, color: str = 'rgb') -> np.ndarray:
         """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`."""

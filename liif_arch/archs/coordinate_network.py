@@ -1,4 +1,5 @@
 """What every decoder on latent codes shares: the interface, and how whole images are asked for."""
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,7 +30,7 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
-class CoordinateNetwork(nn.Module):
+class CoordinateNetwork(nn.Module, ABC):
     """An encoder's latent codes, and a decoder that predicts the colour at continuous coordinates.
 
     Images are RGB (or any channels) in [0, 1] at this border; the 0.5/0.5 normalisation is inside. Encode once, query
@@ -72,6 +73,7 @@ class CoordinateNetwork(nn.Module):
         """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, C, h, w)."""
         return self.encoder((lq - 0.5) / 0.5)
 
+    @abstractmethod
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """Colours at continuous coordinates, differentiable.
 
@@ -84,12 +86,12 @@ class CoordinateNetwork(nn.Module):
         Returns:
             Colours, (B, Q, num_out_ch), about [0, 1] (not clamped).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """`query` written out as in its paper: slow, for comparison."""
-        raise NotImplementedError
 
+    @abstractmethod
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
                       rows: tuple[int, int], cols: tuple[int, int],
                       progress: Callable[[int], None] | None = None) -> Tensor:
@@ -108,7 +110,6 @@ class CoordinateNetwork(nn.Module):
         Returns:
             (B, num_out_ch, stop - start, stop - start), about [0, 1].
         """
-        raise NotImplementedError
 
     def render(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
         """The image at any size, without gradients: (B, C, h, w) -> (B, num_out_ch, H, W), about [0, 1]."""
