@@ -47,12 +47,12 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
     force = ['train:total_iter=2', 'logger:print_freq=1', 'datasets:train:batch_size_per_gpu=1',
              'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
     if name == 'quickstart':
-        force.append('datasets:val:scales=[8]')
+        force.append('datasets:val:scales=[4, 8]')
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', name, '--force_yml', *force) == 0
     root = tmp_path / 'experiments' / name
     assert (root / 'models/net_g_latest.pth').is_file() and (root / f'{name}.yml').is_file()
     results = json.loads((root / 'metrics.json').read_text())
-    scales = opt['datasets']['val']['scales'] if name != 'quickstart' else [8]
+    scales = opt['datasets']['val']['scales'] if name != 'quickstart' else [4, 8]
     assert list(results[opt['datasets']['val']['name']]) == [f'x{s}' for s in scales]
 
 
