@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+from torch.utils.data import Dataset
 
 from liif_arch.bridge import networks
 from liif_arch.errors import UserError, missing_path, require_known, require_whole, suggest
@@ -32,10 +33,9 @@ def check(opt: dict) -> None:
     with preserved_random_state(), silent_logger():
         for key in [k for k in opt if k.startswith('network_')]:
             _check_network(opt, key)
-        for phase, dataset_opt in opt['datasets'].items():
-            _check_dataset(opt, phase, dataset_opt)
+        datasets = {phase: _check_dataset(opt, phase, dataset_opt) for phase, dataset_opt in opt['datasets'].items()}
         if not opt['dist']:
-            _check_model(opt, model)
+            _check_model(opt, model, datasets)
 
 
 @contextmanager
@@ -100,13 +100,12 @@ def _check_training(opt: dict) -> None:
             require_known_type(LOSS_REGISTRY, value['type'], f'train.{key}.type')
 
 
-def _check_model(opt: dict, model: type) -> None:
+def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
     """Build the whole model as BasicSR will, and compare its network with a sample of each dataset."""
     built = _attempt(opt['model_type'], model, deepcopy(opt))
     net = getattr(built, 'net_g', None)
     wanted = getattr(getattr(net, 'module', net), 'num_in_ch', None)
-    for phase, dataset_opt in opt['datasets'].items():
-        dataset = _registered(DATASET_REGISTRY, dataset_opt['type'])(deepcopy(dataset_opt))
+    for phase, dataset in datasets.items():
         found = dataset[0]['lq'].shape[-3] if wanted else None
         if found != wanted:
             raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
@@ -143,7 +142,8 @@ def _registered(registry, name: str):
     return dict(iter(registry)).get(name) or registry.get(name)
 
 
-def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> None:
+def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
+    """Build one dataset, and look at its size, its batch and its images."""
     place = f'datasets.{phase}'
     require_known_type(DATASET_REGISTRY, dataset_opt['type'], f'{place}.type')
     for key in ('dataroot_gt', 'dataroot_lq'):
@@ -157,6 +157,7 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> None:
         _check_batch(opt, place, dataset_opt, len(dataset))
     if hasattr(dataset, 'verify'):
         dataset.verify()
+    return dataset
 
 
 def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:
