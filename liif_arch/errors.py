@@ -1,11 +1,26 @@
 """What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
 class UserError(ValueError):
     """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback."""
+
+
+def exit_status(main: Callable[[], None], stopped: str = 'stopped.') -> int:
+    """Run a script's main: status 0, 2 after a UserError (its text in one line), 130 after Ctrl+C (`stopped`)."""
+    name = Path(sys.argv[0]).stem
+    try:
+        main()
+    except UserError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'\n{name}: {stopped}', file=sys.stderr)
+        return 130
+    return 0
 
 
 def suggest(name: object, known: Iterable[object]) -> str:

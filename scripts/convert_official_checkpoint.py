@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liif_arch.bridge.checkpoints import load_file, save_file
 from liif_arch.bridge.reference_checkpoints import from_reference, is_reference, to_reference
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, exit_status
 
 
 def convert(source: Path, target: Path) -> str:
@@ -33,19 +33,14 @@ def convert(source: Path, target: Path) -> str:
     return f'{target}: {whose}, {len(parameters)} tensors, {count:,} values'
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and convert."""
     parser = argparse.ArgumentParser(description='Convert LIIF checkpoints from and to the reference implementation.')
     parser.add_argument('IN', type=Path)
     parser.add_argument('OUT', type=Path)
     args = parser.parse_args()
-    try:
-        print(convert(args.IN, args.OUT))
-    except UserError as error:
-        print(f'convert_official_checkpoint: {error}', file=sys.stderr)
-        return 2
-    return 0
+    print(convert(args.IN, args.OUT))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main))

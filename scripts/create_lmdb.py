@@ -8,28 +8,20 @@ import argparse
 import os
 import sys
 
-from liif_arch.errors import UserError
+from liif_arch.errors import exit_status
 from liif_data.lmdb_writer import create_lmdb
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and build the database."""
     parser = argparse.ArgumentParser(description='Put the images of a folder into a BasicSR-format LMDB.')
     parser.add_argument('folder', help='images (PNG and JPEG are stored as they are, others as PNG)')
     parser.add_argument('target', help='LMDB folder to make, named *.lmdb')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes that read and check images')
     args = parser.parse_args()
-    try:
-        count = create_lmdb(args.folder, args.target, args.workers)
-    except UserError as error:
-        print(f'create_lmdb: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('\ncreate_lmdb: stopped; nothing was left behind.', file=sys.stderr)
-        return 130
+    count = create_lmdb(args.folder, args.target, args.workers)
     print(f'{args.target}: {count} images, each read back and compared')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, 'stopped; nothing was left behind.'))

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, exit_status
 from liif_data.archives import fetch, unpack
 
 URL = 'https://cv.snu.ac.kr/research/EDSR/benchmark.tar'
@@ -29,23 +29,15 @@ def prepare(target: Path, archive: str, sha256: str | None) -> None:
         print(f'{target / name}: {images} images; inputs {inputs}' if images else f'{target / name}: missing')
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and prepare the data."""
     parser = argparse.ArgumentParser(description='Lay out the benchmark sets as the option files name them.')
     parser.add_argument('target', type=Path, help='folder to make, for instance datasets/benchmark')
     parser.add_argument('--archive', default=URL, help=f'path or URL (default {URL})')
     parser.add_argument('--sha256', help='checksum to compare with')
     args = parser.parse_args()
-    try:
-        prepare(args.target, args.archive, args.sha256)
-    except UserError as error:
-        print(f'prepare_benchmarks: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('\nprepare_benchmarks: stopped; the same command goes on from here.', file=sys.stderr)
-        return 130
-    return 0
+    prepare(args.target, args.archive, args.sha256)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, 'stopped; the same command goes on from here.'))

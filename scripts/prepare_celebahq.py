@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, exit_status
 from liif_arch.images import read_image, resize_bicubic, write_image
 from liif_data.lmdb_writer import create_lmdb, list_images
 
@@ -78,7 +78,7 @@ def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, 
         print(f'{done}: {len(names)} faces at {", ".join(map(str, SIDES))} pixels')
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and prepare the data."""
     parser = argparse.ArgumentParser(description='Reduce CelebAHQ faces to the sizes that the option files name.')
     parser.add_argument('folder', type=Path, help='1024-pixel faces')
@@ -87,16 +87,8 @@ def main() -> int:
     parser.add_argument('--folders', action='store_true', help='leave folders of PNG files instead of LMDBs')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
-    try:
-        prepare(args.folder, args.target, args.split, args.folders, args.workers)
-    except UserError as error:
-        print(f'prepare_celebahq: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('\nprepare_celebahq: stopped.', file=sys.stderr)
-        return 130
-    return 0
+    prepare(args.folder, args.target, args.split, args.folders, args.workers)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, 'stopped; what was made stays.'))

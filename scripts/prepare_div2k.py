@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, exit_status
 from liif_data.archives import fetch, unpack
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.subimages import extract_subimages
@@ -45,7 +45,7 @@ def prepare(target: Path, archives: str, sha256: dict[str, str], subimages: bool
             print(f'{database}: {create_lmdb(folder, database)} images')
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and prepare the data."""
     parser = argparse.ArgumentParser(description='Lay out DIV2K as the option files name it.')
     parser.add_argument('target', type=Path, help='folder to make, for instance datasets/DIV2K')
@@ -53,15 +53,7 @@ def main() -> int:
     parser.add_argument('--sha256', nargs='*', default=[], metavar='NAME=SUM', help='checksums to compare with')
     parser.add_argument('--no-subimages', action='store_true', help='leave out the 480-pixel sub-images')
     args = parser.parse_args()
-    try:
-        prepare(args.target, args.archives, parse_sums(args.sha256), not args.no_subimages)
-    except UserError as error:
-        print(f'prepare_div2k: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('\nprepare_div2k: stopped; the same command goes on from here.', file=sys.stderr)
-        return 130
-    return 0
+    prepare(args.target, args.archives, parse_sums(args.sha256), not args.no_subimages)
 
 
 def parse_sums(entries: list[str]) -> dict[str, str]:
@@ -74,4 +66,4 @@ def parse_sums(entries: list[str]) -> dict[str, str]:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, 'stopped; the same command goes on from here.'))

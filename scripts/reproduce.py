@@ -19,7 +19,7 @@ from typing import NamedTuple
 import yaml
 
 from liif_arch.bridge.options import load_options, shipped_options
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, exit_status
 from liif_data.store import open_store
 
 SCALES = [2, 3, 4, 6, 8, 12]
@@ -293,41 +293,33 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Run the chosen groups and write their reports."""
     args = parse_arguments()
-    try:
-        if args.iterations < 20 or (args.minutes is not None and args.minutes <= 0):
-            raise UserError('--iterations: needed at least 20; --minutes: above 0.')
-        args.test_name = Path(args.test).parent.name if Path(args.test).name == 'HR' else Path(args.test).name
-        for key in ('train', 'test', 'test_lq', 'faces'):  # runs start in OUT
-            value = getattr(args, key)
-            if value and not value.startswith('builtin:'):
-                setattr(args, key, str(Path(value).expanduser().absolute()))
-        args.out = args.out.absolute()
-        groups = list(GROUPS) if args.group == 'all' else [args.group]
-        args.budgets = {}
-        if 'size-varied' in groups:
-            if not args.faces:
-                raise UserError('--faces: the size-varied group needs a folder of square faces.')
-            prepare_faces(args)
-        for group in groups:
-            results = {}
-            for run in GROUPS[group]:
-                if args.runs is None or run.label in args.runs:
-                    results[run.label] = execute(run, args)
-                    args.budgets[run.option] = args.iterations
-            if not results:
-                raise UserError(f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.')
-            write_report(group, results, args)
-    except UserError as error:
-        print(f'reproduce: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('\nreproduce: stopped; the same command goes on from here.', file=sys.stderr)
-        return 130
-    return 0
+    if args.iterations < 20 or (args.minutes is not None and args.minutes <= 0):
+        raise UserError('--iterations: needed at least 20; --minutes: above 0.')
+    args.test_name = Path(args.test).parent.name if Path(args.test).name == 'HR' else Path(args.test).name
+    for key in ('train', 'test', 'test_lq', 'faces'):  # runs start in OUT
+        value = getattr(args, key)
+        if value and not value.startswith('builtin:'):
+            setattr(args, key, str(Path(value).expanduser().absolute()))
+    args.out = args.out.absolute()
+    groups = list(GROUPS) if args.group == 'all' else [args.group]
+    args.budgets = {}
+    if 'size-varied' in groups:
+        if not args.faces:
+            raise UserError('--faces: the size-varied group needs a folder of square faces.')
+        prepare_faces(args)
+    for group in groups:
+        results = {}
+        for run in GROUPS[group]:
+            if args.runs is None or run.label in args.runs:
+                results[run.label] = execute(run, args)
+                args.budgets[run.option] = args.iterations
+        if not results:
+            raise UserError(f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.')
+        write_report(group, results, args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, 'stopped; the same command goes on from here.'))
