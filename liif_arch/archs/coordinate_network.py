@@ -7,7 +7,8 @@ from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from liif_arch.coordinates import as_scale, make_cell, make_coord, scaled_size
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, suggest
+from liif_arch.precision import PRECISIONS, autocast, resolve
 
 TRAIN_QUERIES = 65536  # queries of a batch whose activations are kept for the backward pass (paper: 16 * 2304)
 
@@ -44,6 +45,7 @@ class CoordinateNetwork(nn.Module, ABC):
         num_in_ch: Channels of the input image; must be the encoder's.
         num_out_ch: Channels of the predicted colour.
         scale: Scale of `net(lq)` without a size, a number or a pair (sy, sx); BasicSR's own models call it so.
+        precision: Of images rendered without gradients: float32, bfloat16, or auto (bfloat16 where the device has it).
         decode_memory: Budget for the decoder's activations without gradients, in MiB; queries are chunked to it.
             None: 16 on a CPU, where chunks that stay in the cache are fastest, 512 on other devices.
 
@@ -58,20 +60,31 @@ class CoordinateNetwork(nn.Module, ABC):
     table_channels: int
 
     def __init__(self, encoder: nn.Module | dict | None, num_in_ch: int, num_out_ch: int,
-                 scale: float | Sequence[float] | None, decode_memory: float | None) -> None:
+                 scale: float | Sequence[float] | None, precision: str, decode_memory: float | None) -> None:
         super().__init__()
+        if precision not in PRECISIONS:
+            raise UserError(f'precision: found {precision!r}; {suggest(precision, PRECISIONS)}')
         if decode_memory is not None and decode_memory <= 0:
             raise UserError(f'decode_memory: found {decode_memory!r}; needed MiB above 0.')
         self.num_in_ch, self.num_out_ch = num_in_ch, num_out_ch
         self.scale = None if scale is None else as_scale(scale)
-        self.decode_memory = decode_memory
+        self.precision, self.decode_memory = precision, decode_memory
         if not isinstance(encoder, nn.Module):
             encoder = build_network({'num_in_ch': num_in_ch, **(encoder or {'type': 'EDSREncoder'})})
         self.encoder = encoder
 
     def encode(self, lq: Tensor) -> Tensor:
         """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, C, h, w)."""
-        return self.encoder((lq - 0.5) / 0.5)
+        lq = ((lq - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)  # convolutions are faster so
+        if torch.is_grad_enabled() or lq.dtype == torch.float64:
+            return self.encoder(lq)
+        with autocast(lq.device, self.render_dtype()):
+            return self.encoder(lq)
+
+    def render_dtype(self) -> torch.dtype:
+        """Type of the matrix products without gradients; raises UserError where the device lacks it."""
+        parameter = next(self.parameters())
+        return resolve(self.precision, parameter.device) if parameter.dtype == torch.float32 else parameter.dtype
 
     @abstractmethod
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import MLP, CoordinateNetwork
 from liif_arch.coordinates import grid_lookup
-from liif_arch.decode.fast import FirstLayer, cell_bias, query_fast, render_fast
+from liif_arch.decode.fast import FirstLayer, query_fast
 from liif_arch.decode.plain import query_plain
+from liif_arch.decode.render import Decoder, cell_bias, render_grid
 
 
 @ARCH_REGISTRY.register()
@@ -16,7 +17,7 @@ class LIIF(CoordinateNetwork):
     """An image as local latent codes, and one decoder that predicts the colour at any continuous coordinate.
 
     Args:
-        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale and decode_memory.
+        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale, precision and decode_memory.
         hidden_list: Widths of the decoder's hidden layers.
         local_ensemble: Weighted prediction of the four nearest latents (eq. 4).
         feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
@@ -26,8 +27,8 @@ class LIIF(CoordinateNetwork):
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, 256, 256, 256),
                  local_ensemble: bool = True, feat_unfold: bool = True, cell_decode: bool = True, num_in_ch: int = 3,
                  num_out_ch: int = 3, scale: float | Sequence[float] | None = None,
-                 decode_memory: float | None = None) -> None:
-        super().__init__(encoder, num_in_ch, num_out_ch, scale, decode_memory)
+                 precision: str = 'float32', decode_memory: float | None = None) -> None:
+        super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         self.flags = {'local_ensemble': local_ensemble, 'feat_unfold': feat_unfold, 'cell_decode': cell_decode}
         in_dim = self.encoder.num_out_feat * (9 if feat_unfold else 1) + 2 + (2 if cell_decode else 0)
         self.imnet = MLP(in_dim, num_out_ch, hidden_list)
@@ -49,11 +50,11 @@ class LIIF(CoordinateNetwork):
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
                       rows: tuple[int, int], cols: tuple[int, int],
                       progress: Callable[[int], None] | None = None) -> Tensor:
-        """See `CoordinateNetwork.render_window`; computed by `decode.fast.render_fast`."""
+        """See `CoordinateNetwork.render_window`; computed by `decode.render.render_grid`."""
         first = FirstLayer.split(self.imnet.layers[0], feat.shape[1], self.flags['feat_unfold'],
                                  self.flags['cell_decode'])
         table = first.table(feat, cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1])))
         lookups = [grid_lookup(size[i], full[i], self.flags['local_ensemble'], feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
-        chunk = self.chunk_size(4 * self.widest)  # one corner at a time
-        return render_fast(self.imnet, first, table, *lookups, chunk, progress).mul_(0.5).add_(0.5)
+        decoder = Decoder.of(self.imnet, first, self.render_dtype())
+        return render_grid(decoder, table, *lookups, self.chunk_size(14 * self.widest), progress).mul_(0.5).add_(0.5)

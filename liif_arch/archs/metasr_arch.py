@@ -15,15 +15,15 @@ class MetaSR(CoordinateNetwork):
     """For every query an MLP predicts, from its place in the latent and the scale, the matrix from latent to colour.
 
     Args:
-        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale and decode_memory.
+        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale, precision and decode_memory.
         hidden_list: Widths of the MLP's hidden layers.
     """
     reach = 1
 
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, ),
                  num_in_ch: int = 3, num_out_ch: int = 3, scale: float | Sequence[float] | None = None,
-                 decode_memory: float | None = None) -> None:
-        super().__init__(encoder, num_in_ch, num_out_ch, scale, decode_memory)
+                 precision: str = 'float32', decode_memory: float | None = None) -> None:
+        super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         self.imnet = MLP(3, self.encoder.num_out_feat * 9 * num_out_ch, hidden_list)
         self.table_channels = 2 * num_out_ch * (hidden_list[-1] + 1)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import nearest_index
 from liif_arch.errors import UserError
+from liif_arch.precision import autocast
 
 
 def upsampler(scale: int, num_feat: int) -> nn.Sequential:
@@ -24,16 +25,16 @@ class SubPixelSR(CoordinateNetwork):
     It predicts whole images at its scale; `query` looks colours up in them, so that it trains on the same samples.
 
     Args:
-        encoder: See `CoordinateNetwork`, as for num_in_ch and num_out_ch.
+        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch and precision.
         scale: 3, or a power of two.
     """
     reach = 2  # one latent for each of the tail's two ends; what lies between sees less
 
     def __init__(self, encoder: nn.Module | dict | None = None, scale: int = 2, num_in_ch: int = 3,
-                 num_out_ch: int = 3) -> None:
+                 num_out_ch: int = 3, precision: str = 'float32') -> None:
         if scale != 3 and (not isinstance(scale, int) or scale < 2 or scale & (scale - 1)):
             raise UserError(f'scale: found {scale!r}; a sub-pixel tail is for 3 or a power of two.')
-        super().__init__(encoder, num_in_ch, num_out_ch, scale, None)
+        super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, None)
         self.factor = scale
         num_feat = self.encoder.num_out_feat
         self.tail = nn.Sequential(upsampler(scale, num_feat), nn.Conv2d(num_feat, num_out_ch, 3, 1, 1))
@@ -63,7 +64,8 @@ class SubPixelSR(CoordinateNetwork):
                             f'{own[1]}x{own[0]}, not {size[1]}x{size[0]} (width x height); use its scale alone.')
         (y0, y1), (x0, x1) = ((a - o * self.factor, b - o * self.factor)
                               for (a, b), o in zip((rows, cols), origin, strict=True))
-        image = self.tail(feat)[..., y0:y1, x0:x1].mul_(0.5).add_(0.5)
+        with autocast(feat.device, self.render_dtype()):
+            image = self.tail(feat)[..., y0:y1, x0:x1].float().mul_(0.5).add_(0.5)
         if progress:
             progress((y1 - y0) * (x1 - x0))
         return image

@@ -1,16 +1,15 @@
-"""LIIF's decoder as users run it: the same function as `decode.plain`, to float rounding, at a fraction of the work.
+"""LIIF's decoder at any coordinates, differentiable: the same function as `decode.plain`, to float rounding.
 
 One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
 
 1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution C -> D on the
    low-resolution grid. The 9C-wide tensor never exists, and the layer costs h*w evaluations instead of 4*Q.
-2. On a regular grid the cell is constant (it joins the bias), the relative coordinate is a row term plus a column
-   term, and the four look-ups are two row indices times two column indices.
-3. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
+2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
+3. What lies between is one autograd function over pieces that stay in the cache, its gradients written out.
+
+Under autocast matrix products run in its type; coordinates and the sums of the first and last layer stay float32.
 """
-from collections.abc import Callable
 from functools import partial
-from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from liif_arch.coordinates import AxisLookup, axis_lookup, axis_weights
+from liif_arch.coordinates import axis_lookup, axis_weights
+from liif_arch.precision import ambient_dtype, autocast
 
 
 class FirstLayer(NamedTuple):
@@ -43,9 +43,9 @@ class FirstLayer(NamedTuple):
         return cls(feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias)
 
     def table(self, feat: Tensor, bias: Tensor) -> Tensor:
-        """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D)."""
-        out = F.conv2d(feat, self.feature, bias, padding=self.feature.shape[-1] // 2)
-        return out.permute(0, 2, 3, 1).contiguous()
+        """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D), at least float32."""
+        out = F.conv2d(feat, self.feature.to(feat.dtype), bias.to(feat.dtype), padding=self.feature.shape[-1] // 2)
+        return out.permute(0, 2, 3, 1).to(torch.promote_types(out.dtype, torch.float32)).contiguous()
 
 
 def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
@@ -68,79 +68,110 @@ def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loca
 def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tensor, cell: Tensor,
                  local_ensemble: bool) -> Tensor:
     b, h, w, d = table.shape
+    dtype = ambient_dtype(table.device) if table.dtype == torch.float32 else table.dtype
     rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
     index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
-    rel_y, rel_x = (r.flatten(0, 1) for r in torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]))
-    index = index + (torch.arange(b, device=index.device) * (h * w))[:, None]
-    # The per-query terms of the first layer: rel differs per corner, the cell does not.
-    hidden = F.embedding(index, table.view(-1, d))  # (T, B, Q, D)
-    hidden = hidden + F.linear(torch.stack([rel_y, rel_x], dim=-1).to(table.dtype), first.rel)
-    if first.cell is not None:
-        extent = cell.new_tensor([h, w])
-        hidden = hidden + F.linear((cell * extent).to(table.dtype), first.cell)
-    hidden = imnet.layers[1:-1](hidden)
+    rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(0, 1)  # (T, B, Q, 2)
     weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
-    return imnet.layers[-1](torch.einsum('tbqd,tbq->bqd', hidden, weight.to(hidden.dtype)))
+    rel, weight = rel.to(table.dtype), weight.to(table.dtype)
+    extent = None if first.cell is None else (cell * cell.new_tensor([h, w])).to(table.dtype)  # (B, Q, 2), in latents
+    hidden = [p for layer in imnet.layers[2:-1:2] for p in (layer.weight, layer.bias)]
+    on_cpu = table.device.type == 'cpu'
+    with autocast(table.device, torch.float32):
+        # On a CPU image by image, which is what its cache holds.
+        pieces = [slice(i, i + 1) for i in range(b)] if on_cpu else [slice(0, b)]
+        totals = [HiddenState.apply(dtype, table[p].flatten(0, 2), _flat_index(index[:, p], h * w),
+                                    rel[:, p].flatten(1, 2), None if extent is None else extent[p].flatten(0, 1),
+                                    weight[:, p].flatten(1), first.rel, first.cell, *hidden) for p in pieces]
+        last = imnet.layers[-1]
+        return F.linear(torch.cat(totals), last.weight, last.bias).view(b, -1, last.out_features)
 
 
-def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
-    """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W), folded in: (D,)."""
-    if first.cell is None:
-        return first.bias
-    return first.bias + first.cell @ first.cell.new_tensor(cell)
+def _flat_index(index: Tensor, latents: int) -> Tensor:
+    """Latents counted through the images of a batch: (T, B, Q) -> (T, B Q)."""
+    return (index + torch.arange(index.shape[1], device=index.device)[:, None] * latents).flatten(1)
 
 
-def render_fast(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: AxisLookup, cols: AxisLookup,
-                chunk: int, progress: Callable[[int], None] | None = None) -> Tensor:
-    """Colours on the regular grid rows x cols, without gradients.
+class HiddenState(torch.autograd.Function):
+    """The decoder from table to weighted last hidden state, with what autograd would keep and move written out.
 
-    Args:
-        imnet: The decoder's `MLP`.
-        first: Its first layer, split.
-        table: First-layer response of each latent, cell folded in, (B, h, w, D).
-        rows: Look-ups of the H output rows in the table's h rows.
-        cols: Look-ups of the W output columns in the table's w columns.
-        chunk: Output pixels decoded at a time (each holds about four D-wide vectors).
-        progress: Called with the number of output pixels after each of them.
+    Arguments:
+        dtype: Of the matrix products of the layers between the first and the last.
+        table: First-layer response of each latent, (L, D), float32.
+        index: Latent of each corner and query, (T, N), int64.
+        rel: Relative coordinates, (T, N, 2).
+        cell: Cells in latents, (N, 2); None without cell decoding.
+        weight: The ensemble's weights, (T, N).
+        w_rel, w_cell: The first layer's weights of the two, (D, 2); w_cell may be None.
+        params: Weight (out, in) and bias of each layer between the first and the last.
 
     Returns:
-        (B, out, H, W), in imnet's range.
+        (N, D), float32.
     """
-    height, width = rows.index.shape[1], cols.index.shape[1]
-    out = table.new_empty(table.shape[0], imnet.layers[-1].out_features, height, width)
-    step_x = min(width, chunk)
-    step_y = max(1, chunk // step_x)
-    for image, canvas in zip(table, out, strict=True):
-        for y in range(0, height, step_y):
-            for x in range(0, width, step_x):
-                piece = _render_block(imnet, first, image, rows.window(y, y + step_y), cols.window(x, x + step_x))
-                canvas[:, y:y + step_y, x:x + step_x] = piece
-                if progress:
-                    progress(piece.shape[1] * piece.shape[2])
-    return out
+
+    @staticmethod
+    def forward(ctx, dtype, table, index, rel, cell, weight, w_rel, w_cell, *params):
+        t, n = index.shape
+        hidden = table.index_select(0, index.flatten()).addmm_(rel.flatten(0, 1), w_rel.t())
+        if cell is not None:
+            hidden.view(t, n, -1).add_(cell @ w_cell.t())
+        acts = [hidden.relu_().to(dtype)]  # (T N, D) each
+        params = [p.to(dtype) for p in params]
+        for w, b in zip(params[::2], params[1::2], strict=True):
+            acts.append(linear_relu(acts[-1], w, b))
+        ctx.save_for_backward(table, index, rel, cell, weight, w_rel, w_cell, *params[::2], *acts)
+        return sum_corners(acts[-1], torch.arange(t * n, device=index.device).view(t, n).t(), weight.t())
+
+    @staticmethod
+    def backward(ctx, grad):
+        table, index, rel, cell, weight, w_rel, w_cell, *rest = ctx.saved_tensors
+        weights, acts = rest[:len(rest) // 2], rest[len(rest) // 2:]
+        t, n = index.shape
+        g_weight = None
+        if ctx.needs_input_grad[5]:
+            g_weight = torch.einsum('tnd,nd->tn', acts[-1].view(t, n, -1).to(grad.dtype), grad)
+        g = (grad * weight[..., None]).flatten(0, 1).to(acts[-1].dtype)  # (T N, D)
+        g_params = []
+        for w, before, after in zip(reversed(weights), reversed(acts[:-1]), reversed(acts[1:]), strict=True):
+            g = relu_backward_(g, after)
+            g_params = [(g.t() @ before).to(table.dtype), g.sum(0, dtype=table.dtype), *g_params]
+            g = g @ w
+        g = relu_backward_(g, acts[0]).to(table.dtype)
+        g_table = torch.ops.aten.embedding_dense_backward(g, index.flatten(), len(table), -1, False)
+        g_w_rel = (rel.flatten(0, 1).t() @ g).t()
+        g_rel = (g @ w_rel).view(rel.shape) if ctx.needs_input_grad[3] else None
+        g_cell = g_w_cell = None
+        if cell is not None:
+            g = g.view(t, n, -1).sum(0)
+            g_w_cell = (cell.t() @ g).t()
+            g_cell = g @ w_cell if ctx.needs_input_grad[4] else None
+        return None, g_table, None, g_rel, g_cell, g_weight, g_w_rel, g_w_cell, *g_params
 
 
-def _render_block(imnet: nn.Module, first: FirstLayer, table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
-    """One block of `render_fast`: table (h, w, D) -> (out, rows, cols)."""
-    w, d = table.shape[1:]
-    flat = table.view(-1, d)
-    row_terms = rows.rel.to(table.dtype)[..., None] * first.rel[:, 0]  # (1 or 2, rows, D)
-    col_terms = cols.rel.to(table.dtype)[..., None] * first.rel[:, 1]  # (1 or 2, cols, D)
-    row_weights, col_weights = (axis_weights(axis.rel).to(table.dtype) for axis in (rows, cols))
-    total = None
-    for i, j in product(range(len(rows.index)), range(len(cols.index))):  # the corners
-        index = rows.index[i][:, None] * w + cols.index[j][None]  # (rows, cols)
-        hidden = flat.index_select(0, index.flatten()).view(*index.shape, d)
-        hidden += row_terms[i][:, None]
-        hidden += col_terms[j][None]
-        weight = row_weights[i][:, None] * col_weights[j]
-        hidden = _hidden_layers(imnet, hidden.flatten(0, 1)).mul_(weight.reshape(-1, 1))
-        total = hidden if total is None else total.add_(hidden)
-    return imnet.layers[-1](total).view(*weight.shape, -1).permute(2, 0, 1)
+def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of rows of hidden: (T N, D), corners and weight (N, T) -> (N, D), at least float32.
+
+    Weights are rounded to hidden's type, and divided by what they sum to then, so that their rounding moves a query
+    between its corners' predictions and not away from them.
+    """
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    if weight.shape[1] == 1:
+        return hidden.to(wide)
+    rounded = weight.to(hidden.dtype)
+    total = F.embedding_bag(corners, hidden, mode='sum', per_sample_weights=rounded)  # one pass over hidden
+    return total if hidden.dtype == wide else total.to(wide) / rounded.to(wide).sum(1, keepdim=True)
 
 
-def _hidden_layers(imnet: nn.Module, hidden: Tensor) -> Tensor:
-    """imnet's layers between the first and the last linear one, activations in place; hidden is (N, D)."""
-    for layer in imnet.layers[1:-1]:
-        hidden = hidden.relu_() if isinstance(layer, nn.ReLU) else layer(hidden)
-    return hidden
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the result."""
+    if x.device.type == 'cpu' and x.dtype != torch.float64 and hasattr(torch.ops.mkldnn, '_linear_pointwise'):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu', [], '')
+    return F.linear(x, weight, bias).relu_()
+
+
+def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:
+    """Zero grad where the ReLU's output was 0, in place where that is faster."""
+    if grad.dtype == torch.bfloat16 and grad.device.type == 'cpu':  # -out >> 15: all bits where out > 0; exact
+        return grad.view(torch.int16).bitwise_and_(out.view(torch.int16).neg().bitwise_right_shift_(15)).view(
+            torch.bfloat16)
+    return torch.ops.aten.threshold_backward(grad, out, 0)

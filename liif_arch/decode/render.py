@@ -1,0 +1,133 @@
+"""LIIF's decoder on a regular grid, without gradients: the same function as `decode.plain`, to float rounding.
+
+One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
+
+Beside what `decode.fast` saves, on a grid the cell is constant, so that it joins the first layer's bias, the relative
+coordinate is a row term plus a column term, and the four look-ups are two row indices times two column indices. So
+the first layer's response to latent and column is computed once for the output rows that share a row of latents.
+Coordinates, the first layer's sum, the ensemble's sum and the last layer are float32 in every precision.
+"""
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from liif_arch.coordinates import AxisLookup, axis_weights
+from liif_arch.decode.fast import FirstLayer, linear_relu, sum_corners
+
+_unfused: list[Exception] = []  # why the Triton kernel is no longer tried
+BLOCK_ROWS = 16  # more rows share more of a block's first layer, fewer have longer runs of memory
+
+
+class Decoder(NamedTuple):
+    """imnet's weights as rendering needs them.
+
+    Attributes:
+        rel: First layer's weight of the relative coordinate, (D, 2), float32.
+        hidden: Weight (out, in) and bias of the layers between the first and the last, in the chosen precision.
+        last: Weight (out, D) and bias of the last one, float32.
+    """
+    rel: Tensor
+    hidden: list[tuple[Tensor, Tensor]]
+    last: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, imnet: nn.Module, first: FirstLayer, dtype: torch.dtype) -> 'Decoder':
+        """The weights of an `MLP` whose first layer is `first`."""
+        hidden = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in imnet.layers[2:-1:2]]
+        return cls(first.rel.float(), hidden, (imnet.layers[-1].weight.float(), imnet.layers[-1].bias.float()))
+
+
+def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
+    """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W), folded in: (D,)."""
+    if first.cell is None:
+        return first.bias
+    return first.bias + first.cell @ first.cell.new_tensor(cell)
+
+
+def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, chunk: int,
+                progress: Callable[[int], None] | None = None) -> Tensor:
+    """Colours on the regular grid rows x cols.
+
+    Args:
+        decoder: What follows the first layer.
+        table: First-layer response of each latent, cell folded in, (B, h, w, D), float32.
+        rows: Look-ups of the H output rows in the table's h rows.
+        cols: Look-ups of the W output columns in the table's w columns.
+        chunk: Output pixels decoded at a time (each holds about three D-wide vectors per corner).
+        progress: Called with the number of output pixels after each of them.
+
+    Returns:
+        (B, out, H, W), float32, in imnet's range.
+    """
+    if (fused := render_fused(decoder, table, rows, cols, progress)) is not None:
+        return fused
+    height, width = rows.index.shape[1], cols.index.shape[1]
+    out = table.new_empty(table.shape[0], len(decoder.last[0]), height, width)
+    step_x = _even(width, max(64, chunk // BLOCK_ROWS))
+    step_y = _even(height, max(1, chunk // step_x))
+    spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
+    for image, canvas in zip(table, out, strict=True):
+        for y, low, high in spans:
+            block_rows = rows.window(y, y + step_y, low)
+            for x in range(0, width, step_x):
+                piece = _render_block(decoder, image[low:high], block_rows, cols.window(x, x + step_x))
+                canvas[:, y:y + step_y, x:x + step_x] = piece
+                if progress:
+                    progress(piece.shape[1] * piece.shape[2])
+    return out
+
+
+def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup,
+                 progress: Callable[[int], None] | None = None) -> Tensor | None:
+    """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
+    if table.device.type != 'cuda' or _unfused:
+        return None
+    try:
+        from liif_arch.decode import fused
+        if not fused.supports(decoder, table.device):
+            return None
+        out = fused.render_grid(decoder, table, rows, cols)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # no Triton or no C compiler here, or a GPU that the kernel does not suit
+        _unfused.append(error)
+        warnings.warn(f'the fused decoder does not run here, a slower one does: {error}', stacklevel=2)
+        return None
+    if progress:
+        progress(out.shape[0] * out.shape[2] * out.shape[3])
+    return out
+
+
+def _even(n: int, most: int) -> int:
+    """Length of n's parts when it is cut into as few of at most `most` as possible, all about alike."""
+    return -(-n // -(-n // most))
+
+
+def _span(index: Tensor) -> tuple[int, int]:
+    """First and past-last latent of some look-ups."""
+    low, high = torch.aminmax(index)
+    return int(low), int(high) + 1
+
+
+def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
+    """One block of `render_grid`: table (h, w, D) -> (out, R, C). Corner signs are I for rows, J for columns."""
+    (i, r), (j, c), d = rows.index.shape, cols.index.shape, table.shape[-1]
+    # The first layer: once for each row of latents, then for each output row.
+    by_column = table.index_select(1, cols.index.flatten()).view(-1, j, c, d)  # (h, J, C, D)
+    by_column += cols.rel[..., None] * decoder.rel[:, 1]
+    hidden = by_column.index_select(0, rows.index.flatten()).view(i, r, j, c, d)
+    hidden += (rows.rel[..., None] * decoder.rel[:, 0])[:, :, None, None]
+    hidden = hidden.relu_().view(-1, d)  # (I R J C, D)
+    if decoder.hidden:
+        hidden = hidden.to(decoder.hidden[0][0].dtype)
+    for weight, bias in decoder.hidden:
+        hidden = linear_relu(hidden, weight, bias)
+    # The last layer is linear and the ensemble's weights sum to 1: it runs once, on the weighted hidden state.
+    weight = axis_weights(rows.rel)[:, :, None, None] * axis_weights(cols.rel)
+    corners = torch.arange(i * r * j * c, device=weight.device).view(i, r, j, c)
+    total = sum_corners(hidden, *(x.permute(1, 3, 0, 2).reshape(r * c, i * j) for x in (corners, weight)))
+    return F.linear(total, *decoder.last).view(r, c, -1).permute(2, 0, 1)

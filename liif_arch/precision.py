@@ -1,0 +1,50 @@
+"""Which floating-point type the matrix products run in; coordinates, sums and losses are float32 in every precision."""
+import torch
+
+from liif_arch.errors import UserError, suggest
+
+PRECISIONS = ('float32', 'bfloat16', 'auto')
+
+
+def resolve(precision: object, device: torch.device | str, key: str = 'precision') -> torch.dtype:
+    """float32, or bfloat16 where `device` has instructions for it.
+
+    Args:
+        precision: 'float32', 'bfloat16', or 'auto', which is bfloat16 where that is faster.
+        device: Where it will run.
+        key: What an error calls the option.
+
+    Raises:
+        UserError: Another value, or bfloat16 where it is missing.
+    """
+    device = torch.device(device)
+    if precision not in PRECISIONS:
+        raise UserError(f'{key}: found {precision!r}; {suggest(precision, PRECISIONS)}')
+    if precision == 'float32':
+        return torch.float32
+    if has_bfloat16(device):
+        return torch.bfloat16
+    if precision == 'bfloat16':
+        kind = 'CPU (it needs AVX512-BF16 or AMX)' if device.type == 'cpu' else f'device, {device}'
+        raise UserError(f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or auto.')
+    return torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices in hardware."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == 'cpu':
+        known = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')  # not in every version of torch
+        return any(getattr(torch.cpu, name, lambda: False)() for name in known)
+    return False
+
+
+def ambient_dtype(device: torch.device) -> torch.dtype:
+    """What matrix products run in here: the surrounding autocast's type, else float32."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Run convolutions and matrix products in `dtype`, also where a surrounding autocast says otherwise."""
+    return torch.autocast(device.type, None if dtype == torch.float32 else dtype, enabled=dtype != torch.float32)
