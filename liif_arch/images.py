@@ -49,6 +49,30 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
     return np.ascontiguousarray(image[..., order]) if order else image
 
 
+def convert_color(image: np.ndarray, color: str) -> np.ndarray:
+    """Decoded pixels (`decode_image` 'unchanged') in another colour, as OpenCV makes it of a PNG file.
+
+    16 bits lose their lower half, alpha is dropped, gray is repeated. (OpenCV's gray of a colour file depends on the
+    format: PNG's differs from this one, which is cvtColor's, by up to 1 level, JPEG's does not.)
+
+    Args:
+        image: (H, W, C), C = 1, 3 or 4, RGB, uint8 or uint16.
+        color: One of `COLORS`.
+
+    Returns:
+        (H, W, C).
+    """
+    if color == 'unchanged':
+        return image
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    channels = image.shape[2]
+    if color == 'gray':
+        return image if channels == 1 else cv2.cvtColor(np.ascontiguousarray(image[..., :3]),
+                                                        cv2.COLOR_RGB2GRAY)[..., None]
+    return np.repeat(image, 3, axis=2) if channels == 1 else np.ascontiguousarray(image[..., :3])
+
+
 def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:
     """Read an image file, (H, W, C), RGB; see `decode_image`.
 
@@ -108,11 +132,16 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 -> (*size, C) uint8."""
+def require_8_bits(image: np.ndarray) -> None:
+    """Raise UserError for an image that low-resolution inputs cannot be made from."""
     if image.dtype != np.uint8:
         raise UserError(f'found a {image.dtype} image; low-resolution inputs are made from 8-bit images. '
                         'Set color: rgb or gray, or give dataroot_lq.')
+
+
+def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 -> (*size, C) uint8."""
+    require_8_bits(image)
     width_height = (size[1], size[0])
     if image.shape[2] in (3, 4):  # RGBX resizes four independent channels, without premultiplied alpha
         mode = 'RGB' if image.shape[2] == 3 else 'RGBX'

@@ -1,10 +1,12 @@
 """A folder of images to a BasicSR-format LMDB: parallel, under a temporary name, verified, then renamed."""
+import hashlib
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,19 +16,20 @@ import numpy as np
 from tqdm import tqdm
 
 from liif_arch.atomic import umask as _umask
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, suggest
 from liif_arch.images import decode_image, is_image_file
-from liif_data.store import LmdbStore
+from liif_data.store import RAW_DTYPES, LmdbRecord, LmdbStore
 
+ENCODINGS = ('file', 'raw')
 _KEPT = ('.png', '.jpg', '.jpeg')  # stored as they are; other formats become PNG
 _FIRST_MAP_SIZE = 64 * 2**20
 
 
 class Record(NamedTuple):
-    """One image on its way into the database."""
+    """One image on its way into the database: its key, the value, and what meta_info.txt will say of it."""
     key: str
     data: bytes
-    shape: tuple[int, int, int]
+    meta: LmdbRecord
 
 
 def lmdb_key(path: Path) -> str:
@@ -53,22 +56,38 @@ def list_images(folder: Path) -> dict[str, Path]:
     return images
 
 
-def make_record(item: tuple[str, Path]) -> Record:
-    """Read and decode one image, so that nothing unreadable enters the database."""
+def make_record(item: tuple[str, Path], encoding: str = 'file') -> Record:
+    """Read and decode one image, so that nothing unreadable enters the database.
+
+    Raises:
+        UserError: The image does not decode, or cannot be stored so.
+    """
     key, path = item
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f'{path}: cannot read this image ({error.strerror}).') from None
-    keep = path.suffix.lower() in _KEPT
-    image = decode_image(data, str(path), 'rgb' if keep else 'unchanged')
-    if not keep:
-        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2], [0])
-        data = cv2.imencode('.png', image[..., order], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
-    return Record(key, data, image.shape)
+    if encoding == 'raw':
+        return _raw_record(key, path, data)
+    if path.suffix.lower() in _KEPT:
+        return Record(key, data, LmdbRecord(decode_image(data, str(path)).shape, None))
+    image = decode_image(data, str(path), 'unchanged')
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2], [0])
+    png = cv2.imencode('.png', image[..., order], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    if not np.array_equal(decode_image(png, key, 'unchanged'), image):
+        raise UserError(f'{path}: PNG cannot hold its {image.dtype} pixels; store it as an 8- or 16-bit image.')
+    return Record(key, png, LmdbRecord(image.shape, None))
 
 
-def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_count() or 1) -> int:
+def _raw_record(key: str, path: Path, data: bytes) -> Record:
+    image = decode_image(data, str(path), 'unchanged')
+    if image.dtype.name not in RAW_DTYPES:
+        raise UserError(f'{path}: found {image.dtype} pixels; --encoding raw holds {" and ".join(RAW_DTYPES)}.')
+    return Record(key, image.tobytes(), LmdbRecord(image.shape, image.dtype.name))
+
+
+def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_count() or 1,
+                encoding: str = 'file') -> int:
     """Write a folder's images into an LMDB.
 
     The target appears only when it is complete and every value has been read back; until then everything lies in
@@ -78,13 +97,17 @@ def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_co
         folder: Images (not those in subfolders). PNG and JPEG files are stored as they are, others as PNG.
         target: Folder to make, named *.lmdb.
         workers: Processes that read and check images.
+        encoding: 'file': image files as above, which BasicSR's own datasets read too. 'raw': decoded pixels (h*w*c
+            values, 8 or 16 bit, RGB), larger, of which training reads its crop alone.
 
     Returns:
         Number of images.
 
     Raises:
-        UserError: The target exists (says what it holds), or an image does not decode.
+        UserError: The target exists (says what it holds), an image does not decode, or an unknown encoding.
     """
+    if encoding not in ENCODINGS:
+        raise UserError(f'encoding: found {encoding!r}; {suggest(encoding, ENCODINGS)}')
     folder, target = Path(folder), Path(target)
     if target.suffix != '.lmdb':
         raise UserError(f'{target}: an LMDB folder is named *.lmdb.')
@@ -93,19 +116,19 @@ def create_lmdb(folder: str | Path, target: str | Path, workers: int = os.cpu_co
         raise UserError(f'{target}: exists and {describe(target, images)}; remove it to build it again.')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f'.{target.name}.', dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f'.{target.name}.', dir=target.parent))
     except OSError as error:
         raise UserError(f'{target}: cannot write here ({error.strerror}).') from None
     try:
-        partial.chmod(0o777 & ~_umask())
-        lines = _write(partial, images, workers)
-        (partial / 'meta_info.txt').write_text(''.join(lines))
-        _verify(partial, images)
-        os.rename(partial, target)
+        temporary.chmod(0o777 & ~_umask())
+        lines, digests = _write(temporary, images, workers, encoding)
+        (temporary / 'meta_info.txt').write_text(''.join(lines))
+        _verify(temporary, images, digests)
+        os.rename(temporary, target)
     except (OSError, lmdb.Error) as error:
         raise UserError(f'{target}: cannot write here ({error}).') from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return len(images)
 
 
@@ -120,25 +143,27 @@ def describe(target: Path, images: dict[str, Path]) -> str:
     return f'holds {len(keys)} images ({len(keys & set(images))} of the {len(images)} in the folder)'
 
 
-def _records(images: dict[str, Path], workers: int) -> Iterator[Record]:
+def _records(images: dict[str, Path], workers: int, encoding: str) -> Iterator[Record]:
+    make = partial(make_record, encoding=encoding)
     if workers <= 1 or len(images) < 8:
-        yield from map(make_record, images.items())
+        yield from map(make, images.items())
         return
     with ProcessPoolExecutor(workers) as pool:
         items: Iterable[tuple[str, Path]] = images.items()
         try:
-            yield from pool.map(make_record, items, chunksize=4)
+            yield from pool.map(make, items, chunksize=4)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _write(partial: Path, images: dict[str, Path], workers: int) -> list[str]:
-    """Put all records, growing the map when it is full; returns the lines of meta_info.txt."""
-    lines, pending, pending_bytes = [], [], 0
-    with lmdb.open(str(partial), map_size=_FIRST_MAP_SIZE) as env:
-        for record in tqdm(_records(images, workers), total=len(images), unit='image', desc='write'):
-            lines.append(f'{record.key}.png ({",".join(map(str, record.shape))}) 1\n')
+def _write(folder: Path, images: dict[str, Path], workers: int, encoding: str) -> tuple[list[str], dict[str, bytes]]:
+    """Put all records, growing the map when it is full; returns meta_info.txt's lines, and digests of the values."""
+    lines, digests, pending, pending_bytes = [], {}, [], 0
+    with lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE) as env:
+        for record in tqdm(_records(images, workers, encoding), total=len(images), unit='image', desc='write'):
+            lines.append(record.meta.line(record.key))
+            digests[record.key] = _digest(record.data)
             pending.append(record)
             pending_bytes += len(record.data)
             if pending_bytes > 2**26:
@@ -146,7 +171,11 @@ def _write(partial: Path, images: dict[str, Path], workers: int) -> list[str]:
                 pending, pending_bytes = [], 0
         _commit(env, pending)
         env.sync(True)
-    return lines
+    return lines, digests
+
+
+def _digest(value: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(value, digest_size=16).digest()
 
 
 def _commit(env: lmdb.Environment, records: list[Record]) -> None:
@@ -160,16 +189,10 @@ def _commit(env: lmdb.Environment, records: list[Record]) -> None:
             env.set_mapsize(env.info()['map_size'] * 2)
 
 
-def _verify(partial: Path, images: dict[str, Path]) -> None:
-    """Read every value back and compare it with its file (other formats: decode it)."""
-    env = lmdb.open(str(partial), readonly=True, lock=False)
-    with env, env.begin() as transaction:
+def _verify(folder: Path, images: dict[str, Path], digests: dict[str, bytes]) -> None:
+    """Read every value back and compare it with what was made of its file."""
+    env = lmdb.open(str(folder), readonly=True, lock=False)
+    with env, env.begin(buffers=True) as transaction:
         for key, path in tqdm(images.items(), unit='image', desc='verify'):
-            value = transaction.get(key.encode()) or b''
-            if path.suffix.lower() in _KEPT:
-                same = value == path.read_bytes()
-            else:
-                same = np.array_equal(decode_image(value, key, 'unchanged'),
-                                      decode_image(path.read_bytes(), str(path), 'unchanged'))
-            if not same:
+            if _digest(transaction.get(key.encode()) or b'') != digests[key]:
                 raise UserError(f'{path}: what was written for it differs from the file; is the disk full or failing?')

@@ -10,13 +10,24 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.errors import UserError, require_known, require_whole
-from liif_arch.images import COLORS, unit_range
-from liif_data.sampling import augment, generator, paired_crop, query_samples, random_scale_pair
+from liif_arch.images import COLORS, require_8_bits, resize_bicubic, unit_range
+from liif_data.sampling import (
+    Window,
+    augment,
+    draw_seed,
+    generator,
+    pad_square,
+    query_samples,
+    random_scale_window,
+    random_window,
+    scaled_window,
+)
 from liif_data.store import ImageStore, open_store
 
 # What BasicSR reads of every dataset's options, and what its or our parser adds.
 LOADER_OPTIONS = ('name', 'type', 'phase', 'scale', 'seed', 'io_backend', 'batch_size_per_gpu', 'num_worker_per_gpu',
                   'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers')
+DEGRADE = ('loader', 'device')
 
 
 @DATASET_REGISTRY.register()
@@ -38,6 +49,8 @@ class RandomScalePairedDataset(Dataset):
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
         cache: Keep decoded images in memory (per worker process). Default false.
+        degrade: Who reduces the crop and draws its pixels: loader (default), or device, LIIFModel's, for the whole
+            batch, from 8-bit ground truth alone. The samples are the same.
 
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
@@ -60,6 +73,7 @@ class RandomScalePairedDataset(Dataset):
             self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
             self._require_size(self.lq_store, self.lq_size, 'lq_size')
         self._require_pixels()
+        self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
 
     def _require_size(self, store: ImageStore, side: int, option: str) -> None:
@@ -82,6 +96,15 @@ class RandomScalePairedDataset(Dataset):
             raise UserError(f'num_samples: found {self.num_samples}, but a crop may have only {fewest} pixels '
                             f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.')
 
+    def _on_device(self) -> bool:
+        degrade = self.opt.get('degrade', 'loader')
+        if degrade not in DEGRADE:
+            raise UserError(f'degrade: found {degrade!r}; needed {" or ".join(DEGRADE)}.')
+        if degrade == 'device' and (self.lq_store is not None or self.num_samples is None):
+            raise UserError('degrade: found device, which makes low-resolution images and draws pixels from ground '
+                            'truth alone; set scale_range and num_samples and remove dataroot_lq, or set loader.')
+        return degrade == 'device'
+
     def _pair_scale(self, key: str) -> int:
         lq_key = self.filename_tmpl.format(key)
         if lq_key not in self.lq_store.keys:
@@ -94,13 +117,13 @@ class RandomScalePairedDataset(Dataset):
                             '(width x height); needed a whole-number scale, the same for both.')
         return scale
 
-    def _read(self, store: ImageStore, key: str) -> np.ndarray:
+    def _read(self, store: ImageStore, key: str, window: Window) -> np.ndarray:
         if not self.opt.get('cache', False):
-            return store.read(key, self.color)
+            return store.read_window(key, *window, self.color)
         name = store.path(key)
         if name not in self._cache:
             self._cache[name] = store.read(key, self.color)
-        return self._cache[name]
+        return self._cache[name][window]
 
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
@@ -111,31 +134,51 @@ class RandomScalePairedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.gt_store)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def __getitem__(self, index: int) -> dict[str, Tensor | str | int]:
         """One sample.
 
         Returns:
             lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x); lq_path, gt_path.
+            With `degrade: device`: what `liif_arch.degradation.make_batch` makes these of, and the paths.
         """
         rng = generator(self.seed, index)
         key = self.gt_store.keys[index]
-        gt = self._read(self.gt_store, key)
+        crops = self._scaled_crop(rng, key) if self.lq_store is None else self._paired_crops(rng, key)
+        crops = augment(rng, crops, self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
+        sample = self._crop_sample if self.on_device else self._query_sample
+        return {**sample(crops, draw_seed(rng)), 'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+
+    def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
+        """The ground-truth crop alone, (s, s, C)."""
+        window = random_scale_window(rng, self.gt_store.size(key), self.lq_size, self.scale_range)
+        return [self._read(self.gt_store, key, window)]
+
+    def _paired_crops(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
+        """The same crop of the ground truth and of its low-resolution image, (s, s, C) and (lq_size, lq_size, C)."""
+        lq_key = self.filename_tmpl.format(key)
+        window = random_window(rng, self.lq_store.size(lq_key), (self.lq_size, self.lq_size))
+        return [self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
+                self._read(self.lq_store, lq_key, window)]
+
+    def _lq_path(self, key: str) -> str:
         if self.lq_store is None:
-            lq, gt = random_scale_pair(rng, gt, self.lq_size, self.scale_range)
-        else:
-            lq = self._read(self.lq_store, self.filename_tmpl.format(key))
-            lq, gt = paired_crop(rng, lq, gt, self.lq_size, self.scales[key])
-        lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
-        coord, cell, colours = query_samples(rng, gt, self.num_samples)
-        return {
-            'lq': to_tensor(lq),
-            'gt': torch.from_numpy(unit_range(colours)),
-            'coord': torch.from_numpy(coord),
-            'cell': torch.from_numpy(cell.copy()),
-            'lq_path': self.gt_store.path(key) if self.lq_store is None else
-                       self.lq_store.path(self.filename_tmpl.format(key)),
-            'gt_path': self.gt_store.path(key),
-        }
+            return self.gt_store.path(key)
+        return self.lq_store.path(self.filename_tmpl.format(key))
+
+    def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
+        """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its subset of pixels."""
+        crop, = crops
+        require_8_bits(crop)
+        padded = pad_square(crop, round(self.lq_size * self.scale_range[1]))
+        return {'crop': torch.from_numpy(padded), 'side': len(crop), 'seed': seed}
+
+    def _query_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor]:
+        """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one is given."""
+        gt, *given = crops
+        lq = given[0] if given else resize_bicubic(gt, (self.lq_size, self.lq_size))
+        coord, cell, colours = query_samples(gt, self.num_samples, seed)
+        return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
+                'cell': torch.from_numpy(cell.copy())}
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -1,7 +1,13 @@
 """Pure functions from images to training samples; all randomness comes from the generator that is passed in."""
+import math
+from functools import lru_cache
+
+import cv2
 import numpy as np
 
-from liif_arch.images import resize_bicubic
+from liif_arch.degradation import INDEX_BITS, hash32
+
+Window = tuple[slice, slice]
 
 
 def generator(seed: int, index: int) -> np.random.Generator:
@@ -12,64 +18,100 @@ def generator(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, getattr(index, 'epoch', 0), getattr(index, 'repeat', 0), int(index)])
 
 
-def random_window(rng: np.random.Generator, size: tuple[int, int], crop: tuple[int, int]) -> tuple[slice, slice]:
+def draw_seed(rng: np.random.Generator) -> int:
+    """The 32-bit seed of a sample's subset of pixels."""
+    return int(rng.integers(2**32))
+
+
+def random_window(rng: np.random.Generator, size: tuple[int, int], crop: tuple[int, int]) -> Window:
     """Rows and columns of a uniformly drawn crop."""
     starts = [int(rng.integers(n - c + 1)) for n, c in zip(size, crop, strict=True)]
     return tuple(slice(s, s + c) for s, c in zip(starts, crop, strict=True))
 
 
-def random_scale_pair(rng: np.random.Generator, gt: np.ndarray, lq_size: int,
-                      scale_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of round(lq_size * s) pixels, s ~ U(scale_range), and its bicubic reduction to lq_size pixels.
+def random_scale_window(rng: np.random.Generator, size: tuple[int, int], lq_size: int,
+                        scale_range: tuple[float, float]) -> Window:
+    """Rows and columns of a square crop of round(lq_size * s) pixels, s ~ U(scale_range).
 
     Args:
         rng: Source of randomness.
-        gt: Ground truth, (H, W, C) uint8.
-        lq_size: Side of the low-resolution crop.
+        size: Height and width of the ground truth.
+        lq_size: Side of the low-resolution image that the crop will be reduced to.
         scale_range: Lowest and highest scale.
-
-    Returns:
-        lq (lq_size, lq_size, C) and gt crop, uint8.
     """
     side = round(lq_size * rng.uniform(*scale_range))
-    crop = gt[random_window(rng, gt.shape[:2], (side, side))]
-    return resize_bicubic(crop, (lq_size, lq_size)), crop
+    return random_window(rng, size, (side, side))
 
 
-def paired_crop(rng: np.random.Generator, lq: np.ndarray, gt: np.ndarray, lq_size: int,
-                scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same random crop of a given pair: lq_size pixels of lq, lq_size * scale of gt."""
-    rows, cols = random_window(rng, lq.shape[:2], (lq_size, lq_size))
-    return lq[rows, cols], gt[rows.start * scale:rows.stop * scale, cols.start * scale:cols.stop * scale]
+def scaled_window(window: Window, scale: int) -> Window:
+    """The rows and columns of the ground truth that a window of its low-resolution image shows."""
+    return tuple(slice(s.start * scale, s.stop * scale) for s in window)
 
 
 def augment(rng: np.random.Generator, images: list[np.ndarray], use_hflip: bool, use_rot: bool) -> list[np.ndarray]:
     """The same random flips for all images: horizontal (use_hflip), vertical and transpose (use_rot), p = 0.5 each."""
     hflip, vflip, transpose = rng.random(3) < 0.5
-    if use_hflip and hflip:
-        images = [image[:, ::-1] for image in images]
-    if use_rot and vflip:
-        images = [image[::-1] for image in images]
-    if use_rot and transpose:
-        images = [image.transpose(1, 0, 2) for image in images]
-    return images
+    return [_turn(image, use_hflip and hflip, use_rot and vflip, use_rot and transpose) for image in images]
 
 
-def query_samples(rng: np.random.Generator, gt: np.ndarray,
-                  num_samples: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _turn(image: np.ndarray, hflip: bool, vflip: bool, transpose: bool) -> np.ndarray:
+    """Flip, then transpose, an image (H, W, C); OpenCV copies pixels ten times faster than a strided NumPy copy."""
+    channels = image.shape[2]
+    if hflip or vflip:
+        image = cv2.flip(image, -1 if hflip and vflip else int(hflip))
+    if transpose:
+        image = cv2.transpose(image)
+    return image.reshape(*image.shape[:2], channels)
+
+
+def pad_square(image: np.ndarray, side: int) -> np.ndarray:
+    """An image (h, w, C) in the top-left corner of zeros, (side, side, C)."""
+    padded = np.zeros((side, side, image.shape[2]), image.dtype)
+    padded[:image.shape[0], :image.shape[1]] = image
+    return padded
+
+
+def query_samples(gt: np.ndarray, num_samples: int | None,
+                  seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of an image as queries.
 
     Args:
-        rng: Source of randomness.
         gt: Image, (H, W, C).
         num_samples: Pixels to draw, without replacement; None: all, in row-major order.
+        seed: Seed of the draw, see `draw_seed`.
 
     Returns:
         coord (Q, 2) pixel centres (y, x) in [-1, 1], float32; cell (Q, 2) = (2/H, 2/W), float32; colours (Q, C).
     """
     h, w = gt.shape[:2]
-    flat = np.arange(h * w) if num_samples is None else rng.choice(h * w, num_samples, replace=False)
+    flat = np.arange(h * w) if num_samples is None else draw_indices(h * w, num_samples, seed)
     rows, cols = np.divmod(flat, w)
     coord = np.stack([-1 + (2 * rows + 1) / h, -1 + (2 * cols + 1) / w], axis=1).astype(np.float32)
     cell = np.broadcast_to(np.array([2 / h, 2 / w], np.float32), coord.shape)
     return coord, cell, gt[rows, cols]
+
+
+def draw_indices(count: int, num_samples: int, seed: int) -> np.ndarray:
+    """Whole numbers below `count`, without replacement: those whose hash of (seed, number) is smallest.
+
+    The same as `liif_arch.degradation.draw_pixels` draws. Only numbers below a hash that all but surely leaves enough
+    are sorted.
+
+    Returns:
+        (num_samples,) int64, in ascending order of the hash.
+    """
+    hashes = hash32(_hashed_indices(count) ^ np.uint32(seed))
+    expected = num_samples + 6 * math.sqrt(num_samples)  # six standard deviations
+    few = np.flatnonzero(hashes <= np.uint32(min(1, expected / count) * (2**32 - 1)))
+    index = few if len(few) >= num_samples else np.arange(count)
+    keys = np.sort(hashes[index].astype(np.int64) << INDEX_BITS | index)
+    return keys[:num_samples] & (2**INDEX_BITS - 1)
+
+
+def _hashed_indices(count: int) -> np.ndarray:
+    return _hash_table((count - 1).bit_length())[:count]
+
+
+@lru_cache(maxsize=4)
+def _hash_table(bits: int) -> np.ndarray:
+    return hash32(np.arange(2**bits, dtype=np.uint32))

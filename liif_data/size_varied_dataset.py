@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic, unit_range
 from liif_data.random_scale_dataset import positive_int, require_color, require_options, to_tensor
-from liif_data.sampling import augment, generator, query_samples
+from liif_data.sampling import augment, draw_seed, generator, query_samples
 from liif_data.store import open_store
 
 
@@ -92,7 +92,7 @@ class SizeVariedDataset(Dataset):
         if self.gt_resize is not None:
             gt = resize_bicubic(gt, (self.gt_resize, ) * 2)
         lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), use_rot=False)
-        coord, cell, colours = query_samples(rng, gt, self.num_samples)
+        coord, cell, colours = query_samples(gt, self.num_samples, draw_seed(rng))
         return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
                 'cell': torch.from_numpy(cell.copy()), 'lq_path': lq_path, 'gt_path': self.gt_store.path(key)}
 

@@ -1,12 +1,16 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
+import math
 import os
 import struct
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import lmdb
 import numpy as np
@@ -14,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import decode_image, is_image_file
+from liif_arch.images import convert_color, decode_image, is_image_file
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
 BUILTIN_PHOTOS = {
@@ -22,6 +26,9 @@ BUILTIN_PHOTOS = {
     'heldout': ('chelsea.png', 'coffee.png'),
 }
 BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
+
+RAW_DTYPES = ('uint8', 'uint16')  # of decoded pixels in an LMDB
+_ORIENTATION_TAG = 0x0112  # of EXIF; from 5 on, height and width change places
 
 # One environment per process and database: LMDB refuses a second one.
 _environments: dict[str, lmdb.Environment] = {}
@@ -67,6 +74,18 @@ class ImageStore(ABC):
         """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`."""
         return decode_image(self.read_bytes(key), self.path(key), color)
 
+    def read_window(self, key: str, rows: slice, cols: slice, color: str = 'rgb') -> np.ndarray:
+        """A part of an image, (rows, cols, C), RGB, as a slice of `read` would be.
+
+        Raises:
+            UserError: The window leaves the image, whose `size` was another.
+        """
+        image = self.read(key, color)
+        if rows.stop > image.shape[0] or cols.stop > image.shape[1]:
+            raise UserError(f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x height), and '
+                            f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or remove it.')
+        return image[rows, cols]
+
     def verify(self, color: str = 'rgb') -> None:
         """Decode the images once (of a large store, evenly spaced ones), so that a broken one is named at once.
 
@@ -92,6 +111,7 @@ class FolderStore(ImageStore):
         if names is None:
             names = tuple(p.name for p in folder.iterdir() if is_image_file(p) and p.is_file())
         self._paths: dict[str, Path] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         for name in sorted(names):
             path = folder / name
             if path.stem in self._paths:
@@ -109,33 +129,84 @@ class FolderStore(ImageStore):
             raise UserError(f'{self._paths[key]}: cannot read this image ({error.strerror}).') from None
 
     def size(self, key: str) -> tuple[int, int]:
+        if key not in self._sizes:
+            self._sizes[key] = self._header_size(key) or self.read(key).shape[:2]
+        return self._sizes[key]
+
+    def _header_size(self, key: str) -> tuple[int, int] | None:
+        """Height and width from the file's header; None where the image must be decoded to know them."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore', Image.DecompressionBombWarning)
                 with Image.open(self._paths[key]) as image:  # reads the header alone
-                    return image.height, image.width
+                    return None if _may_be_turned(image) else (image.height, image.width)
         except Image.DecompressionBombError:  # large, not broken
-            return self.read(key).shape[:2]
+            return None
         except (OSError, ValueError, SyntaxError, struct.error):
             raise UserError(f'{self._paths[key]}: not a readable image; replace or remove it.') from None
 
 
+def _may_be_turned(image: Image.Image) -> bool:
+    """Whether the camera's orientation tag may exchange height and width."""
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get('exif', b''))  # getexif() would decode a PNG
+        return (image.getexif() if image.format == 'TIFF' else exif).get(_ORIENTATION_TAG, 1) > 4
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, struct.error):  # a damaged tag, in a sound image
+        return True
+
+
+class LmdbRecord(NamedTuple):
+    """What meta_info.txt says of an image.
+
+    Attributes:
+        shape: (h, w, c).
+        dtype: Of decoded pixels, one of `RAW_DTYPES`, h*w*c of them in C order; None: an encoded image file.
+    """
+    shape: tuple[int, int, int]
+    dtype: str | None
+
+    @classmethod
+    def parse(cls, line: str) -> tuple[str, 'LmdbRecord']:
+        """Key and record of a line `key.png (h,w,c) level`, or `key.raw (h,w,c) dtype` for decoded pixels.
+
+        Raises:
+            ValueError: Another line.
+        """
+        name, shape, last = line.rsplit(' ', 2)
+        h, w, c = (int(n) for n in shape.strip('()').split(','))
+        key, _, extension = name.partition('.')
+        if extension == 'raw' and last not in RAW_DTYPES:
+            raise UserError(f'found {last!r} for the decoded image "{key}"; needed {" or ".join(RAW_DTYPES)}')
+        return key, cls((h, w, c), last if extension == 'raw' else None)
+
+    def line(self, key: str) -> str:
+        """The line of meta_info.txt; an encoded file is called .png, level 1, as BasicSR does."""
+        h, w, c = self.shape
+        return f'{key}.{"raw" if self.dtype else "png"} ({h},{w},{c}) {self.dtype or 1}\n'
+
+
 class LmdbStore(ImageStore):
-    """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded image files."""
+    """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded image files.
+
+    Or, of our own, `key.raw (h,w,c) dtype`: the values are decoded pixels, of which a window is read without the rest.
+    """
     most_verified = 100  # `create_lmdb` has decoded all
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._records: dict[str, LmdbRecord] = {}
         for line in (Path(root) / 'meta_info.txt').read_text().splitlines():
             try:
-                name, shape = line.rsplit(' ', 2)[:2]
-                h, w, _ = (int(n) for n in shape.strip('()').split(','))
+                key, record = LmdbRecord.parse(line)
+            except UserError as error:
+                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with scripts/create_lmdb.py '
+                                '--encoding raw.') from None
             except ValueError:
                 raise UserError(f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
                                 'Build the LMDB again with scripts/create_lmdb.py.') from None
-            self._sizes[name.split('.')[0]] = (h, w)
-        self.keys = sorted(self._sizes)
+            self._records[key] = record
+        self.keys = sorted(self._records)
 
     @cached_property
     def _path(self) -> str:
@@ -165,19 +236,42 @@ class LmdbStore(ImageStore):
     def path(self, key: str) -> str:
         return f'{self.root}/{key}'
 
-    def read_bytes(self, key: str) -> bytes:
+    @contextmanager
+    def _value(self, key: str) -> Iterator[memoryview]:
+        """The value of a key where it lies in the map, for as long as the block lasts."""
         try:
-            with self.environment().begin() as transaction:
+            with self.environment().begin(buffers=True) as transaction:
                 value = transaction.get(key.encode())
+                if value is None:
+                    raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
+                                    'build it again with scripts/create_lmdb.py.')
+                yield value
         except lmdb.Error as error:
             raise UserError(f'{self.root}: cannot read key "{key}" ({error}).') from None
-        if value is None:
-            raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
-                            'build it again with scripts/create_lmdb.py.')
-        return value
+
+    def read_bytes(self, key: str) -> bytes:
+        with self._value(key) as value:
+            return bytes(value)
+
+    def read(self, key: str, color: str = 'rgb') -> np.ndarray:
+        if self._records[key].dtype is None:
+            return super().read(key, color)
+        return self.read_window(key, slice(None), slice(None), color)
+
+    def read_window(self, key: str, rows: slice, cols: slice, color: str = 'rgb') -> np.ndarray:
+        record = self._records[key]
+        if record.dtype is None:
+            return super().read_window(key, rows, cols, color)
+        with self._value(key) as value:
+            needed = math.prod(record.shape) * np.dtype(record.dtype).itemsize
+            if len(value) != needed:
+                raise UserError(f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
+                                f'needs {needed}; build it again with scripts/create_lmdb.py --encoding raw.')
+            window = np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()  # ends with the block
+        return convert_color(window, color)
 
     def size(self, key: str) -> tuple[int, int]:
-        return self._sizes[key]
+        return self._records[key].shape[:2]
 
 
 def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:

@@ -106,10 +106,15 @@ def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
     net = getattr(built, 'net_g', None)
     wanted = getattr(getattr(net, 'module', net), 'num_in_ch', None)
     for phase, dataset in datasets.items():
-        found = dataset[0]['lq'].shape[-3] if wanted else None
+        found = _channels(dataset[0]) if wanted else None
         if found != wanted:
             raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
                             'channels; change it (and num_out_ch), or the color of the dataset.')
+
+
+def _channels(sample: dict) -> int:
+    """Channels of a sample's low-resolution image, or of the crop that the device makes it of."""
+    return sample['crop'].shape[-1] if 'crop' in sample else sample['lq'].shape[-3]
 
 
 def _attempt(place: str, build: Callable, *arguments: object) -> object:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from liif_arch.bridge.checkpoints import save_file
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
+from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError, require_known, suggest
 from liif_arch.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import METRICS
@@ -76,10 +77,20 @@ class LIIFModel(SRModel):
     # ----------------------------------------------------------------------------------------------------- training
 
     def feed_data(self, data: dict) -> None:
-        """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training."""
+        """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training.
+
+        Of crops (a dataset's `degrade: device`) these are made here, on the device.
+        """
+        if 'crop' in data:
+            data = self._degrade(data)
         super().feed_data(data)
         self.coord = data['coord'].to(self.device, non_blocking=True) if 'coord' in data else None
         self.cell = data['cell'].to(self.device, non_blocking=True) if 'cell' in data else None
+
+    def _degrade(self, data: dict) -> dict[str, Tensor]:
+        options = self.opt['datasets']['train']
+        crop, side, seed = (data[key].to(self.device, non_blocking=True) for key in ('crop', 'side', 'seed'))
+        return make_batch(crop, side, seed, options['lq_size'], options['num_samples'])
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""

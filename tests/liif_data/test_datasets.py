@@ -10,11 +10,13 @@ from torch.utils.data import DataLoader
 
 from liif_arch.bridge.sampler import AddressedSampler, SampleIndex
 from liif_arch.coordinates import nearest_index
+from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError
 from liif_arch.images import write_image
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.scale_set_dataset import ScaleSetDataset
+from liif_data.store import LmdbStore
 
 TRAIN = {'name': 't', 'type': 'RandomScalePairedDataset', 'lq_size': 12, 'scale_range': [1, 4], 'num_samples': 50,
          'seed': 7}
@@ -64,17 +66,68 @@ def test_sample__lq_shows_what_the_queries_ask(photos):
         assert torch.equal(sample['gt'].T.reshape(3, 12, 12), sample['lq'])
 
 
-def test_samples__folder_and_lmdb_and_workers_agree_and_epochs_differ(photos):
-    create_lmdb(photos, photos.parent / 'gt.lmdb')
-    folder, database = train_set(photos), train_set(photos.parent / 'gt.lmdb')
-    reference = epoch_samples(folder, 0, 0)
-    for dataset in (folder, database):
-        for workers in (0, 2):
-            assert equal(epoch_samples(dataset, 0, workers), reference)
+@pytest.mark.parametrize('color', ['rgb', 'unchanged'])
+def test_samples__folder_and_lmdb_and_workers_agree_and_epochs_differ(photos, color):
+    databases = [photos.parent / f'{encoding}.lmdb' for encoding in ('file', 'raw')]
+    for database in databases:
+        create_lmdb(photos, database, encoding=database.stem)
+    reference = epoch_samples(train_set(photos, color=color), 0, 0)
+    for root in (photos, *databases):
+        for cache in (False, True):
+            dataset = train_set(root, color=color, cache=cache)
+            for workers in (0, 2):
+                assert equal(epoch_samples(dataset, 0, workers), reference)
     for workers in (0, 2):
-        first, second = (epoch_samples(database, e, workers) for e in (1, 2))
+        first, second = (epoch_samples(train_set(databases[1], color=color), e, workers) for e in (1, 2))
         assert not equal(first, reference) and not equal(first, second)
-    assert not equal(epoch_samples(train_set(photos, seed=8), 0, 0), reference)
+    assert not equal(epoch_samples(train_set(photos, color=color, seed=8), 0, 0), reference)
+
+
+def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> list[dict]:
+    return [make_batch(b['crop'], b['side'], b['seed'], dataset.lq_size, dataset.num_samples) for b in batches]
+
+
+@pytest.mark.parametrize('options', [{}, {'color': 'gray'}, {'scale_range': [0.5, 4], 'num_samples': 36},
+                                     {'lq_size': 13, 'use_rot': False}])
+def test_samples__degraded_by_loader_and_device_agree(photos, options):
+    create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
+    for root in (photos, photos.parent / 'raw.lmdb'):
+        loader, device = (train_set(root, degrade=degrade, **options) for degrade in ('loader', 'device'))
+        for workers in (0, 2):
+            for epoch in (0, 3):
+                reference, crops = (epoch_samples(dataset, epoch, workers) for dataset in (loader, device))
+                assert equal(made_on_device(crops, device), reference)
+                assert [b['gt_path'] for b in crops] == [b['lq_path'] for b in reference]
+
+
+def test_degrade_device__a_sample_is_a_padded_crop(photos):
+    dataset = train_set(photos, degrade='device', use_hflip=False, use_rot=False)
+    sample, image = dataset[2], photo(71, 60, 2)
+    side, crop = sample['side'], sample['crop'].numpy()
+    assert set(sample) == {'crop', 'side', 'seed', 'lq_path', 'gt_path'} and 0 <= sample['seed'] < 2**32
+    assert crop.shape == (48, 48, 3) and crop.dtype == np.uint8 and not crop[side:].any() and not crop[:, side:].any()
+    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), (0, 1))
+    assert (windows == crop[:side, :side].transpose(2, 0, 1)).all((2, 3, 4)).sum() == 1
+
+
+def test_degrade_device__refuses_16_bits(tmp_path):
+    write_image(tmp_path / 'd/a.png', photo(64, 64).astype(np.uint16) * 257)
+    with pytest.raises(UserError, match='found a uint16 image'):
+        train_set(tmp_path / 'd', degrade='device', color='unchanged')[0]
+
+
+def test_sample__reads_its_crop_and_no_more(photos, monkeypatch):
+    create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
+    dataset, windows = train_set(photos.parent / 'raw.lmdb'), []
+
+    def read_window(self, key, rows, cols, color):
+        windows.append((rows.stop - rows.start, cols.stop - cols.start))
+        return original(self, key, rows, cols, color)
+
+    original = LmdbStore.read_window
+    monkeypatch.setattr(LmdbStore, 'read_window', read_window)
+    side = round(2 / dataset[0]['cell'][0, 0].item())
+    assert windows == [(side, side)]
 
 
 def test_samples__persistent_workers_move_on_with_the_epoch(photos):
@@ -116,11 +169,24 @@ def test_pairs__given_low_resolution_images(photos):
         image = np.asarray(Image.open(path))
         h, w = (n // 2 for n in image.shape[:2])
         write_image(photos.parent / f'lq/{path.stem}x2.png', image[:h * 2:2, :w * 2:2])
-    dataset = train_set(photos, dataroot_lq=str(photos.parent / 'lq'), filename_tmpl='{}x2', scale_range=None,
-                        num_samples=None, use_hflip=False, use_rot=False)
+    options = {'filename_tmpl': '{}x2', 'scale_range': None, 'num_samples': None}
+    dataset = train_set(photos, dataroot_lq=str(photos.parent / 'lq'), use_hflip=False, use_rot=False, **options)
     sample = dataset[2]
     gt = sample['gt'].T.reshape(3, 24, 24)
     assert torch.equal(gt[:, ::2, ::2], sample['lq']) and sample['lq_path'].endswith('im02x2.png')
+    reference = epoch_samples(train_set(photos, dataroot_lq=str(photos.parent / 'lq'), **options), 0, 0)
+    for encoding in ('file', 'raw'):
+        gt, lq = (photos.parent / f'{name}_{encoding}.lmdb' for name in ('gt', 'lq'))
+        create_lmdb(photos, gt, encoding=encoding)
+        create_lmdb(photos.parent / 'lq', lq, encoding=encoding)
+        for cache in (False, True):
+            assert equal(epoch_samples(train_set(gt, dataroot_lq=str(lq), cache=cache, **options), 0, 0), reference)
+
+
+def test_pairs__are_not_degraded_by_the_device(photos):
+    write_photos(photos.parent / 'lq', [(30, 36), (32, 32), (35, 30), (40, 33)])
+    with pytest.raises(UserError, match='^degrade: found device, which .* remove dataroot_lq'):
+        train_set(photos, dataroot_lq=str(photos.parent / 'lq'), degrade='device')
 
 
 def test_pairs__missing_or_of_another_size(photos):
@@ -136,7 +202,9 @@ def test_pairs__missing_or_of_another_size(photos):
     ({'scale_range': [0, 4]}, 'scale_range'), ({'scale_range': 4}, r'needed \[lowest, highest\]'),
     ({'scale_range': [1, float('inf')]}, 'scale_range'), ({'use_hflp': True}, 'did you mean use_hflip'),
     ({'lq_size': 0}, 'lq_size'), ({'lq_size': None}, 'lq_size'), ({'num_samples': 145}, 'num_samples: found 145'),
-    ({'num_samples': None}, 'num_samples: found null'), ({'color': 'bgr'}, 'color'),
+    ({'num_samples': None}, 'num_samples: found null'), ({'degrade': 'gpu'}, "^degrade: found 'gpu'; needed loader or"),
+    ({'degrade': 'device', 'scale_range': [2, 2], 'num_samples': None}, '^degrade: found device, which .*num_samples'),
+    ({'degrad': 'device'}, 'did you mean degrade'), ({'color': 'bgr'}, 'color'),
     ({'lq_size': 20}, r'im00\.png: this image is 72x60 .*, and 3 more are smaller than the 80-pixel crop'),
     ({'dataroot_gt': 'nowhere'}, 'dataroot_gt: nowhere does not exist')])
 def test_random_scale__refuses(photos, options, message):

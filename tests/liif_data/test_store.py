@@ -2,14 +2,17 @@
 import os
 import shutil
 
+import cv2
+import lmdb
 import numpy as np
 import pytest
 from helpers import photo, write_photos
+from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.images import write_image
 from liif_data.lmdb_writer import create_lmdb, lmdb_key
-from liif_data.store import open_store
+from liif_data.store import _environments, open_store
 
 
 def test_folder__sorted_names_sizes_and_pixels(tmp_path):
@@ -149,6 +152,125 @@ def test_lmdb__a_truncated_database_is_refused_before_it_kills_the_process(photo
     (target / 'data.mdb').write_bytes(data[:len(data) // 2])
     with pytest.raises(UserError, match='data.mdb: cut short'):
         open_store(str(target)).read('im03')
+
+
+def raw_lmdb(folder):
+    """The folder as a raw LMDB beside it, opened."""
+    create_lmdb(folder, folder.parent / 'raw.lmdb', encoding='raw')
+    return open_store(str(folder.parent / 'raw.lmdb'))
+
+
+def test_raw_lmdb__holds_what_the_folder_holds(photos):
+    create_lmdb(photos, photos.parent / 'raw.lmdb', workers=2, encoding='raw')
+    folder, store = open_store(str(photos)), open_store(str(photos.parent / 'raw.lmdb'))
+    store.verify()
+    assert folder.keys == store.keys and store.read_bytes('im02') == photo(71, 60, 2).tobytes()
+    assert 'im02.raw (71,60,3) uint8\n' in (photos.parent / 'raw.lmdb/meta_info.txt').read_text()
+    for key in store.keys:
+        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(key)
+    with pytest.raises(UserError, match='holds the same 4 image names'):
+        create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
+
+
+@pytest.mark.parametrize('encoding', [None, 'file', 'raw'])
+def test_read_window__is_a_slice_of_the_image(photos, encoding):
+    if encoding:
+        create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
+    store = open_store(str(photos.parent / 'd.lmdb' if encoding else photos))
+    window = store.read_window('im02', slice(3, 50), slice(7, 60))
+    assert np.array_equal(window, photo(71, 60, 2)[3:50, 7:60])
+    assert store.read_window('im02', slice(3, 50), slice(7, 60), 'gray').shape == (47, 53, 1)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_raw_lmdb__colours_are_those_of_the_file(tmp_path, dtype, channels):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (21, 33, channels)).astype(dtype)
+    write_image(tmp_path / 'd/a.png', image)
+    folder, store = open_store(str(tmp_path / 'd')), raw_lmdb(tmp_path / 'd')
+    for color in ('rgb', 'unchanged', 'gray'):
+        expected, found = folder.read('a', color), store.read('a', color)
+        assert found.dtype == expected.dtype and found.shape == expected.shape
+        difference = np.abs(found.astype(int) - expected).max()
+        assert difference == 0 or (color == 'gray' and channels > 1 and difference == 1)  # libpng's own gray
+    if channels > 1:
+        expected = cv2.cvtColor(folder.read('a', 'rgb'), cv2.COLOR_RGB2GRAY)
+        assert np.array_equal(store.read('a', 'gray')[..., 0], expected)
+
+
+def test_raw_lmdb__a_window_outlives_the_database(photos):
+    store = raw_lmdb(photos)
+    window = store.read_window('im00', slice(1, 9), slice(2, 9), 'unchanged')
+    assert window.flags.owndata  # or what follows would kill the process
+    store.environment().close()
+    _environments.clear()
+    assert np.array_equal(window, photo(60, 72, 0)[1:9, 2:9])
+
+
+@pytest.mark.parametrize('line,message', [
+    ('im00.raw (60,72,4) uint8', r'key "im00" holds 12960 bytes, .* needs 17280; .*create_lmdb.py --encoding raw'),
+    ('im00.raw (60,72,3) uint16', 'holds 12960 bytes, .* needs 25920'),
+    ('im00.raw (60,72,3) float16', "found 'float16' for the decoded image \"im00\"; needed uint8 or uint16"),
+    ('im00.raw (60,72) uint8', 'found the line')])
+def test_raw_lmdb__a_record_that_is_not_what_meta_info_says(photos, line, message):
+    raw_lmdb(photos)
+    (photos.parent / 'raw.lmdb/meta_info.txt').write_text(line + '\n')
+    with pytest.raises(UserError, match=message) as caught:
+        open_store(str(photos.parent / 'raw.lmdb')).read('im00')
+    assert '\n' not in str(caught.value)
+
+
+def test_raw_lmdb__refuses(photos):
+    with pytest.raises(UserError, match="encoding: found 'rew'; did you mean raw"):
+        create_lmdb(photos, photos.parent / 'd.lmdb', encoding='rew')
+    write_image(photos / 'f.tif', np.full((9, 9, 3), 0.3, np.float32))
+    for encoding, message in (('raw', r'f\.tif: found float32 pixels; --encoding raw holds uint8 and uint16'),
+                              ('file', r'f\.tif: PNG cannot hold its float32 pixels')):
+        with pytest.raises(UserError, match=message):
+            create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
+    assert [p.name for p in photos.parent.iterdir()] == ['gt']
+
+
+@pytest.mark.parametrize('encoding', ['file', 'raw'])
+def test_lmdb__what_was_not_written_as_read_is_found(photos, monkeypatch, encoding):
+    from liif_data import lmdb_writer
+    commit = lmdb_writer._commit
+    monkeypatch.setattr(lmdb_writer, '_commit', lambda env, records: commit(
+        env, [r._replace(data=r.data[:-1] + b'?') for r in records]))
+    with pytest.raises(UserError, match=r'im00\.png: what was written for it differs'):
+        create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
+    assert [p.name for p in photos.parent.iterdir()] == ['gt']
+
+
+@pytest.mark.parametrize('encoding', ['file', 'raw'])
+def test_lmdb__a_full_disk_leaves_nothing(photos, monkeypatch, encoding):
+    from liif_data import lmdb_writer
+
+    def full(*_):
+        raise lmdb.DiskError('No space left on device')
+
+    monkeypatch.setattr(lmdb_writer, '_commit', full)
+    with pytest.raises(UserError, match=r'd\.lmdb: cannot write here \(No space left'):
+        create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
+    assert [p.name for p in photos.parent.iterdir()] == ['gt']
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.webp', 'a.tif'])
+def test_folder__size_of_a_photograph_on_its_side(tmp_path, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / 'd').mkdir()
+    Image.fromarray(photo(20, 30)).save(tmp_path / 'd' / name, exif=exif)
+    store = open_store(str(tmp_path / 'd'))
+    assert store.size('a') == (30, 20) == store.read('a').shape[:2]
+
+
+def test_read_window__outside_the_image(photos):
+    store = open_store(str(photos))
+    assert store.size('im00') == (60, 72)
+    write_image(photos / 'im00.png', photo(50, 72))
+    with pytest.raises(UserError, match=r'im00\.png: this image is 72x50 .* not 72x60 as it was listed'):
+        store.read_window('im00', slice(10, 60), slice(0, 72))
 
 
 @pytest.mark.parametrize('split,count', [('train', 6), ('heldout', 2)])

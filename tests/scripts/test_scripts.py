@@ -30,6 +30,10 @@ def test_create_lmdb__builds_then_says_what_it_finds(photos):
     assert len(open_store(str(photos.parent / 'gt.lmdb'))) == 4
     again = run('create_lmdb.py', 'gt', 'gt.lmdb', cwd=photos.parent)
     assert again.returncode == 2 and again.stderr.count('\n') == 1 and 'holds the same 4 image names' in again.stderr
+    raw = run('create_lmdb.py', 'gt', 'raw.lmdb', '--encoding', 'raw', cwd=photos.parent)
+    assert raw.returncode == 0 and '.raw (60,72,3) uint8' in (photos.parent / 'raw.lmdb/meta_info.txt').read_text()
+    bad = run('create_lmdb.py', 'gt', 'a.lmdb', '--encoding', 'row', cwd=photos.parent)
+    assert bad.returncode == 2 and bad.stderr == "create_lmdb: encoding: found 'row'; did you mean raw?\n"
     for target, part in [('gt.db', 'named *.lmdb'), ('a.lmdb', 'nowhere: not a folder')]:
         bad = run('create_lmdb.py', 'nowhere', target, cwd=photos.parent)
         assert bad.returncode == 2 and part in bad.stderr and 'Traceback' not in bad.stderr

@@ -60,6 +60,9 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'network_g__encoder__num_feat': -3}, ['num_feat: found -3']), ({'datasets': [1]}, ['datasets']),
     ({'network_g__encoder__num_block': -1}, ['num_block: found -1']),
     ({'train__ema_deca': 1}, ['did you mean ema_decay']),
+    ({'datasets__train__degrad': 'device'}, ['did you mean degrade']),
+    ({'datasets__train__degrade': 'gpu'}, ["datasets.train.degrade: found 'gpu'; needed loader or device"]),
+    ({'datasets__train__degrade': 'device', 'network_g__num_in_ch': 1}, ['network_g.num_in_ch: found 1', '3 channels']),
     ({'datasets__train__use_hflp': 1}, ['did you mean use_hflip']), ({'val__bicubc': True}, ['did you mean bicubic']),
     ({'val__metrics': {'psnr': {'type': 'calculate_psnr'}}}, ['val.metrics', 'needed a list'])])
 def test_bad_options__one_line_and_nothing_moved(monkeypatch, tmp_path, photos, capsys, change, parts):

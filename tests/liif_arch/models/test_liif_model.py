@@ -14,6 +14,7 @@ from PIL import Image
 from liif_arch import LIIF, EDSREncoder, load_network, read_image, write_image
 from liif_arch.bridge.checkpoints import load_file
 from liif_arch.images import resize_bicubic
+from liif_arch.models.liif_model import LIIFModel
 
 
 def params(path, key='params') -> torch.Tensor:
@@ -61,6 +62,25 @@ def test_train__same_seed_same_result(monkeypatch, tmp_path, photos):
     models = [tmp_path / f'experiments/{n}/models/net_g_latest.pth' for n in 'ab']
     for key in ('params', 'params_ema'):
         assert torch.equal(params(models[0], key), params(models[1], key))
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, photos, workers):
+    losses = {'loader': [], 'device': []}
+    optimize = LIIFModel.optimize_parameters
+
+    def record(self, current_iter):
+        optimize(self, current_iter)
+        assert self.lq.shape == (2, 3, 8, 8) and self.gt.shape == (2, 32, 3) and self.lq.dtype == torch.float32
+        losses[self.opt['name']].append(self.log_dict['l_pix'])
+
+    monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
+    for name in losses:
+        opt = tiny_train(photos, name=name, datasets__train__degrade=name, train__total_iter=2, val__val_freq=100,
+                         datasets__train__num_worker_per_gpu=workers)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)) == 0
+    assert len(losses['device']) == 2 and losses['device'] == pytest.approx(losses['loader'], rel=1e-5)
+    assert losses['device'][0] != losses['device'][1]
 
 
 def test_train__learns(monkeypatch, tmp_path, photos):

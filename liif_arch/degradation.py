@@ -1,0 +1,140 @@
+"""Training samples made from ground-truth crops by the model's device, a batch of different scales at once.
+
+Every figure equals the one that the loader makes of the same crop: Pillow's 8-bit bicubic reduction in exact integer
+arithmetic, and a subset of pixels that a hash of (seed, pixel) picks. Nothing here waits for the device.
+Letters in shapes: B batch, C channels, M side of the padded crops, s side of a crop in its top-left corner, Q queries.
+"""
+import torch
+from torch import Tensor
+
+_WEIGHT_BITS = 22  # Pillow's fixed-point weights: 32 bits less 8 of the pixel and 2 of overshoot
+INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negative int64
+
+
+def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int) -> dict[str, Tensor]:
+    """A training batch from ground-truth crops.
+
+    Args:
+        crop: Crops in the top-left corners, (B, M, M, C) uint8, RGB.
+        side: Sides s of the crops, (B,), at most M.
+        seed: Seeds of the pixel subsets, (B,), int64 in [0, 2**32).
+        lq_size: Side of the low-resolution images, in pixels.
+        num_samples: Pixels Q drawn from every crop, at most its s * s.
+
+    Returns:
+        lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x); all float32.
+    """
+    coord, cell, colours = draw_pixels(crop, side, seed, num_samples)
+    return {'lq': _unit_range(reduce_crops(crop, side, lq_size)), 'gt': _unit_range(colours), 'coord': coord,
+            'cell': cell}
+
+
+def _unit_range(pixels: Tensor) -> Tensor:
+    """8-bit values to float32 in [0, 1]; a CUDA device divides exactly by tensors, but not by Python numbers."""
+    return pixels.float() / torch.full((), 255.0, device=pixels.device)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pillow's bicubic reduction
+
+
+def reduce_crops(crop: Tensor, side: Tensor, lq_size: int) -> Tensor:
+    """Reduce crops of different sides to one size, bit for bit as `liif_arch.images.resize_bicubic` does.
+
+    Pillow multiplies 8-bit pixels by integer weights along rows, rounds and clips to 8 bits, then does the same along
+    columns. All sums lie below 2**53, so float64 matrix products are exact in any order.
+
+    Args:
+        crop: Crops in the top-left corners, (B, M, M, C) uint8.
+        side: Sides of the crops, (B,).
+        lq_size: Side of the reduced images.
+
+    Returns:
+        (B, C, lq_size, lq_size), whole float64 values in 0..255.
+    """
+    weights = reduction_weights(side, lq_size, crop.shape[1])
+    rows = _to_8_bits(torch.einsum('bjx,byxc->bcyj', weights, crop.double()))
+    return _to_8_bits(torch.einsum('biy,bcyj->bcij', weights, rows))
+
+
+def reduction_weights(side: Tensor, lq_size: int, width: int) -> Tensor:
+    """Pillow's fixed-point bicubic weights for reducing `side` pixels to `lq_size` along one axis.
+
+    Every product and quotient is taken in Pillow's order, and divisors are tensors (see `_unit_range`).
+
+    Returns:
+        (B, lq_size, width), whole float64 values; about 2**22 in sum over the last dimension, 0 from `side` on.
+    """
+    size = side.double()[:, None, None]
+    pixel = torch.arange(width, device=side.device, dtype=torch.float64)
+    scale = size / torch.full_like(size, lq_size)
+    stretch = scale.clamp(min=1)  # antialiasing: the kernel widens when the image shrinks
+    centre = (torch.arange(lq_size, device=side.device, dtype=torch.float64)[:, None] + 0.5) * scale
+    first = (centre - 2 * stretch + 0.5).trunc().clamp(min=0)
+    last = torch.minimum((centre + 2 * stretch + 0.5).trunc(), size)
+    values = _cubic(((pixel - centre + 0.5) * stretch.reciprocal()).abs())
+    values = torch.where((pixel >= first) & (pixel < last), values, 0)
+    fixed = values / values.sum(-1, keepdim=True) * 2**_WEIGHT_BITS
+    return (fixed + torch.where(fixed < 0, -0.5, 0.5).double()).trunc()
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel with a = -0.5, for x >= 0."""
+    inner = (1.5 * x - 2.5) * x * x + 1
+    outer = (((x - 5) * x + 8) * x - 4) * -0.5
+    return torch.where(x < 1, inner, torch.where(x < 2, outer, 0))
+
+
+def _to_8_bits(total: Tensor) -> Tensor:
+    """Fixed-point sums to the nearest whole value in 0..255, halves up."""
+    return ((total + 2**(_WEIGHT_BITS - 1)) / 2**_WEIGHT_BITS).floor().clamp(0, 255)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pixels drawn without replacement
+
+
+def hash32(x):
+    """A permutation of 32-bit numbers that looks random (two rounds of multiply and xor-shift).
+
+    Args:
+        x: Whole numbers in [0, 2**32): an int64 tensor, or a NumPy array of uint32 or int64.
+
+    Returns:
+        The same type and shape, in [0, 2**32).
+    """
+    x = (x ^ (x >> 16)) * 0x7feb352d & 0xFFFFFFFF
+    x = (x ^ (x >> 15)) * 0x846ca68b & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of every crop, without replacement: those whose hash of (seed, row-major index) is smallest.
+
+    Args:
+        crop: Crops in the top-left corners, (B, M, M, C).
+        side: Sides of the crops, (B,).
+        seed: Seeds, (B,), int64 in [0, 2**32).
+        num_samples: Pixels Q to draw from each.
+
+    Returns:
+        coord (B, Q, 2) pixel centres (y, x) in [-1, 1], and cell (B, Q, 2), float32; colours (B, Q, C).
+    """
+    width, channels = crop.shape[1], crop.shape[3]
+    keys = _pixel_keys(width, side[:, None, None], seed[:, None, None]).flatten(1)
+    drawn = keys.topk(num_samples, largest=False, sorted=True).values & (2**INDEX_BITS - 1)
+    rows, cols = drawn // side[:, None], drawn % side[:, None]
+    pixels = (rows * width + cols)[..., None].expand(-1, -1, channels)
+    colours = crop.flatten(1, 2).gather(1, pixels)
+    size = side.double()[:, None, None]
+    coord = (-1 + (2 * torch.stack([rows, cols], dim=-1) + 1) / size).float()
+    return coord, (torch.full_like(size, 2) / size).float().expand_as(coord), colours
+
+
+def _pixel_keys(width: int, side: Tensor, seed: Tensor) -> Tensor:
+    """Hash and index of every pixel in one number, (B, width, width) int64; padding has the largest."""
+    pixel = torch.arange(width, device=side.device)
+    row, col = pixel[:, None], pixel
+    index = row * side + col
+    keys = hash32(hash32(index) ^ seed) << INDEX_BITS | index
+    return torch.where((row < side) & (col < side), keys, torch.iinfo(torch.int64).max)
