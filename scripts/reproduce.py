@@ -20,6 +20,7 @@ import yaml
 
 from liif_arch.bridge.options import load_options, shipped_options
 from liif_arch.errors import UserError, exit_status
+from liif_arch.precision import PRECISIONS
 from liif_data.store import open_store
 
 SCALES = [2, 3, 4, 6, 8, 12]
@@ -91,7 +92,7 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
             train.update(lq_size=24, num_samples=576)
         opt['train']['optim_g']['lr'] = 1e-3  # the paper's 1e-4 is for a schedule hundreds of times longer
     iterations = args.iterations
-    opt['train'].update(total_iter=iterations, scheduler={
+    opt['train'].update(precision=args.precision, total_iter=iterations, scheduler={
         'type': 'CosineAnnealingRestartLR', 'periods': [iterations], 'restart_weights': [1], 'eta_min': 1e-6}
         if args.network == 'small' else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations))
     images = len(open_store(train['dataroot_gt'], '--train'))
@@ -205,7 +206,7 @@ def write_report(group: str, results: dict[str, dict], args: argparse.Namespace)
         if run.paper:
             rows.append([f'paper: {run.label}', '', *[_cell(run.paper.get(s)) for s in scales]])
     data = f'faces of {args.faces}' if group == 'size-varied' else f'trained on {args.train}, tested on {args.test}'
-    text = [f'# {group}', '', f'{TITLES[metric]} (dB); network: {args.network}; {data}.',
+    text = [f'# {group}', '', f'{TITLES[metric]} (dB); network: {args.network}, trained in {args.precision}; {data}.',
             "The paper's figures are for its own data (DIV2K; CelebAHQ), networks and schedule: compare the order, not "
             'the level.', '', markdown_table(['method', 'budget', *[f'x{s}' for s in scales]], rows)]
     folder = args.out / f'report_{group}'
@@ -284,6 +285,7 @@ def parse_arguments() -> argparse.Namespace:
     budget.add_argument('--minutes', type=float, help='minutes of every run, instead')
     parser.add_argument('--network', choices=['small', 'paper'], default='small',
                         help='small: 8 blocks of 32 features, 24-pixel inputs; paper: its own sizes (default small)')
+    parser.add_argument('--precision', choices=PRECISIONS, default='float32', help='of training (default float32)')
     parser.add_argument('--scales', type=int, nargs='+', default=SCALES, help=f'default {SCALES}')
     parser.add_argument('--metric', choices=['psnr', 'psnr_y', 'psnr_div2k'], default='psnr_y')
     parser.add_argument('--runs', nargs='+', metavar='LABEL', help='only these runs, for instance LIIF MetaSR')

@@ -67,7 +67,7 @@ def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loca
 
 def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tensor, cell: Tensor,
                  local_ensemble: bool) -> Tensor:
-    b, h, w, d = table.shape
+    b, h, w, _ = table.shape
     dtype = ambient_dtype(table.device) if table.dtype == torch.float32 else table.dtype
     rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
     index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)

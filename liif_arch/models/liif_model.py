@@ -8,6 +8,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info, master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from liif_arch.bridge.checkpoints import save_file
@@ -18,6 +19,7 @@ from liif_arch.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import METRICS
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.report import format_table, summarize, write_report
+from liif_arch.precision import autocast, resolve
 
 OPTIONS = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger',
            'dist_params', 'find_unused_parameters', 'dist', 'rank', 'world_size', 'auto_resume', 'is_train',
@@ -25,14 +27,19 @@ OPTIONS = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 
 PATH_OPTIONS = ('pretrain_network_g', 'strict_load_g', 'param_key_g', 'resume_state', 'ignore_resume_networks',
                 'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 VAL_OPTIONS = ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'bicubic', 'panel')
-TRAIN_OPTIONS = ('total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'scheduler', 'pixel_opt')
+TRAIN_OPTIONS = ('total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'scheduler', 'pixel_opt', 'precision', 'compile')
 
 
 @MODEL_REGISTRY.register()
 class LIIFModel(SRModel):
     """Trains on (lq, coord, cell, gt) samples, validates and tests whole images at a set of scales.
 
-    Options beside SRModel's (under `val`):
+    Options beside SRModel's (under `train`):
+        precision: Of the matrix products in training: float32 (default), bfloat16, or auto (bfloat16 where the device
+            has it). Parameters, coordinates and loss are float32.
+        compile: torch.compile the encoder. Default false.
+
+    And under `val`:
         metrics: Which of psnr, psnr_y, psnr_div2k, ssim; default all (see `liif_arch.metrics.fidelity`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
         panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
@@ -62,6 +69,8 @@ class LIIFModel(SRModel):
             require_known(opt['train'], TRAIN_OPTIONS, 'train')
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
+            device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'
+            resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
         elif not opt['path'].get('pretrain_network_g'):
             raise UserError('path.pretrain_network_g: missing; a test needs trained weights.')
 
@@ -75,6 +84,13 @@ class LIIFModel(SRModel):
         super().__init__(opt)
 
     # ----------------------------------------------------------------------------------------------------- training
+
+    def init_training_settings(self) -> None:
+        """SRModel's, and the precision and compilation of the step."""
+        super().init_training_settings()
+        self.dtype = resolve(self.opt['train'].get('precision', 'float32'), self.device, 'train.precision')
+        if self.opt['train'].get('compile', False):
+            self.get_bare_model(self.net_g).encoder.compile()
 
     def feed_data(self, data: dict) -> None:
         """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training.
@@ -95,13 +111,23 @@ class LIIFModel(SRModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""
         self.optimizer_g.zero_grad()
-        self.output = self.net_g(self.lq, self.coord, self.cell)
-        loss = self.cri_pix(self.output, self.gt)
+        with autocast(self.device, self.dtype):
+            self.output = self.net_g(self.lq, self.coord, self.cell)
+        loss = self.cri_pix(self.output.float(), self.gt)
         loss.backward()
         self.optimizer_g.step()
-        self.log_dict = self.reduce_loss_dict(OrderedDict(l_pix=loss))
+        self.log_dict = OrderedDict(l_pix=loss.detach())
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def get_current_log(self) -> dict[str, float]:
+        """The last losses, averaged over the processes; only here the step waits for the device."""
+        return self.reduce_loss_dict(self.log_dict)
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """SRModel's moving average of the parameters, all in one go."""
+        average, current = (list(net.parameters()) for net in (self.net_g_ema, self.get_bare_model(self.net_g)))
+        get_ema_multi_avg_fn(decay)(average, current, None)
 
     @master_only
     def save_network(self, net, net_label: str, current_iter: int, param_key='params') -> None:

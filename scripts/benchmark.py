@@ -1,0 +1,411 @@
+"""How fast this installation renders, trains and loads, each as a ratio to the method written out plainly, in one run.
+
+    python scripts/benchmark.py                        # everything, on the GPU where there is one (20 minutes on 2 cores)
+    python scripts/benchmark.py --sections render --network small
+
+The plain form is the paper's equations one by one (`liif_arch.decode.plain`, 30,000 queries at a time; for the data,
+reference sampling in Python on decoded PNG files). Fast and plain runs alternate, so that other work on the machine
+hits both. The floor is what the matrix products alone take at this machine's rate, measured in the same run.
+"""
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from liif_arch.coordinates import make_cell, make_coord
+from liif_arch.errors import UserError, exit_status
+from liif_arch.precision import autocast, has_bfloat16
+
+SECTIONS = ('correctness', 'render', 'training', 'data')
+SCALES = (2, 4, 8, 30)
+PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
+PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Timing
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call, the device's work included."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def alternate(works: dict[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
+    """Median seconds of each of several works, run in turns after one warming turn."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            elapsed = seconds(work, device)
+            if turn:
+                times[name].append(elapsed)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def matrix_work(width: int, dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], float]:
+    """A matrix product of the decoder's shape, and its multiply-adds; its rate is the floor's."""
+    rows = 4096 if device.type == 'cpu' else 2**17
+    a, b = (torch.randn(n, width, device=device).to(dtype) for n in (rows, width))
+    out, repeat = torch.empty(rows, width, device=device, dtype=dtype), 8
+    return lambda: [torch.mm(a, b, out=out) for _ in range(repeat)], repeat * rows * width * width
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The networks, and their multiply-adds
+
+
+def build(encoder: str, size: str) -> nn.Module:
+    """A LIIF network; paper: as published, small: 8 blocks of 32 features and three hidden layers of 128."""
+    import liif_arch.register  # noqa: F401  the encoders' names
+    from liif_arch import LIIF
+    if size == 'paper':
+        return LIIF({'type': encoder}).eval()
+    small = {'num_feat': 32, 'num_block': 2 if encoder == 'RDNEncoder' else 8}
+    small.update({'growth': 32, 'num_layer': 4} if encoder == 'RDNEncoder' else {})
+    return LIIF({'type': encoder, **small}, hidden_list=[128, 128, 128]).eval()
+
+
+def encoder_macs(net: nn.Module) -> int:
+    """Multiply-adds of the encoder and of the decoder's first layer, per input pixel."""
+    convolutions = sum(m.weight.numel() for m in net.encoder.modules() if isinstance(m, nn.Conv2d))
+    return convolutions + net.imnet.layers[0].weight.numel()
+
+
+def decoder_macs(net: nn.Module) -> int:
+    """Multiply-adds of the decoder behind its first layer, per output pixel, of four corners."""
+    return 4 * sum(layer.weight.numel() for layer in net.imnet.layers[2:-1:2]) + net.imnet.layers[-1].weight.numel()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sections
+
+
+def correctness(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Every path on this device against the plain form in float64 on the CPU."""
+    torch.manual_seed(0)
+    net = build('EDSREncoder', args.network)
+    lq, size = torch.rand(1, 3, 24, 31), (61, 95)
+    exact = _double(net, lq, size)
+    rows = []
+    for name, dtype in available(device).items():
+        net.to(device).precision = name
+        with torch.no_grad():
+            image = net(lq.to(device), size=size).cpu().double()
+        rows.append({'path': f'render, {name}', **_errors(image, exact)})
+    net.precision = 'float32'
+    coord = make_coord(size, device).view(1, -1, 2)
+    cell = make_cell(size, device).expand_as(coord)
+    for name, dtype in available(device).items():
+        with autocast(device, dtype):
+            colours = net(lq.to(device), coord, cell)
+        colours = colours.detach().cpu().double().transpose(1, 2).view_as(exact)
+        rows.append({'path': f'training query, {name}', **_errors(colours, exact)})
+    return rows
+
+
+@torch.no_grad()
+def _double(net: nn.Module, lq: Tensor, size: tuple[int, int]) -> Tensor:
+    net = net.double()
+    coord = make_coord(size, dtype=torch.float64).view(1, -1, 2)
+    cell = make_cell(size, dtype=torch.float64).expand_as(coord)
+    image = net.query_plain(net.encode(lq.double()), coord, cell).transpose(1, 2).view(1, 3, *size)
+    net.float()
+    return image
+
+
+def _errors(image: Tensor, exact: Tensor) -> dict:
+    difference = image - exact
+    return {'largest difference': difference.abs().max().item(), 'rms': difference.pow(2).mean().sqrt().item(),
+            'rms of the image': exact.std().item()}
+
+
+def available(device: torch.device) -> dict[str, torch.dtype]:
+    """The precisions that a device multiplies in hardware."""
+    return {name: dtype for name, dtype in PRECISIONS.items() if name == 'float32' or has_bfloat16(device)}
+
+
+@torch.no_grad()
+def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Encoder per input pixel, decoder per output pixel at each scale, and the whole of both."""
+    rows = []
+    for encoder in args.encoders:
+        net = build(encoder, args.network).to(device)
+        side = {'EDSREncoder': args.side, 'RDNEncoder': args.side // 2}[encoder]
+        encoding = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
+        for scale in SCALES:
+            height = max(2, args.side * 4 // scale)  # about as many output pixels at every scale
+            decoding = decoder_times(net, (height, height * 3 // 2), scale, device, args.repeats)
+            for name in available(device):
+                for part, share in (('whole', 1 / scale**2), ('decoder', 0)):
+                    fast = decoding[name] + share * encoding[name]
+                    plain = decoding['plain'] + share * encoding['plain']
+                    macs = decoder_macs(net) + encoder_macs(net) / scale**2 if share else decoder_macs(net)
+                    rate = decoding[f'rate {name}']
+                    rows.append({'encoder': encoder.removesuffix('Encoder'), 'scale': f'x{scale}', 'part': part,
+                                 'precision': name, 'ns a pixel': fast * 1e9, 'plain ns': plain * 1e9,
+                                 'faster': plain / fast, 'of the floor': macs / rate / fast,
+                                 'Mpixel/s': 1e-6 / fast})
+                    show(rows[-1])
+    return rows
+
+
+def encoder_times(net: nn.Module, size: tuple[int, int], device: torch.device, repeats: int) -> dict[str, float]:
+    """Seconds per input pixel: encoder and first-layer table in every precision; plain: the encoder as it is."""
+    from liif_arch.decode.fast import FirstLayer
+    lq = torch.rand(1, 3, *size, device=device)
+    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
+
+    def encode(name: str) -> None:
+        net.precision = name
+        first.table(net.encode(lq), first.bias)
+
+    works: dict[str, Callable[[], object]] = {name: lambda n=name: encode(n) for name in available(device)}
+    works['plain'] = lambda: net.encoder((lq - 0.5) / 0.5)
+    return {name: t / (size[0] * size[1]) for name, t in alternate(works, device, repeats).items()}
+
+
+def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: torch.device,
+                  repeats: int) -> dict[str, float]:
+    """Seconds per output pixel in every precision and of the plain form; `rate NAME`: multiply-adds a second.
+
+    The plain form decodes two of its chunks of queries; the others take as long.
+    """
+    from liif_arch.coordinates import grid_lookup
+    from liif_arch.decode.fast import FirstLayer
+    from liif_arch.decode.render import Decoder, render_grid
+    feat = torch.randn(1, net.encoder.num_out_feat, *size, device=device)
+    target = (size[0] * scale, size[1] * scale)
+    first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
+    table = first.table(feat, first.bias)
+    lookups = [grid_lookup(n, m, True, device) for n, m in zip(target, size, strict=True)]
+
+    def decode(name: str) -> None:
+        render_grid(Decoder.of(net.imnet, first, PRECISIONS[name]), table, *lookups, net.chunk_size(14 * net.widest))
+
+    coord = make_coord(target, device).view(1, -1, 2)[:, :2 * PLAIN_CHUNK]
+    cell = make_cell(target, device).expand_as(coord)
+
+    def plain() -> None:
+        for c, k in zip(coord.split(PLAIN_CHUNK, 1), cell.split(PLAIN_CHUNK, 1), strict=True):
+            net.query_plain(feat, c, k)
+
+    works: dict[str, Callable[[], object]] = {'plain': plain}
+    pixels, macs = {'plain': coord.shape[1]}, {}
+    for name, dtype in available(device).items():
+        works[name], pixels[name] = lambda n=name: decode(n), target[0] * target[1]
+        works[f'rate {name}'], macs[f'rate {name}'] = matrix_work(net.widest, dtype, device)
+    times = alternate(works, device, repeats)
+    return {name: macs[name] / t if name in macs else t / pixels[name] for name, t in times.items()}
+
+
+def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """One step (forward, backward, Adam), batch 16 of 48x48 inputs with 2304 queries; in small: 4 of 24x24."""
+    batch, side = (16, 48) if args.network == 'paper' else (4, 24)
+    net = build('EDSREncoder', args.network).to(device).train()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-4)
+    lq = torch.rand(batch, 3, side, side, device=device)
+    coord = torch.rand(batch, side * side, 2, device=device) * 2 - 1
+    cell, gt = torch.full_like(coord, 2 / 96), torch.rand(*coord.shape[:2], 3, device=device)
+
+    def step(dtype: torch.dtype | None) -> None:
+        optimizer.zero_grad()
+        with autocast(device, dtype or torch.float32):
+            if dtype is None:
+                out = net.query_plain(net.encoder((lq - 0.5) / 0.5), coord, cell)
+            else:
+                out = net(lq, coord, cell)
+        (out.float() - gt).abs().mean().backward()
+        optimizer.step()
+
+    works: dict[str, Callable[[], object]] = {'plain': lambda: step(None)}
+    macs = {}
+    for name, dtype in available(device).items():
+        works[name] = lambda d=dtype: step(d)
+        works[f'rate {name}'], macs[name] = matrix_work(net.widest, dtype, device)
+    times = alternate(works, device, args.repeats)
+    needed = 3 * batch * side * side * (encoder_macs(net) + decoder_macs(net))
+    rows = [{'precision': name, 's a step': times[name], 'plain s': times['plain'],
+             'faster': times['plain'] / times[name],
+             'of the floor': needed / (macs[name] / times[f'rate {name}']) / times[name]} for name in available(device)]
+    for row in rows:
+        show(row)
+    return rows
+
+
+def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Samples a second of one worker, from 480-pixel images: PNG with reference sampling, LMDBs, `degrade: device`."""
+    from torch.utils.data import DataLoader
+
+    from liif_data.lmdb_writer import create_lmdb
+    from liif_data.random_scale_dataset import RandomScalePairedDataset
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for side in (480, 960):
+            write_images(root / str(side), side, 24)
+            create_lmdb(root / str(side), root / f'{side}.lmdb', 1, encoding='raw')
+        create_lmdb(root / '480', root / '480_file.lmdb', 1)
+        options = {'name': 'benchmark', 'type': 'RandomScalePairedDataset', 'lq_size': 48, 'scale_range': [1, 4],
+                   'num_samples': 2304, 'phase': 'train'}
+
+        def dataset(where: str, **more: object) -> RandomScalePairedDataset:
+            return RandomScalePairedDataset({**options, 'dataroot_gt': str(root / where), **more})
+
+        sets = {'plain: PNG, reference sampling': PlainSamples(root / '480'), 'PNG folder': dataset('480'),
+                'LMDB of PNG': dataset('480_file.lmdb'), 'raw LMDB': dataset('480.lmdb'),
+                'raw LMDB of 960-pixel images': dataset('960.lmdb'),
+                'raw LMDB, degrade: device': dataset('480.lmdb', degrade='device')}
+        count = 64 * args.repeats
+        loaders = {name: iter(DataLoader(s, 16, sampler=[i % 24 for i in range(16 * (4 + 6 * count))], num_workers=1))
+                   for name, s in sets.items()}
+        samples = {name: 16 * (1 if 'plain' in name or 'PNG' in name else 8) for name in sets}
+        works = {name: lambda i=it, n=samples[name] // 16: [next(i) for _ in range(n)] for name, it in loaders.items()}
+        rates = {}
+        for name, work in works.items():  # one at a time: the others' workers fill their queues and sleep
+            time.sleep(0.5)
+            [next(loaders[name]) for _ in range(4)]  # what the worker had ready
+            rates[name] = samples[name] / statistics.median(seconds(work, device) for _ in range(2 * args.repeats + 1))
+    plain = rates['plain: PNG, reference sampling']
+    rows = [{'data': name, 'samples/s': rate, 'ms a sample': 1e3 / rate, 'faster': rate / plain}
+            for name, rate in rates.items()]
+    for row in rows:
+        show(row)
+    return rows
+
+
+def write_images(folder: Path, side: int, count: int) -> None:
+    """Crops of scikit-image's photographs as PNG files, mirrored to the size where they are smaller."""
+    from liif_arch.images import write_image
+    from liif_data.store import open_store
+    store = open_store('builtin:photos/train')
+    for i in range(count):
+        image = store.read(store.keys[i % len(store.keys)])
+        pad = [(0, max(0, side + 8 * count - n)) for n in image.shape[:2]]
+        image = np.pad(image, [*pad, (0, 0)], mode='symmetric')
+        write_image(folder / f'{i:03d}.png', image[8 * i:8 * i + side, 8 * i:8 * i + side])
+
+
+class PlainSamples:
+    """Random-scale samples as METHOD-style loaders make them: decode the file, crop, resize, list all pixels, draw."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = sorted(folder.iterdir())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        from PIL import Image
+        from torchvision import transforms
+        rng = np.random.default_rng()
+        image = transforms.ToTensor()(Image.open(self.files[index]).convert('RGB'))
+        side = round(48 * rng.uniform(1, 4))
+        y, x = (int(rng.integers(n - side + 1)) for n in image.shape[1:])
+        crop = image[:, y:y + side, x:x + side]
+        small = transforms.Resize((48, 48), transforms.InterpolationMode.BICUBIC)(transforms.ToPILImage()(crop))
+        coord, colours = make_coord((side, side)).view(-1, 2), crop.reshape(3, -1).t()
+        drawn = torch.from_numpy(rng.choice(len(coord), 2304, replace=False))
+        return {'lq': transforms.ToTensor()(small), 'coord': coord[drawn], 'gt': colours[drawn],
+                'cell': torch.full((2304, 2), 2 / side)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Report
+
+
+def show(row: dict) -> None:
+    """One finished row, as progress."""
+    print('  ' + ', '.join(f'{k} {_format(v)}' for k, v in row.items()), flush=True)
+
+
+def _format(value: object) -> str:
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def table(rows: list[dict]) -> str:
+    """Rows as a Markdown table."""
+    from liif_arch.metrics.report import markdown_table
+    return markdown_table(list(rows[0]), [[_format(v) for v in row.values()] for row in rows])
+
+
+def plot(results: dict[str, list[dict]], path: Path) -> None:
+    """Rendering's time per output pixel against scale, fast and plain, logarithmic."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    rows = [r for r in results['render'] if r['part'] == 'whole']
+    encoders = list(dict.fromkeys(r['encoder'] for r in rows))
+    figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, encoder in zip(figure.subplots(1, len(encoders), squeeze=False)[0], encoders, strict=True):
+        for name in PRECISIONS:
+            points = [(float(r['scale'][1:]), r['ns a pixel']) for r in rows
+                      if (r['encoder'], r['precision']) == (encoder, name)]
+            if points:
+                axes.loglog(*zip(*points, strict=True), marker='o', markersize=4, label=name)
+        points = [(float(r['scale'][1:]), r['plain ns']) for r in rows
+                  if (r['encoder'], r['precision']) == (encoder, 'float32')]
+        axes.loglog(*zip(*points, strict=True), marker='s', markersize=4, color='0.5', label='plain form, float32')
+        axes.set(title=f'{encoder}-LIIF', xlabel='scale', ylabel='ns per output pixel')
+        axes.set_xticks(SCALES, [f'x{s}' for s in SCALES])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Rendering, training and data: ratio to the plain form, in one run.')
+    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--encoders', nargs='+', choices=['EDSREncoder', 'RDNEncoder'],
+                        default=['EDSREncoder', 'RDNEncoder'])
+    parser.add_argument('--network', choices=['paper', 'small'], default='paper', help='small: for a first look')
+    parser.add_argument('--side', type=int, default=None,
+                        help='height of the x4 input (default 96, on a GPU 680); other scales have as many pixels')
+    parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')
+    parser.add_argument('--out', type=Path, default=Path('benchmark'), help='folder of results (default benchmark)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the sections, print their tables and write results.json and render.png."""
+    args = parse_arguments()
+    try:
+        device = torch.device(args.device)
+        torch.zeros(1, device=device)
+    except RuntimeError as error:
+        raise UserError(f'--device: {args.device}: {str(error).splitlines()[0]}') from None
+    args.side = args.side or (96 if device.type == 'cpu' else 680)
+    if args.side < 16 or args.repeats < 1:
+        raise UserError('--side: needed at least 16; --repeats: at least 1.')
+    machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else \
+        f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads'
+    results: dict = {'machine': machine, 'torch': torch.__version__, 'network': args.network}
+    args.out.mkdir(parents=True, exist_ok=True)
+    for section in args.sections:
+        print(f'{section}: {machine}', flush=True)
+        results[section] = globals()[section](args, device)
+        print(f'\n{table(results[section])}\n', flush=True)
+        (args.out / 'results.json').write_text(json.dumps(results, indent=1))
+    if 'render' in results:
+        plot(results, args.out / 'render.png')
+    print(args.out / 'results.json')
+
+
+if __name__ == '__main__':
+    sys.exit(exit_status(main))
