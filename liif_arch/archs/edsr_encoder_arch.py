@@ -1,8 +1,10 @@
 """EDSR-baseline without its upsampler (Lim et al., CVPRW 2017), as LIIF's encoder."""
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.errors import require_whole
+from liif_arch.precision import autocast
 
 
 class ResidualBlock(nn.Module):
@@ -47,5 +49,6 @@ class EDSREncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""
-        x = self.head(x)
-        return x + self.body(x)
+        with autocast(x.device, torch.float32):  # in bfloat16 it would round the image itself
+            x = self.head(x)
+        return x + self.body(x)  # the sums of blocks stay in x's type

@@ -5,6 +5,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.errors import require_whole
+from liif_arch.precision import autocast
 
 
 class DenseConv(nn.Module):
@@ -62,7 +63,8 @@ class RDNEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""
-        shallow = self.SFENet1(x)
+        with autocast(x.device, torch.float32):  # in bfloat16 it would round the image itself
+            shallow = self.SFENet1(x)
         x = self.SFENet2(shallow)
         # GFF.0 over the concatenated blocks, summed block by block: the 1024-channel tensor is never held.
         first, last = self.GFF
