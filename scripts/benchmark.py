@@ -1,6 +1,6 @@
 """How fast this installation renders, trains and loads, each as a ratio to the method written out plainly, in one run.
 
-    python scripts/benchmark.py                        # everything, on the GPU where there is one (20 minutes on 2 cores)
+    python scripts/benchmark.py                                      # on the GPU where there is one
     python scripts/benchmark.py --sections render --network small
 
 The plain form is the paper's equations one by one (`liif_arch.decode.plain`, 30,000 queries at a time; for the data,
@@ -58,11 +58,19 @@ def alternate(works: dict[str, Callable[[], object]], device: torch.device, repe
 
 
 def matrix_work(width: int, dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], float]:
-    """A matrix product of the decoder's shape, and its multiply-adds; its rate is the floor's."""
+    """Matrix products of the decoder's shape by the fastest call there is, and their multiply-adds: the floor."""
+    from liif_arch.decode.fast import linear_relu
     rows = 4096 if device.type == 'cpu' else 2**17
     a, b = (torch.randn(n, width, device=device).to(dtype) for n in (rows, width))
-    out, repeat = torch.empty(rows, width, device=device, dtype=dtype), 8
-    return lambda: [torch.mm(a, b, out=out) for _ in range(repeat)], repeat * rows * width * width
+    out, bias, repeat = torch.empty(rows, width, device=device, dtype=dtype), b[0].clone(), 8
+    calls = [lambda: torch.mm(a, b, out=out), lambda: linear_relu(a, b, bias)]
+    call = min(calls, key=lambda c: min(seconds(c, device) for _ in range(8)))
+
+    def work() -> None:
+        for _ in range(repeat):
+            call()
+
+    return work, repeat * rows * width * width
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -102,7 +110,7 @@ def correctness(args: argparse.Namespace, device: torch.device) -> list[dict]:
     lq, size = torch.rand(1, 3, 24, 31), (61, 95)
     exact = _double(net, lq, size)
     rows = []
-    for name, dtype in available(device).items():
+    for name in available(device):
         net.to(device).precision = name
         with torch.no_grad():
             image = net(lq.to(device), size=size).cpu().double()
@@ -141,27 +149,32 @@ def available(device: torch.device) -> dict[str, torch.dtype]:
 
 @torch.no_grad()
 def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Encoder per input pixel, decoder per output pixel at each scale, and the whole of both."""
+    """Encoders per input pixel, the decoder per output pixel at each scale, and the whole of both."""
+    nets = {encoder.removesuffix('Encoder'): build(encoder, args.network).to(device) for encoder in args.encoders}
+    encodings = {}
+    for encoder, net in nets.items():
+        side = max(16, args.side // (4 if encoder == 'RDN' else 2))
+        encodings[encoder] = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
     rows = []
-    for encoder in args.encoders:
-        net = build(encoder, args.network).to(device)
-        side = {'EDSREncoder': args.side, 'RDNEncoder': args.side // 2}[encoder]
-        encoding = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
-        for scale in SCALES:
-            height = max(2, args.side * 4 // scale)  # about as many output pixels at every scale
-            decoding = decoder_times(net, (height, height * 3 // 2), scale, device, args.repeats)
-            for name in available(device):
-                for part, share in (('whole', 1 / scale**2), ('decoder', 0)):
-                    fast = decoding[name] + share * encoding[name]
-                    plain = decoding['plain'] + share * encoding['plain']
-                    macs = decoder_macs(net) + encoder_macs(net) / scale**2 if share else decoder_macs(net)
-                    rate = decoding[f'rate {name}']
-                    rows.append({'encoder': encoder.removesuffix('Encoder'), 'scale': f'x{scale}', 'part': part,
-                                 'precision': name, 'ns a pixel': fast * 1e9, 'plain ns': plain * 1e9,
-                                 'faster': plain / fast, 'of the floor': macs / rate / fast,
-                                 'Mpixel/s': 1e-6 / fast})
-                    show(rows[-1])
+    for scale in SCALES:
+        height = max(2, args.side * 4 // scale)  # about as many output pixels at every scale
+        decoding = decoder_times(net, (height, height * 3 // 2), scale, device, args.repeats)
+        for name in available(device):
+            for encoder, net in nets.items():
+                encoding = {k: t / scale**2 for k, t in encodings[encoder].items()}
+                macs = decoder_macs(net) + encoder_macs(net) / scale**2
+                rows.append(_render_row(encoder, scale, name, decoding, encoding, macs))
+            rows.append(_render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
+                                    decoder_macs(net)))
+            [show(row) for row in rows[-1 - len(nets):]]
     return rows
+
+
+def _render_row(what: str, scale: int, name: str, decoding: dict, encoding: dict, macs: float) -> dict:
+    fast, plain = decoding[name] + encoding[name], decoding['plain'] + encoding['plain']
+    return {'network': what, 'scale': f'x{scale}', 'precision': name, 'ns a pixel': fast * 1e9,
+            'plain ns': plain * 1e9, 'faster': plain / fast, 'of the floor': macs / decoding[f'rate {name}'] / fast,
+            'Mpixel/s': 1e-6 / fast}
 
 
 def encoder_times(net: nn.Module, size: tuple[int, int], device: torch.device, repeats: int) -> dict[str, float]:
@@ -183,7 +196,7 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: tor
                   repeats: int) -> dict[str, float]:
     """Seconds per output pixel in every precision and of the plain form; `rate NAME`: multiply-adds a second.
 
-    The plain form decodes two of its chunks of queries; the others take as long.
+    Of the fast form a band of rows is timed, of the plain form two of its chunks; the others take as long.
     """
     from liif_arch.coordinates import grid_lookup
     from liif_arch.decode.fast import FirstLayer
@@ -193,6 +206,8 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: tor
     first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
     table = first.table(feat, first.bias)
     lookups = [grid_lookup(n, m, True, device) for n, m in zip(target, size, strict=True)]
+    band = min(target[0], max(16, (2**18 if device.type == 'cpu' else 2**24) // target[1]))
+    lookups[0] = lookups[0].window(0, band)
 
     def decode(name: str) -> None:
         render_grid(Decoder.of(net.imnet, first, PRECISIONS[name]), table, *lookups, net.chunk_size(14 * net.widest))
@@ -207,7 +222,7 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: tor
     works: dict[str, Callable[[], object]] = {'plain': plain}
     pixels, macs = {'plain': coord.shape[1]}, {}
     for name, dtype in available(device).items():
-        works[name], pixels[name] = lambda n=name: decode(n), target[0] * target[1]
+        works[name], pixels[name] = lambda n=name: decode(n), band * target[1]
         works[f'rate {name}'], macs[f'rate {name}'] = matrix_work(net.widest, dtype, device)
     times = alternate(works, device, repeats)
     return {name: macs[name] / t if name in macs else t / pixels[name] for name, t in times.items()}
@@ -346,18 +361,18 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     """Rendering's time per output pixel against scale, fast and plain, logarithmic."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    rows = [r for r in results['render'] if r['part'] == 'whole']
-    encoders = list(dict.fromkeys(r['encoder'] for r in rows))
+    rows = [r for r in results['render'] if r['network'] != 'decoder alone']
+    encoders = list(dict.fromkeys(r['network'] for r in rows))
     figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
     FigureCanvasAgg(figure)
     for axes, encoder in zip(figure.subplots(1, len(encoders), squeeze=False)[0], encoders, strict=True):
         for name in PRECISIONS:
             points = [(float(r['scale'][1:]), r['ns a pixel']) for r in rows
-                      if (r['encoder'], r['precision']) == (encoder, name)]
+                      if (r['network'], r['precision']) == (encoder, name)]
             if points:
                 axes.loglog(*zip(*points, strict=True), marker='o', markersize=4, label=name)
         points = [(float(r['scale'][1:]), r['plain ns']) for r in rows
-                  if (r['encoder'], r['precision']) == (encoder, 'float32')]
+                  if (r['network'], r['precision']) == (encoder, 'float32')]
         axes.loglog(*zip(*points, strict=True), marker='s', markersize=4, color='0.5', label='plain form, float32')
         axes.set(title=f'{encoder}-LIIF', xlabel='scale', ylabel='ns per output pixel')
         axes.set_xticks(SCALES, [f'x{s}' for s in SCALES])
@@ -375,8 +390,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--encoders', nargs='+', choices=['EDSREncoder', 'RDNEncoder'],
                         default=['EDSREncoder', 'RDNEncoder'])
     parser.add_argument('--network', choices=['paper', 'small'], default='paper', help='small: for a first look')
-    parser.add_argument('--side', type=int, default=None,
-                        help='height of the x4 input (default 96, on a GPU 680); other scales have as many pixels')
+    parser.add_argument('--side', type=int, default=339,
+                        help='height of the input at x4 (default 339); at other scales as many output pixels')
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')
     parser.add_argument('--out', type=Path, default=Path('benchmark'), help='folder of results (default benchmark)')
     return parser.parse_args()
@@ -390,7 +405,6 @@ def main() -> None:
         torch.zeros(1, device=device)
     except RuntimeError as error:
         raise UserError(f'--device: {args.device}: {str(error).splitlines()[0]}') from None
-    args.side = args.side or (96 if device.type == 'cpu' else 680)
     if args.side < 16 or args.repeats < 1:
         raise UserError('--side: needed at least 16; --repeats: at least 1.')
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else \

@@ -26,9 +26,9 @@ class Decoder(NamedTuple):
     """imnet's weights as rendering needs them.
 
     Attributes:
-        rel: First layer's weight of the relative coordinate, (D, 2), float32.
+        rel: First layer's weight of the relative coordinate, (D, 2), at least float32.
         hidden: Weight (out, in) and bias of the layers between the first and the last, in the chosen precision.
-        last: Weight (out, D) and bias of the last one, float32.
+        last: Weight (out, D) and bias of the last one, at least float32.
     """
     rel: Tensor
     hidden: list[tuple[Tensor, Tensor]]
@@ -38,7 +38,9 @@ class Decoder(NamedTuple):
     def of(cls, imnet: nn.Module, first: FirstLayer, dtype: torch.dtype) -> 'Decoder':
         """The weights of an `MLP` whose first layer is `first`."""
         hidden = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in imnet.layers[2:-1:2]]
-        return cls(first.rel.float(), hidden, (imnet.layers[-1].weight.float(), imnet.layers[-1].bias.float()))
+        wide = torch.promote_types(first.rel.dtype, torch.float32)
+        last = imnet.layers[-1]
+        return cls(first.rel.to(wide), hidden, (last.weight.to(wide), last.bias.to(wide)))
 
 
 def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:

@@ -72,7 +72,7 @@ def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, p
     def record(self, current_iter):
         optimize(self, current_iter)
         assert self.lq.shape == (2, 3, 8, 8) and self.gt.shape == (2, 32, 3) and self.lq.dtype == torch.float32
-        losses[self.opt['name']].append(self.log_dict['l_pix'])
+        losses[self.opt['name']].append(float(self.log_dict['l_pix']))
 
     monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
     for name in losses:

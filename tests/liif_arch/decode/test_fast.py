@@ -1,0 +1,99 @@
+"""Queries: gradients against the plain form in float64, precision, and the images of a batch apart."""
+import itertools
+
+import pytest
+import torch
+
+from liif_arch import LIIF
+from liif_arch.decode.fast import linear_relu, relu_backward_, sum_corners
+
+FLAGS = [dict(zip(('local_ensemble', 'feat_unfold', 'cell_decode'), f, strict=True))
+         for f in itertools.product([False, True], repeat=3)]
+ENCODER = {'type': 'EDSREncoder', 'num_feat': 6, 'num_block': 1}
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    """Latent codes (2, 6, 5, 7), coordinates and cells (2, 40, 2), all with gradients."""
+    torch.manual_seed(1)
+    feat, coord, cell = torch.randn(2, 6, 5, 7), torch.rand(2, 40, 2) * 1.9 - 0.95, torch.rand(2, 40, 2) * 0.3
+    return [t.to(dtype).requires_grad_() for t in (feat, coord, cell)]
+
+
+def gradients(net: LIIF, query, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of a loss that weighs every colour differently: of the inputs and the decoder's parameters."""
+    net.zero_grad()
+    colours = query(*tensors)
+    (colours * torch.linspace(-1, 2, colours.numel(), dtype=colours.dtype).view_as(colours)).sum().backward()
+    named = dict(zip(('feat', 'coord', 'cell'), tensors, strict=True)) | dict(net.imnet.named_parameters())
+    out = {name: t.grad.clone() for name, t in named.items() if t.grad is not None}
+    for t in tensors:
+        t.grad = None
+    return out
+
+
+@pytest.mark.parametrize('chunk', [None, 17])
+@pytest.mark.parametrize('flags', FLAGS, ids=lambda f: '-'.join(k for k, v in f.items() if v) or 'none')
+def test_query__gradients_of_the_plain_form(flags, chunk):
+    torch.manual_seed(0)
+    net = LIIF(ENCODER, [16, 16, 12], **flags).double()
+    tensors = inputs()
+    plain = gradients(net, net.query_plain, tensors)
+    fast = gradients(net, lambda *t: net.query(*t, chunk=chunk), tensors)
+    assert plain.keys() == fast.keys() and 'feat' in fast and 'layers.6.weight' in fast
+    for name, expected in plain.items():
+        near = 1e-5 if name == 'coord' else 1e-9  # the two forms of the weights differ by 1e-9 over an area
+        torch.testing.assert_close(fast[name], expected, rtol=near, atol=near, msg=name)
+
+
+def test_query__one_hidden_layer():
+    net = LIIF(ENCODER, [16]).double()
+    tensors = inputs()
+    plain, fast = (gradients(net, q, tensors) for q in (net.query_plain, net.query))
+    for name in ('feat', 'layers.0.weight', 'layers.2.bias'):
+        torch.testing.assert_close(fast[name], plain[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_query__bfloat16_products_float32_colours():
+    net = LIIF(ENCODER, [32, 32, 32])
+    feat, coord, cell = inputs(torch.float32)
+    exact = gradients(net, net.query_plain, [feat, coord, cell])
+    with torch.autocast('cpu', torch.bfloat16):
+        colours = net.query(feat, coord, cell)
+        rough = gradients(net, net.query, [feat, coord, cell])
+    assert colours.dtype == torch.float32
+    difference = (colours - net.query_plain(feat, coord, cell)).detach()
+    assert 0 < difference.abs().max() < 5e-3
+    for name in ('feat', 'layers.0.weight', 'layers.2.weight', 'layers.4.bias', 'layers.6.weight'):
+        alike = torch.cosine_similarity(rough[name].flatten(), exact[name].flatten(), dim=0)
+        assert 0.99 < alike and rough[name].dtype == torch.float32, (name, alike)
+
+
+def test_query__a_batch_is_its_images():
+    net = LIIF(ENCODER, [16, 16])
+    feat, coord, cell = (t.detach() for t in inputs(torch.float32))
+    together = net.query(feat, coord, cell)
+    for i in range(2):
+        torch.testing.assert_close(together[i:i + 1], net.query(feat[i:i + 1], coord[i:i + 1], cell[i:i + 1]))
+
+
+def test_sum_corners__rounded_weights_sum_to_one():
+    """Equal predictions of all corners stay what they are, however the weights are rounded."""
+    weight = torch.rand(50, 4).softmax(1)
+    hidden = torch.full((200, 8), 3.0, dtype=torch.bfloat16)
+    corners = torch.arange(200).view(4, 50).t()
+    total = sum_corners(hidden, corners, weight)
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total, torch.full((50, 8), 3.0), rtol=6e-3, atol=0)
+    precise = sum_corners(torch.randn(200, 8, generator=torch.Generator().manual_seed(0)), corners, weight)
+    assert precise.shape == (50, 8)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_linear_relu__and_its_gradient(dtype):
+    torch.manual_seed(0)
+    x, w, b = torch.randn(40, 24).to(dtype), torch.randn(16, 24).to(dtype), torch.randn(16).to(dtype)
+    out = linear_relu(x, w, b)
+    expected = (x.double() @ w.double().t() + b.double()).clamp_min(0)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5)
+    grad = torch.randn(40, 16).to(dtype)
+    assert torch.equal(relu_backward_(grad.clone(), out), torch.where(out > 0, grad, torch.zeros_like(grad)))
