@@ -145,13 +145,14 @@ def small_windows(net, monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize('channels', [None, 1, 2, 3, 4])
 def test_upscale_to_file__streamed_equals_the_array(net, tmp_path, small_windows, channels, dtype):
     shape = (41, 37) if channels is None else (41, 37, channels)
-    image = (np.random.default_rng(0).random(shape) * (np.iinfo(dtype).max if np.dtype(dtype).kind == 'u' else 1)).astype(dtype)
-    seen, target = [], {'size': (101, 133), 'memory': 0.03}
-    assert upscale_to_file(net, image, tmp_path / 'a.tif', **target, progress=lambda *a: seen.append(a)) == (101, 133)
+    full = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = (np.random.default_rng(0).random(shape) * full).astype(dtype)
+    seen, target = [], {'size': (71, 60), 'memory': 0.1}
+    assert upscale_to_file(net, image, tmp_path / 'a.tif', **target, progress=lambda *a: seen.append(a)) == (71, 60)
     assert len(small_windows) > 10 and seen[-1][0] == seen[-1][1]
     expected = upscale(net, image, **target)
     assert expected.dtype == dtype
@@ -162,10 +163,10 @@ def test_upscale_to_file__streamed_equals_the_array(net, tmp_path, small_windows
 
 def test_upscale__planes_in_windows_equal_planes_alone(net, small_windows):
     image = np.random.default_rng(0).random((41, 37, 4), np.float32)
-    result = upscale(net, image, size=(101, 133), memory=0.03)
+    result = upscale(net, image, size=(71, 60), memory=0.1)
     assert len(small_windows) > 20
-    np.testing.assert_allclose(result[..., :3], upscale(net, image[..., :3], size=(101, 133)), atol=2e-6)
-    np.testing.assert_allclose(result[..., 3], upscale(net, image[..., 3], size=(101, 133)), atol=2e-6)
+    np.testing.assert_allclose(result[..., :3], upscale(net, image[..., :3], size=(71, 60)), atol=2e-6)
+    np.testing.assert_allclose(result[..., 3], upscale(net, image[..., 3], size=(71, 60)), atol=2e-6)
 
 
 @pytest.mark.parametrize('exception', [KeyboardInterrupt, RuntimeError])
@@ -208,17 +209,17 @@ def test_upscale_to_file__every_format(net, tmp_path, name):
 
 
 def test_upscale_to_file__memory_does_not_grow_with_the_output(tmp_path):
-    """400 MB of output against 4 MB: the processes' peaks differ by less than 60 MB."""
+    """200 MB of output against 2 MB: the processes' peaks differ by less than 60 MB."""
     code = ('import resource, sys, numpy, torch; from liif_arch import LIIF, upscale_to_file\n'
             'net = LIIF({"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, [4], local_ensemble=False)\n'
             'size, image = int(sys.argv[1]), numpy.zeros((60, 60, 3), numpy.float32)\n'
             'upscale_to_file(net, image, "a.tif", size=(size, size), memory=24)\n'
             'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
     peaks = []
-    for side in (577, 5773):
+    for side in (408, 4083):
         result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code, str(side)], cwd=tmp_path,
                                 capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         peaks.append(int(result.stdout.split()[-1]) / 1024)
-    assert (tmp_path / 'a.tif').stat().st_size > 399e6
+    assert (tmp_path / 'a.tif').stat().st_size > 200e6
     assert peaks[1] - peaks[0] < 60, peaks
