@@ -16,6 +16,7 @@ setup(
         'opencv-python',
         'lmdb',
         'pyyaml',
+        'tifffile',  # headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],

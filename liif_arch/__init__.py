@@ -18,6 +18,7 @@ _HOME = {
     'read_image': 'liif_arch.images',
     'write_image': 'liif_arch.images',
     'upscale': 'liif_arch.upscaling',
+    'upscale_to_file': 'liif_arch.upscaling',
 }
 __all__ = list(_HOME)
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from liif_arch.errors import UserError
+
 
 def umask() -> int:
     """The process's file mode mask."""
@@ -25,8 +27,9 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     handle, partial = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.absolute().parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with open(partial, 'wb') as file:  # by name: some libraries want to know it
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -35,3 +38,18 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def output_file(path: str | Path) -> Iterator[BinaryIO]:
+    """`atomic_write` where a user asked for a file: its folder is made, and a refusal is a line that names it.
+
+    Raises:
+        UserError: The folder cannot be written to, or the disk is full.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(f'{path}: cannot write here ({error.strerror or error}).') from None

@@ -1,15 +1,35 @@
 """Image files and 8-bit arrays: decoding, colour order (RGB from here on), writing, and Pillow's bicubic reduction."""
+import math
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from liif_arch.atomic import atomic_write
+from liif_arch import tiff
+from liif_arch.atomic import output_file
 from liif_arch.errors import UserError
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 COLORS = ('rgb', 'gray', 'unchanged')
+
+
+class Format(NamedTuple):
+    """What a file format, as it is written here, holds without loss: sides in pixels, images in bytes."""
+    dtypes: tuple[str, ...] = ('uint8', )
+    channels: tuple[int, ...] = (1, 3)
+    longest_side: float = math.inf
+    most_bytes: float = math.inf
+
+
+TIFF = Format(('uint8', 'uint16', 'float32', 'float64'), (1, 2, 3, 4))
+JPEG = Format(longest_side=65500)  # the encoder's limit; the format's is 65535
+NETPBM = Format(('uint8', 'uint16'), most_bytes=2**31 - 2**16)  # the encoder's, as BMP's, is near 2 GiB
+FORMATS = {'.tif': TIFF, '.tiff': TIFF, '.jpg': JPEG, '.jpeg': JPEG, '.ppm': NETPBM, '.pgm': NETPBM,
+           '.png': Format(('uint8', 'uint16'), (1, 3, 4), longest_side=10**6),
+           '.webp': Format(channels=(1, 3, 4), longest_side=16383), '.bmp': Format(most_bytes=2**31 - 2**16)}
 
 
 def is_image_file(path: Path) -> bool:
@@ -39,6 +59,9 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
             image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
             if image is not None and (image.ndim == 2 or image.shape[2] == 3):  # this flag applies the orientation
                 image = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+            straight = _tiff_alpha(data) if image is not None and image.dtype == np.uint8 else None
+            if straight is not None:
+                return straight
         else:
             image = cv2.imdecode(buffer, cv2.IMREAD_COLOR if color == 'rgb' else cv2.IMREAD_GRAYSCALE)
     if image is None:
@@ -73,6 +96,17 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
     return np.repeat(image, 3, axis=2) if channels == 1 else np.ascontiguousarray(image[..., :3])
 
 
+def _tiff_alpha(data: bytes) -> np.ndarray | None:
+    """An 8-bit TIFF with alpha as straight RGBA, (H, W, 4); OpenCV multiplies its colours by alpha, or drops alpha."""
+    if data[:4] not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+        return None
+    try:
+        image = Image.open(BytesIO(data))
+        return np.array(image.convert('RGBA')) if image.mode in ('LA', 'RGBA') else None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+
+
 def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:
     """Read an image file, (H, W, C), RGB; see `decode_image`.
 
@@ -87,39 +121,45 @@ def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W, C) RGB or RGBA, (H, W, 1) or (H, W), 8 or 16 bit; the format follows the extension.
+    """Write (H, W, C) RGB or RGBA, (H, W, 1) or (H, W), 8 or 16 bit or float; the format is the extension's.
 
     Raises:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
     path = Path(path)
-    require_format(path, image)
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2] if image.ndim == 3 else 1)
+    pixels = image[..., None] if image.ndim == 2 else image
+    require_format(path, pixels.shape, pixels.dtype)
+    if path.suffix.lower() in tiff.EXTENSIONS:
+        with tiff.tiff_writer(path, pixels.shape, pixels.dtype) as write:
+            write(slice(0, pixels.shape[0]), slice(0, pixels.shape[1]), pixels)
+        return
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(pixels.shape[2])
     try:
-        ok, data = cv2.imencode(path.suffix, image[..., order] if order else image)
+        ok, data = cv2.imencode(path.suffix, pixels[..., order] if order else pixels)
     except cv2.error as error:
         raise UserError(f'{path}: cannot write a {image.dtype} {image.shape} image as "{path.suffix}" '
-                        f'({error.err}); use .png.') from None
+                        f'({error.err}); use .png or .tif.') from None
     if not ok:
-        raise UserError(f'{path}: cannot encode as "{path.suffix}"; use .png.')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.write(data)
-    except OSError as error:
-        raise UserError(f'{path}: cannot write here ({error.strerror}).') from None
+        raise UserError(f'{path}: cannot encode as "{path.suffix}"; use .png or .tif.')
+    with output_file(path) as file:
+        file.write(data)
 
 
-def require_format(path: Path, image: np.ndarray) -> None:
-    """Raise where a format would silently lose depth or alpha: OpenCV saturates, truncates and drops."""
-    suffix, alpha = path.suffix.lower(), image.ndim == 3 and image.shape[2] == 4
-    depths = {'.png': 'uint8 uint16', '.tif': 'uint8 uint16 float32', '.tiff': 'uint8 uint16 float32',
-              '.ppm': 'uint8 uint16', '.pgm': 'uint8 uint16'}.get(suffix, 'uint8').split()
-    if image.dtype.name not in depths:
-        raise UserError(f'{path}: {suffix} cannot hold {image.dtype} values; '
-                        f'use {".tif" if image.dtype.kind == "f" else ".png"}.')
-    if alpha and suffix not in ('.png', '.tif', '.tiff', '.webp'):
-        raise UserError(f'{path}: {suffix} cannot hold alpha; use .png.')
+def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> None:
+    """Raise where a format cannot hold an image (H, W, C), or would lose depth or alpha without a word."""
+    suffix, dtype = path.suffix.lower(), np.dtype(dtype)
+    able = FORMATS.get(suffix, Format())
+    if dtype.name not in able.dtypes:
+        raise UserError(f'{path}: {suffix} cannot hold {dtype.name} values; '
+                        f'use {".tif" if dtype.kind == "f" else ".png"}.')
+    if shape[2] not in able.channels:
+        found = 'alpha' if shape[2] == 4 else f'{shape[2]} channels'
+        raise UserError(f'{path}: {suffix} cannot hold {found}; use {".png" if shape[2] == 4 else ".tif"}.')
+    size = f'found {shape[1]}x{shape[0]} (width x height)'
+    if max(shape[:2]) > able.longest_side:
+        raise UserError(f'{path}: {size}; {suffix} holds at most {able.longest_side} pixels a side. Use .tif.')
+    if math.prod(shape) * dtype.itemsize > able.most_bytes:
+        raise UserError(f'{path}: {size}; {suffix} holds at most {able.most_bytes / 1e6:,.0f} MB. Use .tif.')
 
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:

@@ -1,16 +1,19 @@
 """Upscaling an image of any kind to any size within a memory budget: windows of the input, encoded and rendered."""
 import math
+import os
 from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from liif_arch import tiff
 from liif_arch.coordinates import as_scale, grid_lookup, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.images import unit_range
+from liif_arch.images import require_format, unit_range, write_image
 
 DTYPES = ('uint8', 'uint16', 'float32', 'float64')
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
@@ -52,59 +55,81 @@ def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int
     return lengths
 
 
-def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int],
-                   memory: float, progress: Callable[[int], None] | None = None
-                   ) -> Iterator[tuple[slice, slice, Tensor]]:
+@torch.no_grad()
+def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int], memory: float,
+                   progress: Callable[[int, int], None] | None = None) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Render an image at `size` window by window; together the windows equal the whole to float rounding.
 
     A window's input reaches beyond it by the encoder's receptive field, so no window sees a border that the image
     does not have. An encoder that does not say its `receptive_radius` encodes the whole image at once.
 
     Args:
-        net: A `CoordinateNetwork`.
-        pixels: Image of net.num_in_ch channels, (h, w, C); 8 or 16 bit, or float in [0, 1].
+        net: A `CoordinateNetwork`; in evaluation mode until the last window.
+        pixels: Image (h, w, C) of channels that `_planes` knows; 8 or 16 bit, or float in [0, 1].
         size: Output size (H, W).
         memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
-        progress: Called now and then with the number of output pixels done since.
+        progress: Called with (output pixels done, all); a pixel counts once for each pass through the network.
 
     Yields:
-        Output rows, output columns, and their colours (1, C, rows, columns), about [0, 1].
+        Output rows, output columns, and their pixels (rows, columns, C), of the image's dtype.
     """
-    full = pixels.shape[:2]
-    device = next(net.parameters()).device
+    full, planes, training = pixels.shape[:2], _planes(pixels.shape[2], net.num_in_ch), net.training
+    report = None if progress is None else _Progress(progress, len(planes) * size[0] * size[1])
+    pixel_bytes = 4 * net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize
+    pixels_at_once = max(1, int(memory * 2**20 / 4 / pixel_bytes))  # a quarter of it for what is rendered
+    net.eval()
+    try:
+        for y, x in _input_windows(net, full, size, memory, len(planes)):
+            feats = [_encode(net, pixels[y.first:y.last, x.first:x.last, channels]) for channels in planes]
+            step = max(1, pixels_at_once // (x.stop - x.start))
+            for start in range(y.start, y.stop, step):
+                rows, cols = (start, min(start + step, y.stop)), (x.start, x.stop)
+                block = np.empty((rows[1] - rows[0], cols[1] - cols[0], pixels.shape[2]), pixels.dtype)
+                for channels, feat in zip(planes, feats, strict=True):
+                    colours = net.render_window(feat, size, (y.first, x.first), full, rows, cols, report)
+                    block[..., channels] = _as_pixels(colours, len(channels), pixels.dtype)
+                yield slice(*rows), slice(*cols), block
+    finally:
+        net.train(training)
+
+
+def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int], memory: float,
+                   planes: int) -> Iterator[tuple[Window, Window]]:
+    """Windows (y, x) of an input of size `full`, whose latents of all planes stay within `memory` MiB."""
     radius = getattr(net.encoder, 'receptive_radius', None)
     margin = (radius or 0) + net.reach
     lengths = full
     if radius is not None:
-        bytes_per_latent = 4 * (net.encoder.peak_channels + net.table_channels)
-        lengths = window_lengths(full, margin, int(memory * 2**20 / bytes_per_latent))
+        channels = net.encoder.peak_channels + net.table_channels + (planes - 1) * net.encoder.num_out_feat
+        lengths = window_lengths(full, margin, int(memory * 2**20 / (4 * channels)))
     whole = lengths[0] >= full[0] and lengths[1] >= full[1]
     lengths = tuple(n + 2 for n in full) if whole else lengths
-    pixels_at_once = max(1, int(memory * 2**20 / 4 / (4 * net.num_out_ch)))  # a quarter of it for what is rendered
     for y in axis_windows(size[0], full[0], lengths[0], margin):
         for x in axis_windows(size[1], full[1], lengths[1], margin):
-            lq = unit_range(pixels[y.first:y.last, x.first:x.last])
-            feat = net.encode(torch.from_numpy(lq).permute(2, 0, 1)[None].to(device))
-            step = max(1, pixels_at_once // (x.stop - x.start))
-            for start in range(y.start, y.stop, step):
-                rows = (start, min(start + step, y.stop))
-                image = net.render_window(feat, size, (y.first, x.first), full, rows, (x.start, x.stop), progress)
-                yield slice(*rows), slice(x.start, x.stop), image
+            yield y, x
 
 
-@torch.no_grad()
+def _encode(net: nn.Module, plane: np.ndarray) -> Tensor:
+    """Latent codes of one plane (h, w, c); fewer channels than the network takes are shown to it as gray."""
+    if plane.shape[2] < net.num_in_ch:
+        plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
+    lq = torch.from_numpy(unit_range(plane)).permute(2, 0, 1)[None]
+    return net.encode(lq.to(next(net.parameters()).device))
+
+
 def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple[int, int] | None = None,
             memory: float = 1536, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
     """Upscale an image to any scale or size; grayscale, alpha and 16 bits are kept.
 
     Args:
         net: A `CoordinateNetwork`, for RGB or for the image's own channels.
-        image: (H, W), or (H, W, C) with 1 gray, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float in [0, 1].
+        image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float in
+            [0, 1].
         scale: A number, or a pair (sy, sx).
         size: Output size (H, W), instead of scale.
         memory: Budget for activations, in MiB, beside the images themselves; more is done in windows, with the same
             result.
-        progress: Called with (output pixels done, all).
+        progress: Called with (output pixels done, all), first with none done.
 
     Returns:
         The image, of the same dtype and number of dimensions.
@@ -113,6 +138,50 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
         UserError: Neither or both of scale and size; a size below 1, or of more bytes than there are; channels or a
             network that do not fit.
     """
+    pixels, size = _checked(net, image, scale, size, memory)
+    shape = (*size, pixels.shape[2])
+    _require_memory(shape, pixels.dtype)
+    out = np.empty(shape, pixels.dtype)
+    for rows, cols, block in render_windows(net, pixels, size, memory, progress):
+        out[rows, cols] = block
+    return out[..., 0] if image.ndim == 2 else out
+
+
+def upscale_to_file(net: nn.Module, image: np.ndarray, path: str | Path, scale: object = None,
+                    size: tuple[int, int] | None = None, memory: float = 1536,
+                    progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+    """`upscale` into an image file; a .tif or .tiff is written while it is rendered, and may be larger than memory.
+
+    Other formats are encoded from the whole image. Nothing takes the name `path` before it is complete.
+
+    Args:
+        net, image, scale, size, memory, progress: See `upscale`.
+        path: Image file; the format follows the extension.
+
+    Returns:
+        Size (H, W) of what was written.
+
+    Raises:
+        UserError: As `upscale`; and, before anything is rendered, where the format cannot hold the image, or neither
+            can the disk. Also where the disk becomes full on the way.
+    """
+    path = Path(path)
+    pixels, size = _checked(net, image, scale, size, memory)
+    shape = (*size, pixels.shape[2])
+    require_format(path, shape, pixels.dtype)
+    if path.suffix.lower() not in tiff.EXTENSIONS:
+        _require_memory(shape, pixels.dtype, copies=2)  # encoders take a copy in their own colour order
+        write_image(path, upscale(net, image, size=size, memory=memory, progress=progress))
+        return size
+    with tiff.tiff_writer(path, shape, pixels.dtype) as write:
+        for rows, cols, block in render_windows(net, pixels, size, memory, progress):
+            write(rows, cols, block)
+    return size
+
+
+def _checked(net: nn.Module, image: np.ndarray, scale: object, size: tuple[int, int] | None,
+             memory: float) -> tuple[np.ndarray, tuple[int, int]]:
+    """The image as (h, w, C), and its output size (H, W), after everything that a user can get wrong."""
     if not hasattr(net, 'render_window'):
         raise UserError(f'{type(net).__name__} has one scale of its own; upscaling to any size needs LIIF or MetaSR.')
     is_array = isinstance(image, np.ndarray)
@@ -122,26 +191,21 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
     if not (isinstance(memory, (int, float)) and memory > 0):
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
-    size = _target_size(pixels.shape[:2], scale, size)
+    _planes(pixels.shape[2], net.num_in_ch)
+    return pixels, _target_size(pixels.shape[:2], scale, size)
+
+
+def _require_memory(shape: tuple[int, int, int], dtype: np.dtype, copies: int = 1) -> None:
+    """Raise where the machine has less memory than the image (H, W, C); a run that finds out later is killed."""
+    needed = copies * math.prod(shape) * dtype.itemsize
     try:
-        out = np.empty((*size, pixels.shape[2]), image.dtype)
+        np.empty(needed, np.uint8)  # many systems refuse at once
+        fits = not hasattr(os, 'sysconf') or needed <= os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     except (MemoryError, ValueError):
-        raise UserError(f'size: an image of {size[1]}x{size[0]} (width x height) does not fit into memory.') from None
-    planes, training = _planes(pixels.shape[2], net.num_in_ch), net.training
-    report = None if progress is None else _Progress(progress, len(planes) * size[0] * size[1])
-    net.eval()
-    try:
-        for channels in planes:
-            plane = pixels[..., channels]
-            if len(channels) < net.num_in_ch:  # shown to the network as gray
-                plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
-            for rows, cols, colours in render_windows(net, plane, size, memory, report):
-                if len(channels) < net.num_in_ch:
-                    colours = colours.mean(1, keepdim=True)
-                out[rows, cols, channels] = _as_dtype(colours, image.dtype)
-    finally:
-        net.train(training)
-    return out[..., 0] if image.ndim == 2 else out
+        fits = False
+    if not fits:
+        raise UserError(f'size: an image of {shape[1]}x{shape[0]} (width x height) needs {needed / 1e6:,.0f} MB and '
+                        'does not fit into memory; a .tif is written piece by piece (-o NAME.tif, upscale_to_file).')
 
 
 class _Progress:
@@ -149,14 +213,17 @@ class _Progress:
 
     def __init__(self, callback: Callable[[int, int], None], total: int) -> None:
         self.callback, self.total, self.done = callback, total, 0
+        callback(0, total)
 
     def __call__(self, pixels: int) -> None:
         self.done += pixels
         self.callback(self.done, self.total)
 
 
-def _as_dtype(colours: Tensor, dtype: np.dtype) -> np.ndarray:
-    """(1, C, h, w) in about [0, 1] -> (h, w, C) in the range of dtype."""
+def _as_pixels(colours: Tensor, channels: int, dtype: np.dtype) -> np.ndarray:
+    """(1, C, h, w) in about [0, 1] -> (h, w, channels) in the range of dtype; gray is the mean of the colours."""
+    if channels < colours.shape[1]:
+        colours = colours.mean(1, keepdim=True)
     colours = colours[0].clamp_(0, 1).permute(1, 2, 0)
     if dtype.kind == 'u':
         colours = colours.mul_(np.iinfo(dtype).max).round_()

@@ -3,6 +3,8 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,60 +17,77 @@ def build_parser() -> argparse.ArgumentParser:
     target.add_argument('--scale', help='3.7, or 2x3 (height x width)')
     target.add_argument('--size', help='701x1000 (height x width), in pixels')
     parser.add_argument('-o', '--output', required=True, metavar='OUT',
-                        help='a file, or a folder (for several images, or when it ends with / or exists)')
+                        help='a file, or a folder (for several images, or when it ends with / or exists); a .tif is '
+                             'written while it is rendered, so it may be larger than memory')
     parser.add_argument('-opt', metavar='FILE', help='option file that describes the network, for weights that do not')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
+    parser.add_argument('--precision', default='auto', metavar='P',
+                        help='float32, bfloat16, or auto (default): bfloat16 where the device has it, about twice as '
+                             'fast, 0.005 dB from float32')
     parser.add_argument('--memory', type=float, default=1536, metavar='MIB',
-                        help='budget for activations; larger images are done in windows, with the same result (1536)')
+                        help='budget for activations; what needs more is done in windows, with the same result (1536)')
     return parser
 
 
 def main() -> int:
-    """Upscale every input; nothing is overwritten half-way, an unreadable image stops with its name."""
+    """Upscale every input; nothing is overwritten half-way, and an image that cannot be done is named and left out."""
     args = build_parser().parse_args()
     scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
     jobs = plan(args.inputs, args.output)
     network = _network_option(args.opt)
 
     import torch
-    from tqdm import tqdm
 
     from liif_arch.bridge.networks import load_network
     from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
-    from liif_arch.images import read_image, require_format, write_image
-    from liif_arch.upscaling import upscale
+    from liif_arch.images import read_image
+    from liif_arch.precision import resolve
+    from liif_arch.upscaling import upscale_to_file
     load_plugins()
     device = args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
+        resolve(args.precision, device, '--precision')
         net = load_network(args.weights, device, network)
     except RuntimeError as error:
         raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
+    net.precision = args.precision
     failed = 0
     for number, (source, target) in enumerate(jobs, 1):
         try:
             image = read_image(source)
-            require_format(target, image)
+            with _progress_bar(f'{source.name} ({number}/{len(jobs)})') as advance:
+                height, width = upscale_to_file(net, image, target, scale, size, args.memory, advance)
         except UserError as error:
             if len(jobs) == 1:
                 raise
             failed += 1
             print(f'basicsr upscale: {error}', file=sys.stderr)
             continue
-        bar_format = '{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}'
-        label = f'{source.name} ({number}/{len(jobs)})'
-        with tqdm(desc=label, unit='px', unit_scale=True, bar_format=bar_format) as bar:
-
-            def advance(done: int, total: int, bar=bar) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            result = upscale(net, image, scale, size, args.memory, advance)
-        write_image(target, result)
-        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {result.shape[1]}x{result.shape[0]} (width x height)')
+        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height)')
     if failed:
         raise UserError(f'{failed} of {len(jobs)} images were left out, see above.')
     return 0
+
+
+@contextmanager
+def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that appears with the first call (done, total): an image that is refused before has none."""
+    from tqdm import tqdm
+    bar = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(desc=label, total=total, unit='px', unit_scale=True,
+                       bar_format='{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}')
+        bar.update(done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:

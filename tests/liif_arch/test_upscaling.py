@@ -1,10 +1,14 @@
 """Upscaling within a budget equals upscaling at once; every kind of image keeps its kind."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from helpers import photo
 
-from liif_arch import LIIF, upscale
+from liif_arch import LIIF, read_image, upscale, upscale_to_file
 from liif_arch import upscaling as module
 from liif_arch.errors import UserError
 
@@ -78,7 +82,7 @@ def test_upscale__sixteen_bits_are_finer_than_eight(net):
 def test_upscale__reports_progress(net):
     seen = []
     upscale(net, photo(12, 10), size=(30, 31), progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (930, 930)
+    assert seen[0] == (0, 930) and seen[-1] == (930, 930)
     seen.clear()
     net.decode_memory = 0.1
     upscale(net, photo(60, 60), scale=6, progress=lambda done, total: seen.append(done / total))
@@ -130,3 +134,99 @@ def test_upscale__refuses_impossible_sizes_and_networks(net):
 def test_upscale__refuses_other_channels(net):
     with pytest.raises(UserError, match='5 channels'):
         upscale(net, np.zeros((4, 4, 5), np.uint8), scale=2)
+
+
+@pytest.fixture
+def small_windows(net, monkeypatch):
+    """Windows in both directions, each in several bands of rows; says how many were encoded."""
+    monkeypatch.setattr(module, 'MIN_WINDOW', 8)
+    calls = []
+    monkeypatch.setattr(net, 'encode', lambda x, encode=net.encode: calls.append(x.shape) or encode(x))
+    return calls
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('channels', [None, 1, 2, 3, 4])
+def test_upscale_to_file__streamed_equals_the_array(net, tmp_path, small_windows, channels, dtype):
+    shape = (25, 23) if channels is None else (25, 23, channels)
+    full = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = (np.random.default_rng(0).random(shape) * full).astype(dtype)
+    seen, target = [], {'size': (45, 38), 'memory': 0.1}
+    assert upscale_to_file(net, image, tmp_path / 'a.tif', **target, progress=lambda *a: seen.append(a)) == (45, 38)
+    assert len(small_windows) >= 9 and seen[-1][0] == seen[-1][1]
+    expected = upscale(net, image, **target)
+    assert expected.dtype == dtype
+    assert np.array_equal(tifffile.imread(tmp_path / 'a.tif'), expected.squeeze())
+    if channels != 2:
+        assert np.array_equal(read_image(tmp_path / 'a.tif').squeeze(), expected.squeeze())
+
+
+def test_upscale__planes_in_windows_equal_planes_alone(net, small_windows):
+    image = np.random.default_rng(0).random((25, 23, 4), np.float32)
+    result = upscale(net, image, size=(45, 38), memory=0.1)
+    assert len(small_windows) >= 18
+    np.testing.assert_allclose(result[..., :3], upscale(net, image[..., :3], size=(45, 38)), atol=2e-6)
+    np.testing.assert_allclose(result[..., 3], upscale(net, image[..., 3], size=(45, 38)), atol=2e-6)
+
+
+@pytest.mark.parametrize('exception', [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize('name', ['a.tif', 'a.png'])
+def test_upscale_to_file__an_aborted_run_leaves_what_was_there(net, tmp_path, monkeypatch, small_windows, name,
+                                                               exception):
+    (tmp_path / name).write_bytes(b'old')
+    render = net.render_window
+
+    def break_later(*arguments):
+        if len(small_windows) > 5:
+            raise exception
+        return render(*arguments)
+
+    monkeypatch.setattr(net, 'render_window', break_later)
+    net.train()
+    with pytest.raises(exception):
+        upscale_to_file(net, photo(41, 37), tmp_path / name, scale=3, memory=0.03)
+    assert len(small_windows) == 6 and net.training and torch.is_grad_enabled()
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b'old')]
+
+
+@pytest.mark.parametrize('name,size,part', [
+    ('a.jpg', (65501, 10), '.jpg holds at most 65500 pixels a side. Use .tif'), ('a.webp', (10, 16384), '16383'),
+    ('a.png', (10, 1000001), '1000000'), ('a.bmp', (30000, 30000), 'at most 2,147 MB. Use .tif'),
+    ('a.ppm', (30000, 30000), '2,147 MB'), ('a.png', (900000, 900000), r'does not fit into memory.*-o NAME.tif'),
+    ('a.tif', (10**7, 10**7), r'MB free on this disk; needed 300,000,000.0 MB')])
+def test_upscale_to_file__refuses_before_it_renders(net, tmp_path, small_windows, name, size, part):
+    seen = []
+    with pytest.raises(UserError, match=part) as error:
+        upscale_to_file(net, photo(12, 10), tmp_path / name, size=size, progress=lambda *a: seen.append(a))
+    assert '\n' not in str(error.value) and not seen and not small_windows and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['a.png', 'new/a.jpg', 'a.TIFF'])
+def test_upscale_to_file__every_format(net, tmp_path, name):
+    assert upscale_to_file(net, photo(12, 10), tmp_path / name, scale=2) == (24, 20)
+    difference = read_image(tmp_path / name) - upscale(net, photo(12, 10), scale=2).astype(float)
+    assert np.abs(difference).max() <= (40 if name.endswith('jpg') else 0)
+
+
+def test_upscale_to_file__memory_does_not_grow_with_the_output(tmp_path):
+    """100 MB of output after 1 MB: the process's peak rises by less than 60 MB."""
+    code = ('import resource, numpy, torch; from liif_arch import LIIF, upscale_to_file\n'
+            'net = LIIF({"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, [4], local_ensemble=False)\n'
+            'image = numpy.zeros((60, 60, 3), numpy.float32)\n'
+            'for side in (289, 2890):\n'
+            '    upscale_to_file(net, image, f"{side}.tif", size=(side, side), memory=16)\n'
+            '    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)')
+    result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    small, large = map(float, result.stdout.split()[-2:])
+    assert (tmp_path / '2890.tif').stat().st_size > 100e6 and large - small < 60, result.stdout
+
+
+def test_upscale__more_than_the_machine_has_is_said_first(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, 'sysconf', lambda name: 50)
+    assert upscale(net, photo(12, 10), size=(28, 28)).shape == (28, 28, 3)  # of 50 * 50 bytes
+    with pytest.raises(UserError, match='30x28.*does not fit into memory'):
+        upscale(net, photo(12, 10), size=(28, 30))
+    with pytest.raises(UserError, match='does not fit into memory'):
+        upscale_to_file(net, photo(12, 10), tmp_path / 'a.png', size=(28, 28))
+    upscale_to_file(net, photo(12, 10), tmp_path / 'a.tif', size=(28, 30))

@@ -70,6 +70,30 @@ def test_upscale__one_file(monkeypatch, tmp_path, weights, capsys, target, size)
     assert f'b.png  10x12 -> {size[1]}x{size[0]}' in capsys.readouterr().out
 
 
+def test_upscale__a_tif_is_streamed(monkeypatch, tmp_path, weights, capsys):
+    from liif_arch import load_network, upscaling
+    write_image(tmp_path / 'a.png', photo(12, 10))
+    expected = upscale(load_network(weights), photo(12, 10), scale=3)
+    monkeypatch.setattr(upscaling, 'upscale', None)  # which holds the whole output
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 3, '-o', 'b.tif') == 0
+    assert np.array_equal(read_image(tmp_path / 'b.tif'), expected)
+    out = capsys.readouterr()
+    assert 'b.tif  10x12 -> 30x36' in out.out and '100%' in out.err
+
+
+@pytest.mark.parametrize('name', ['b.tif', 'b.png'])
+def test_upscale__ctrl_c_leaves_nothing(monkeypatch, tmp_path, weights, capsys, name):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    write_image(tmp_path / 'a.png', photo(12, 10))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    monkeypatch.setattr(LIIF, 'render_window', interrupt)
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 3, '-o', name) == 130
+    assert 'basicsr upscale: stopped.' in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
 def test_upscale__folder_of_every_kind(monkeypatch, tmp_path, weights):
     rng = np.random.default_rng(0)
     kinds = {'gray.png': ((9, 8, 1), np.uint8), 'alpha.png': ((9, 8, 4), np.uint8), 'deep.png': ((9, 8, 3), np.uint16)}
@@ -122,8 +146,10 @@ def test_upscale__targets_are_looked_at_first(monkeypatch, tmp_path, weights, ca
     deep = np.zeros((4, 4, 3), np.uint16)
     write_image(tmp_path / 'deep.png', deep)
     for source, target, part in [('in/im00.png', 'file/x.png', 'cannot write to file'),
-                                 ('in', 'c.png', 'named like one'), ('deep.png', 'deep.jpg', 'cannot hold uint16')]:
-        flags = ['--weights', weights, '--scale', '2', '-o', target]
+                                 ('in', 'c.png', 'named like one'), ('deep.png', 'deep.jpg', 'cannot hold uint16'),
+                                 ('in/im00.png', 'c.webp', 'holds at most 16383'),
+                                 ('in/im00.png', 'c.png', 'c.png: found 12000000x12000000')]:
+        flags = ['--weights', weights, '--scale', '2000000' if target[:2] == 'c.' else '2', '-o', target]
         assert run_here(monkeypatch, tmp_path, 'upscale', source, *flags) == 2
         err = capsys.readouterr().err
         assert part in err and '%' not in err
