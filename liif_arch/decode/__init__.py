@@ -1,1 +1,1 @@
-"""How LIIF's decoder is computed: `plain` as the paper writes it, `fast` as users run it."""
+"""LIIF's decoder: `plain` as the paper writes it; `fast` at any coordinates, `render` and `fused` on grids."""

@@ -60,6 +60,8 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'network_g__encoder__num_feat': -3}, ['num_feat: found -3']), ({'datasets': [1]}, ['datasets']),
     ({'network_g__encoder__num_block': -1}, ['num_block: found -1']),
     ({'train__ema_deca': 1}, ['did you mean ema_decay']),
+    ({'train__precision': 'bfloat'}, ["train.precision: found 'bfloat'; did you mean bfloat16?"]),
+    ({'network_g__precision': 16}, ['network_g: precision: found 16']),
     ({'datasets__train__degrad': 'device'}, ['did you mean degrade']),
     ({'datasets__train__degrade': 'gpu'}, ["datasets.train.degrade: found 'gpu'; needed loader or device"]),
     ({'datasets__train__degrade': 'device', 'network_g__num_in_ch': 1}, ['network_g.num_in_ch: found 1', '3 channels']),
@@ -69,6 +71,12 @@ def test_bad_options__one_line_and_nothing_moved(monkeypatch, tmp_path, photos, 
     line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **change))
     for part in parts:
         assert part in line, line
+
+
+def test_bad_options__bfloat16_where_it_is_missing(monkeypatch, tmp_path, photos, capsys):
+    monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: False)
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, train__precision='bfloat16'))
+    assert 'train.precision: found bfloat16, which this CPU' in line and 'use float32, or auto' in line
 
 
 def test_bad_options__a_required_key_misspelt(monkeypatch, tmp_path, photos, capsys):

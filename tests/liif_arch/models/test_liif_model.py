@@ -83,6 +83,52 @@ def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, p
     assert losses['device'][0] != losses['device'][1]
 
 
+def test_train__bfloat16_follows_float32(monkeypatch, tmp_path, photos):
+    monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)  # slow where it is emulated
+    losses = {'float32': [], 'bfloat16': []}
+    optimize = LIIFModel.optimize_parameters
+
+    def record(self, current_iter):
+        optimize(self, current_iter)
+        assert all(p.dtype == torch.float32 for p in self.net_g.parameters()) and self.output.dtype == torch.float32
+        losses[self.opt['name']].append(self.get_current_log()['l_pix'])
+
+    monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
+    for name in losses:
+        opt = tiny_train(photos, name=name, train__precision=name, train__total_iter=8, val__val_freq=100)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)) == 0
+    assert losses['bfloat16'] == pytest.approx(losses['float32'], rel=0.03) and len(set(losses['float32'])) == 8
+    assert losses['bfloat16'] != losses['float32']
+
+
+def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
+    compiled = []
+    monkeypatch.setattr(EDSREncoder, 'compile', lambda self: compiled.append(type(self)), raising=False)
+    opt = tiny_train(photos, train__compile=True, train__total_iter=1)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert compiled and set(compiled) == {EDSREncoder}
+
+
+def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos):
+    """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, after every iteration."""
+    expected, seen = [], []
+    optimize = LIIFModel.optimize_parameters
+
+    def record(self, current_iter):
+        before = torch.cat([p.detach().flatten() for p in self.net_g_ema.parameters()])
+        optimize(self, current_iter)
+        current = torch.cat([p.detach().flatten() for p in self.net_g.parameters()])
+        expected.append(self.ema_decay * before + (1 - self.ema_decay) * current)
+        seen.append(torch.cat([p.detach().flatten() for p in self.net_g_ema.parameters()]))
+        assert 0.5 < self.ema_decay < 1
+
+    monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
+    run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', tiny_train(photos)))
+    assert len(seen) == 4
+    for a, b in zip(seen, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_train__learns(monkeypatch, tmp_path, photos):
     """A hundred iterations bring the loss down; a network that ignores its coordinates could not pass x2 in PSNR."""
     opt = tiny_train(photos, train__total_iter=120, val__val_freq=1000, logger__print_freq=1000,

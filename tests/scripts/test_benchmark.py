@@ -1,0 +1,34 @@
+"""`scripts/benchmark.py`, quickly: every section runs, and its figures are what they are called."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[2] / 'scripts/benchmark.py'
+
+
+def test_benchmark__all_sections_on_a_small_network(tmp_path):
+    command = [sys.executable, str(SCRIPT), '--network', 'small', '--side', '16', '--repeats', '1', '--device', 'cpu']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    results = json.loads((tmp_path / 'benchmark/results.json').read_text())
+    for row in results['correctness']:
+        limit = 2e-2 if 'bfloat16' in row['path'] else 1e-5
+        assert 0 < row['rms'] <= row['largest difference'] < limit, row
+    rows = {(r['network'], r['scale'], r['precision']): r for r in results['render']}
+    for (network, scale, precision), row in rows.items():
+        assert row['faster'] * row['ns a pixel'] == pytest.approx(row['plain ns']) and 0.01 < row['of the floor'] < 3
+        assert network == 'decoder alone' or row['ns a pixel'] > rows['decoder alone', scale, precision]['ns a pixel']
+    assert {r['precision'] for r in results['training']} >= {'float32'} and len(results['data']) == 6
+    assert Image.open(tmp_path / 'benchmark/render.png').size[0] > 500
+    assert '| decoder alone | x30' in result.stdout
+
+
+def test_benchmark__bad_device(tmp_path):
+    result = subprocess.run([sys.executable, str(SCRIPT), '--device', 'cuda:99'], cwd=tmp_path, capture_output=True,
+                            text=True)
+    assert result.returncode == 2 and result.stderr.startswith('benchmark: --device: cuda:99: ')
+    assert not list(tmp_path.iterdir())
