@@ -1,4 +1,7 @@
-"""Which floating-point type the matrix products run in; coordinates, sums and losses are float32 in every precision."""
+"""Which floating-point type the matrix products run in; coordinates, sums and losses are float32 in every precision.
+
+On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on unless switched off).
+"""
 import torch
 
 from liif_arch.errors import UserError, suggest

@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from liif_arch.coordinates import make_cell, make_coord
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import autocast, has_bfloat16
 
-SECTIONS = ('correctness', 'render', 'training', 'data')
+SECTIONS = ('correctness', 'render', 'training', 'convergence', 'data', 'memory')
 SCALES = (2, 4, 8, 30)
 PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
@@ -262,6 +263,66 @@ def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     return rows
 
 
+def convergence(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """The same samples and the same start in every precision: does bfloat16 learn as float32 does?
+
+    A small network on scikit-image's photographs, batch 16; three starts in float32 say how far apart noise alone is.
+    """
+    from liif_data.random_scale_dataset import RandomScalePairedDataset
+    samples = RandomScalePairedDataset({
+        'name': 'convergence', 'type': 'RandomScalePairedDataset', 'dataroot_gt': 'builtin:photos/train', 'lq_size': 24,
+        'scale_range': [1, 4], 'num_samples': 576, 'cache': True})
+    runs = [('float32', 0), ('float32', 1), ('float32', 2)] + [('bfloat16', 0)] * ('bfloat16' in available(device))
+    curves = {}
+    for name, seed in runs:
+        torch.manual_seed(seed)
+        net = build('EDSREncoder', 'small').to(device).train()
+        curves[f'{name}, start {seed}'] = _losses(net, samples, PRECISIONS[name], device, args.iterations)
+    _plot_losses(curves, args.out / 'convergence.png')
+    last = max(1, args.iterations // 5)
+    rows = [{'run': name, 'iterations': args.iterations, f'mean loss of the last {last}': statistics.mean(c[-last:])}
+            for name, c in curves.items()]
+    for row in rows:
+        show(row)
+    return rows
+
+
+def _losses(net: nn.Module, samples: object, dtype: torch.dtype, device: torch.device, iterations: int) -> list[float]:
+    from torch.utils.data import default_collate
+
+    from liif_arch.bridge.sampler import SampleIndex
+    optimizer, losses = torch.optim.Adam(net.parameters(), 1e-3), []
+    for i in range(iterations):
+        batch = default_collate([samples[SampleIndex(k % len(samples), i, k)] for k in range(16)])
+        lq, coord, cell, gt = (batch[key].to(device) for key in ('lq', 'coord', 'cell', 'gt'))
+        with autocast(device, dtype):
+            colours = net(lq, coord, cell)
+        loss = (colours.float() - gt).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _plot_losses(curves: dict[str, list[float]], path: Path) -> None:
+    """Loss against iteration, averaged over the 20 before."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(6.4, 3.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, losses in curves.items():
+        window = min(20, len(losses))
+        smooth = np.convolve(losses, np.ones(window) / window, 'valid')
+        style = {'color': 'C1', 'linewidth': 1.6} if 'bfloat16' in name else {'linewidth': 1, 'alpha': 0.7}
+        axes.semilogy(range(window, len(losses) + 1), smooth, label=name, **style)
+    axes.set(xlabel='iteration', ylabel='L1 loss, mean of 20')
+    axes.grid(alpha=0.3, which='both')
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
 def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Samples a second of one worker, from 480-pixel images: PNG with reference sampling, LMDBs, `degrade: device`."""
     from torch.utils.data import DataLoader
@@ -300,6 +361,39 @@ def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
     for row in rows:
         show(row)
     return rows
+
+
+def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Peak memory of `upscale_to_file` at its default budget, each size in a process of its own.
+
+    On a CPU resident memory, of which importing PyTorch takes the first row; on a GPU what PyTorch holds there.
+    """
+    rows = []
+    for height, width, scale in ((1, 1, 1), (args.side, args.side * 3 // 2, 4), (args.side // 4, args.side // 4, 30)):
+        command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
+                   '--network', args.network, '--child', str(height), str(width), str(scale)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
+        rows.append({'input': f'{height}x{width}', 'scale': f'x{scale}', 'output': f'{height * scale}x{width * scale}',
+                     'peak MiB': float(result.stdout.split()[-1])})
+        show(rows[-1])
+    return rows
+
+
+def memory_child(args: argparse.Namespace, device: torch.device) -> float:
+    """Upscale one image of zeros, as `memory` asks; returns the peak in MiB."""
+    import resource
+
+    from liif_arch.upscaling import upscale_to_file
+    height, width, scale = args.child
+    net = build('EDSREncoder', args.network).to(device)
+    net.precision = 'auto'
+    with tempfile.TemporaryDirectory() as folder:
+        upscale_to_file(net, np.zeros((height, width, 3), np.uint8), Path(folder, 'out.tif'), scale=scale)
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
 def write_images(folder: Path, side: int, count: int) -> None:
@@ -392,21 +486,26 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--network', choices=['paper', 'small'], default='paper', help='small: for a first look')
     parser.add_argument('--side', type=int, default=339,
                         help='height of the input at x4 (default 339); at other scales as many output pixels')
+    parser.add_argument('--iterations', type=int, default=300, help='of the section convergence (default 300)')
+    parser.add_argument('--child', type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')
     parser.add_argument('--out', type=Path, default=Path('benchmark'), help='folder of results (default benchmark)')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run the sections, print their tables and write results.json and render.png."""
+    """Run the sections, print their tables and write results.json and the plots."""
     args = parse_arguments()
     try:
         device = torch.device(args.device)
         torch.zeros(1, device=device)
     except RuntimeError as error:
         raise UserError(f'--device: {args.device}: {str(error).splitlines()[0]}') from None
-    if args.side < 16 or args.repeats < 1:
-        raise UserError('--side: needed at least 16; --repeats: at least 1.')
+    if args.side < 16 or args.repeats < 1 or args.iterations < 1:
+        raise UserError('--side: needed at least 16; --repeats and --iterations: at least 1.')
+    if args.child:
+        print(memory_child(args, device))
+        return
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else \
         f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads'
     results: dict = {'machine': machine, 'torch': torch.__version__, 'network': args.network}

@@ -11,7 +11,8 @@ SCRIPT = Path(__file__).parents[2] / 'scripts/benchmark.py'
 
 
 def test_benchmark__all_sections_on_a_small_network(tmp_path):
-    command = [sys.executable, str(SCRIPT), '--network', 'small', '--side', '16', '--repeats', '1', '--device', 'cpu']
+    command = [sys.executable, str(SCRIPT), '--network', 'small', '--side', '16', '--repeats', '1', '--device', 'cpu',
+               '--iterations', '12']
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     results = json.loads((tmp_path / 'benchmark/results.json').read_text())
@@ -23,6 +24,11 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
         assert row['faster'] * row['ns a pixel'] == pytest.approx(row['plain ns']) and 0.01 < row['of the floor'] < 3
         assert network == 'decoder alone' or row['ns a pixel'] > rows['decoder alone', scale, precision]['ns a pixel']
     assert {r['precision'] for r in results['training']} >= {'float32'} and len(results['data']) == 6
+    losses = [list(r.values())[-1] for r in results['convergence']]
+    assert all(0.01 < loss < 0.5 for loss in losses) and len(set(losses)) == len(losses)
+    assert [r['output'] for r in results['memory']] == ['1x1', '64x96', '120x120']
+    assert all(50 < r['peak MiB'] < 8000 for r in results['memory'])
+    assert Image.open(tmp_path / 'benchmark/convergence.png').size[0] > 500
     assert Image.open(tmp_path / 'benchmark/render.png').size[0] > 500
     assert '| decoder alone | x30' in result.stdout
 

@@ -103,7 +103,8 @@ def test_fused__equals_the_grid_in_the_interpreter():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @torch.no_grad()
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
-def test_render__on_a_gpu_as_in_float64(precision):
+def test_render__on_a_gpu_as_in_float64(monkeypatch, precision):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     torch.manual_seed(0)
     net = LIIF(ENCODER, [64, 64, 64], precision=precision)
     lq = torch.rand(2, 3, 9, 13)
