@@ -324,7 +324,10 @@ def _plot_losses(curves: dict[str, list[float]], path: Path) -> None:
 
 
 def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Samples a second of one worker, from 480-pixel images: PNG with reference sampling, LMDBs, `degrade: device`."""
+    """Samples a second of one worker, from 480-pixel images: PNG with reference sampling, LMDBs, `degrade: device`.
+
+    `no worker`: made by the process itself, which `prefetch_mode: cpu` and num_worker_per_gpu 0 do in a thread.
+    """
     from torch.utils.data import DataLoader
 
     from liif_data.lmdb_writer import create_lmdb
@@ -338,23 +341,21 @@ def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
         options = {'name': 'benchmark', 'type': 'RandomScalePairedDataset', 'lq_size': 48, 'scale_range': [1, 4],
                    'num_samples': 2304, 'phase': 'train'}
 
-        def dataset(where: str, **more: object) -> RandomScalePairedDataset:
+        def samples(where: str, **more: object) -> RandomScalePairedDataset:
             return RandomScalePairedDataset({**options, 'dataroot_gt': str(root / where), **more})
 
-        sets = {'plain: PNG, reference sampling': PlainSamples(root / '480'), 'PNG folder': dataset('480'),
-                'LMDB of PNG': dataset('480_file.lmdb'), 'raw LMDB': dataset('480.lmdb'),
-                'raw LMDB of 960-pixel images': dataset('960.lmdb'),
-                'raw LMDB, degrade: device': dataset('480.lmdb', degrade='device')}
-        count = 64 * args.repeats
-        loaders = {name: iter(DataLoader(s, 16, sampler=[i % 24 for i in range(16 * (4 + 6 * count))], num_workers=1))
-                   for name, s in sets.items()}
-        samples = {name: 16 * (1 if 'plain' in name or 'PNG' in name else 8) for name in sets}
-        works = {name: lambda i=it, n=samples[name] // 16: [next(i) for _ in range(n)] for name, it in loaders.items()}
+        sets = {'plain: PNG, reference sampling': PlainSamples(root / '480'), 'PNG folder': samples('480'),
+                'LMDB of PNG': samples('480_file.lmdb'), 'raw LMDB': samples('480.lmdb'),
+                'raw LMDB of 960-pixel images': samples('960.lmdb'),
+                'raw LMDB, degrade: device': samples('480.lmdb', degrade='device')}
+        sets['raw LMDB, degrade: device, no worker'] = sets['raw LMDB, degrade: device']
         rates = {}
-        for name, work in works.items():  # one at a time: the others' workers fill their queues and sleep
-            time.sleep(0.5)
-            [next(loaders[name]) for _ in range(4)]  # what the worker had ready
-            rates[name] = samples[name] / statistics.median(seconds(work, device) for _ in range(2 * args.repeats + 1))
+        for name, dataset in sets.items():
+            batches = (4 if 'PNG' in name else 64) * args.repeats
+            order = [i % 24 for i in range(16 * (batches + 6))]
+            loader = iter(DataLoader(dataset, 16, sampler=order, num_workers=0 if name.endswith('no worker') else 1))
+            [next(loader) for _ in range(6)]  # starts the worker, and takes what it had ready
+            rates[name] = 16 * batches / seconds(lambda it=loader: [None for _ in it], device)
     plain = rates['plain: PNG, reference sampling']
     rows = [{'data': name, 'samples/s': rate, 'ms a sample': 1e3 / rate, 'faster': rate / plain}
             for name, rate in rates.items()]

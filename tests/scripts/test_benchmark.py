@@ -23,7 +23,7 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
     for (network, scale, precision), row in rows.items():
         assert row['faster'] * row['ns a pixel'] == pytest.approx(row['plain ns']) and 0.01 < row['of the floor'] < 3
         assert network == 'decoder alone' or row['ns a pixel'] > rows['decoder alone', scale, precision]['ns a pixel']
-    assert {r['precision'] for r in results['training']} >= {'float32'} and len(results['data']) == 6
+    assert {r['precision'] for r in results['training']} >= {'float32'} and len(results['data']) == 7
     losses = [list(r.values())[-1] for r in results['convergence']]
     assert all(0.01 < loss < 0.5 for loss in losses) and len(set(losses)) == len(losses)
     assert [r['output'] for r in results['memory']] == ['1x1', '64x96', '120x120']
