@@ -10,6 +10,7 @@ hits both. The floor is what the matrix products alone take at this machine's ra
 import argparse
 import json
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -394,6 +395,9 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> float:
         upscale_to_file(net, np.zeros((height, width, 3), np.uint8), Path(folder, 'out.tif'), scale=scale)
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path('/proc/self/status')
+    if status.exists():  # Linux hands ru_maxrss down from the parent
+        return int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 

@@ -78,11 +78,13 @@ def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tens
     hidden = [p for layer in imnet.layers[2:-1:2] for p in (layer.weight, layer.bias)]
     on_cpu = table.device.type == 'cpu'
     with autocast(table.device, torch.float32):
-        # On a CPU image by image, which is what its cache holds.
+        # On a CPU image by image, which is what its cache holds. (Slices would fill a whole gradient with zeros each.)
         pieces = [slice(i, i + 1) for i in range(b)] if on_cpu else [slice(0, b)]
-        totals = [HiddenState.apply(dtype, table[p].flatten(0, 2), _flat_index(index[:, p], h * w),
+        tables = table.flatten(0, 2).split(h * w if on_cpu else b * h * w)
+        totals = [HiddenState.apply(dtype, latents, _flat_index(index[:, p], h * w),
                                     rel[:, p].flatten(1, 2), None if extent is None else extent[p].flatten(0, 1),
-                                    weight[:, p].flatten(1), first.rel, first.cell, *hidden) for p in pieces]
+                                    weight[:, p].flatten(1), first.rel, first.cell, *hidden)
+                  for p, latents in zip(pieces, tables, strict=True)]
         last = imnet.layers[-1]
         return F.linear(torch.cat(totals), last.weight, last.bias).view(b, -1, last.out_features)
 
