@@ -316,7 +316,7 @@ def _plot_losses(curves: dict[str, list[float]], path: Path) -> None:
     for name, losses in curves.items():
         window = min(20, len(losses))
         smooth = np.convolve(losses, np.ones(window) / window, 'valid')
-        style = {'color': 'C1', 'linewidth': 1.6} if 'bfloat16' in name else {'linewidth': 1, 'alpha': 0.7}
+        style = {'color': 'C1', 'linewidth': 1.8} if 'bfloat16' in name else {'color': str(0.3 + 0.2 * int(name[-1]))}
         axes.semilogy(range(window, len(losses) + 1), smooth, label=name, **style)
     axes.set(xlabel='iteration', ylabel='L1 loss, mean of 20')
     axes.grid(alpha=0.3, which='both')
@@ -447,7 +447,9 @@ def show(row: dict) -> None:
 
 
 def _format(value: object) -> str:
-    return f'{value:.3g}' if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
 
 
 def table(rows: list[dict]) -> str:
@@ -460,6 +462,7 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     """Rendering's time per output pixel against scale, fast and plain, logarithmic."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
     rows = [r for r in results['render'] if r['network'] != 'decoder alone']
     encoders = list(dict.fromkeys(r['network'] for r in rows))
     figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
@@ -475,6 +478,8 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
         axes.loglog(*zip(*points, strict=True), marker='s', markersize=4, color='0.5', label='plain form, float32')
         axes.set(title=f'{encoder}-LIIF', xlabel='scale', ylabel='ns per output pixel')
         axes.set_xticks(SCALES, [f'x{s}' for s in SCALES])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter('{x:g}')
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend()
