@@ -42,12 +42,18 @@ class SubPixelSR(CoordinateNetwork):
 
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """The predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have no use)."""
-        image = self.tail(feat) * 0.5 + 0.5  # (B, out, H, W)
+        image = self._image(feat)  # (B, out, H, W)
         height, width = image.shape[-2:]
         index = nearest_index(coord[..., 0], height) * width + nearest_index(coord[..., 1], width)  # (B, Q)
         return image.flatten(2).gather(2, index[:, None].expand(-1, image.shape[1], -1)).transpose(1, 2)
 
     query_plain = query
+
+    def _image(self, feat: Tensor) -> Tensor:
+        """The whole image, about [0, 1]; its last convolution is float32 in every precision."""
+        wide = self.tail[0](feat)
+        with autocast(feat.device, torch.float32):
+            return self.tail[1](wide.to(self.tail[1].weight.dtype)) * 0.5 + 0.5
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
@@ -65,7 +71,7 @@ class SubPixelSR(CoordinateNetwork):
         (y0, y1), (x0, x1) = ((a - o * self.factor, b - o * self.factor)
                               for (a, b), o in zip((rows, cols), origin, strict=True))
         with autocast(feat.device, self.render_dtype()):
-            image = self.tail(feat)[..., y0:y1, x0:x1].float().mul_(0.5).add_(0.5)
+            image = self._image(feat)[..., y0:y1, x0:x1]
         if progress:
             progress((y1 - y0) * (x1 - x0))
         return image

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import SHIFT_EPS, AxisLookup, corner_lookup
 from liif_arch.decode.plain import look_up, unfold_features
+from liif_arch.precision import autocast
 
 
 def query_meta_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -48,8 +49,9 @@ def meta_table(imnet: nn.Module, feat: Tensor, num_out: int) -> Tensor:
     last = imnet.layers[-1]
     weight = torch.cat([last.weight, last.bias[:, None]], dim=1)  # (9C * out, D + 1)
     kernel = weight.view(feat.shape[1], 9, num_out, -1).permute(2, 3, 0, 1).flatten(0, 1).unflatten(-1, (3, 3))
-    table = F.conv2d(feat, kernel, padding=1)  # (B, out * (D + 1), h, w)
-    return table.permute(0, 2, 3, 1).contiguous().unflatten(-1, (num_out, -1))
+    table = F.conv2d(feat, kernel.to(feat.dtype), padding=1)  # (B, out * (D + 1), h, w)
+    table = table.permute(0, 2, 3, 1).to(torch.promote_types(table.dtype, torch.float32))
+    return table.contiguous().unflatten(-1, (num_out, -1))
 
 
 def contract(rows: Tensor, hidden: Tensor) -> Tensor:
@@ -69,6 +71,12 @@ def query_meta(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, num_
 
 
 def _query_table(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """What follows the table, float32 in every precision: it is small."""
+    with autocast(table.device, torch.float32):
+        return _decode(imnet, table, coord, cell)
+
+
+def _decode(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
     b, h, w = table.shape[:3]
     rows, cols = (corner_lookup(coord[..., i], cell[..., i], n) for i, n in ((0, h), (1, w)))  # (1, B, Q)
     inputs = torch.stack([rows.rel[0], cols.rel[0], cell[..., 0] * h / 2], dim=-1).to(table.dtype)
