@@ -10,7 +10,7 @@ setup(
     python_requires='>=3.10,<3.13',  # basicsr 1.4.2 does not build on 3.13
     install_requires=[
         'basicsr==1.4.2',
-        'torch>=2.4',
+        'torch>=2.6',
         'torchvision',
         'mmengine>=0.10.4',
         'opencv-python',

@@ -59,7 +59,7 @@ def axis_lookup(coord: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
     Source: LIIF eq. 4 and its reference conventions (shift + 1e-6, clamp to [-1 + 1e-6, 1 - 1e-6], nearest).
     """
     if local_ensemble:
-        shift = torch.tensor([-1 / n, 1 / n], device=coord.device, dtype=coord.dtype) + SHIFT_EPS
+        shift = (torch.arange(2, device=coord.device, dtype=coord.dtype) * 2 - 1) / n + SHIFT_EPS
         shifted = coord[None] + shift.view(2, *[1] * coord.ndim)
     else:
         shifted = coord[None]

@@ -2,6 +2,8 @@
 
 On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on unless switched off).
 """
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from liif_arch.errors import UserError, suggest
@@ -48,6 +50,9 @@ def ambient_dtype(device: torch.device) -> torch.dtype:
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Run convolutions and matrix products in `dtype`, also where a surrounding autocast says otherwise."""
-    return torch.autocast(device.type, None if dtype == torch.float32 else dtype, enabled=dtype != torch.float32)
+    if dtype in (torch.bfloat16, torch.float16):
+        return torch.autocast(device.type, dtype)
+    around = device.type in ('cpu', 'cuda') and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if around else nullcontext()

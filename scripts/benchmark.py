@@ -1,4 +1,5 @@
-"""How fast this installation renders, trains and loads, each as a ratio to the method written out plainly, in one run.
+"""How fast this installation renders, trains and loads, each as a ratio to the method written out plainly, in one run;
+whether each path is right, whether bfloat16 learns as float32 does, and the memory that upscaling takes.
 
     python scripts/benchmark.py                                      # on the GPU where there is one
     python scripts/benchmark.py --sections render --network small
@@ -488,7 +489,7 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description='Rendering, training and data: ratio to the plain form, in one run.')
+    parser = argparse.ArgumentParser(description='Speed beside the plain form, correctness and memory, in one run.')
     parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--encoders', nargs='+', choices=['EDSREncoder', 'RDNEncoder'],

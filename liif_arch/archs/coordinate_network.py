@@ -76,7 +76,7 @@ class CoordinateNetwork(nn.Module, ABC):
     def encode(self, lq: Tensor) -> Tensor:
         """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, C, h, w)."""
         lq = ((lq - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)  # convolutions are faster so
-        if torch.is_grad_enabled() or lq.dtype == torch.float64:
+        if torch.is_grad_enabled():
             return self.encoder(lq)
         with autocast(lq.device, self.render_dtype()):
             return self.encoder(lq)

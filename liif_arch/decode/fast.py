@@ -1,4 +1,4 @@
-"""LIIF's decoder at any coordinates, differentiable: the same function as `decode.plain`, to float rounding.
+"""LIIF's decoder at any coordinates, differentiable once: the same function as `decode.plain`, to float rounding.
 
 One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
 
@@ -7,7 +7,7 @@ One exception, on purpose: the weights where all four areas vanish, see `coordin
 2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
 3. What lies between is one autograd function over pieces that stay in the cache, its gradients written out.
 
-Under autocast matrix products run in its type; coordinates and the sums of the first and last layer stay float32.
+Under autocast matrix products run in its type; coordinates, the first layer's sum and the last layer stay float32.
 """
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import axis_lookup, axis_weights
@@ -68,13 +69,20 @@ def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loca
 def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tensor, cell: Tensor,
                  local_ensemble: bool) -> Tensor:
     b, h, w, _ = table.shape
-    dtype = ambient_dtype(table.device) if table.dtype == torch.float32 else table.dtype
+    last = imnet.layers[-1]
+    if coord.numel() == 0:
+        return table.new_zeros(*coord.shape[:2], last.out_features)
+    own = last.weight.dtype
+    dtype = ambient_dtype(table.device) if own == torch.float32 else own
     rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
     index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
     rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(0, 1)  # (T, B, Q, 2)
     weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
     rel, weight = rel.to(table.dtype), weight.to(table.dtype)
-    extent = None if first.cell is None else (cell * cell.new_tensor([h, w])).to(table.dtype)  # (B, Q, 2), in latents
+    extent = None  # cells in latents, (B, Q, 2)
+    if first.cell is not None:
+        extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1).to(table.dtype)
+    w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
     hidden = [p for layer in imnet.layers[2:-1:2] for p in (layer.weight, layer.bias)]
     on_cpu = table.device.type == 'cpu'
     with autocast(table.device, torch.float32):
@@ -83,10 +91,10 @@ def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tens
         tables = table.flatten(0, 2).split(h * w if on_cpu else b * h * w)
         totals = [HiddenState.apply(dtype, latents, _flat_index(index[:, p], h * w),
                                     rel[:, p].flatten(1, 2), None if extent is None else extent[p].flatten(0, 1),
-                                    weight[:, p].flatten(1), first.rel, first.cell, *hidden)
+                                    weight[:, p].flatten(1), w_rel, w_cell, *hidden)
                   for p, latents in zip(pieces, tables, strict=True)]
-        last = imnet.layers[-1]
-        return F.linear(torch.cat(totals), last.weight, last.bias).view(b, -1, last.out_features)
+        bias = last.bias.to(table.dtype)
+        return F.linear(torch.cat(totals), last.weight.to(table.dtype), bias).view(b, -1, last.out_features)
 
 
 def _flat_index(index: Tensor, latents: int) -> Tensor:
@@ -125,6 +133,7 @@ class HiddenState(torch.autograd.Function):
         return sum_corners(acts[-1], torch.arange(t * n, device=index.device).view(t, n).t(), weight.t())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         table, index, rel, cell, weight, w_rel, w_cell, *rest = ctx.saved_tensors
         weights, acts = rest[:len(rest) // 2], rest[len(rest) // 2:]
@@ -166,7 +175,8 @@ def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the result."""
-    if x.device.type == 'cpu' and x.dtype != torch.float64 and hasattr(torch.ops.mkldnn, '_linear_pointwise'):
+    fused = x.device.type == 'cpu' and x.dtype in (torch.float32, torch.bfloat16)
+    if fused and hasattr(torch.ops.mkldnn, '_linear_pointwise'):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu', [], '')
     return F.linear(x, weight, bias).relu_()
 

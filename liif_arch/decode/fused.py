@@ -3,9 +3,11 @@
 A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the coordinate terms, runs the
 hidden layers on the tensor cores and the last layer, and adds the corner's share of the colour; hidden states stay in
 registers, as two halves of D / 2 channels, so that one layer's products are four of half the width whose weights fit
-into any GPU's shared memory. Products are bfloat16 with float32 sums; coordinates and ensemble are float32.
+into any GPU's shared memory. Products, the last layer's too, are bfloat16 with float32 sums; coordinates and the
+ensemble are float32.
 """
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,9 +50,10 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
     def grid(meta: dict) -> tuple[int, int]:
         return triton.cdiv(height * width, meta['BLOCK']), b
 
-    _kernel[grid](table.contiguous(), *axes, decoder.rel.t().contiguous(), hidden, bias, last.to(hidden.dtype),
-                  decoder.last[1], out, h, w, height, width, out.shape[1],
-                  LAYERS=len(hidden), CORNERS=corners, HALF=d // 2, COLOURS=COLOURS)
+    with torch.cuda.device(table.device) if table.is_cuda else nullcontext():  # Triton launches on the current one
+        _kernel[grid](table.contiguous(), *axes, decoder.rel.t().contiguous(), hidden, bias, last.to(hidden.dtype),
+                      decoder.last[1], out, h, w, height, width, out.shape[1],
+                      LAYERS=len(hidden), CORNERS=corners, HALF=d // 2, COLOURS=COLOURS)
     return out
 
 

@@ -79,10 +79,15 @@ def _query_table(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -
 def _decode(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
     b, h, w = table.shape[:3]
     rows, cols = (corner_lookup(coord[..., i], cell[..., i], n) for i, n in ((0, h), (1, w)))  # (1, B, Q)
-    inputs = torch.stack([rows.rel[0], cols.rel[0], cell[..., 0] * h / 2], dim=-1).to(table.dtype)
+    inputs = torch.stack([rows.rel[0], cols.rel[0], cell[..., 0] * h / 2], dim=-1)
     index = rows.index[0] * w + cols.index[0] + (torch.arange(b, device=coord.device) * (h * w))[:, None]
     picked = F.embedding(index, table.flatten(0, 2).flatten(1)).unflatten(-1, table.shape[-2:])  # (B, Q, out, D + 1)
-    return contract(picked, imnet.layers[:-1](inputs))
+    return contract(picked, _hidden(imnet, inputs, table.dtype))
+
+
+def _hidden(imnet: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """The MLP's last hidden state, in its parameters' type and then in `dtype`."""
+    return imnet.layers[:-1](inputs.to(imnet.layers[0].weight.dtype)).to(dtype)
 
 
 def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLookup, inverse_scale: float,
@@ -99,8 +104,8 @@ def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLoo
             r, c = rows.window(y, y + step_y), cols.window(x, x + step_x)
             shape = (r.index.shape[1], c.index.shape[1])
             rel_y, rel_x = torch.broadcast_tensors(r.rel[0][:, None], c.rel[0][None])
-            inputs = torch.stack([rel_y, rel_x, torch.full_like(rel_y, inverse_scale)], dim=-1).to(table.dtype)
-            hidden = imnet.layers[:-1](inputs).flatten(0, 1)  # the same for every image of the batch
+            inputs = torch.stack([rel_y, rel_x, torch.full_like(rel_y, inverse_scale)], dim=-1)
+            hidden = _hidden(imnet, inputs, table.dtype).flatten(0, 1)  # the same for every image of the batch
             index = (r.index[0][:, None] * w + c.index[0][None]).flatten()
             for image, canvas in zip(flat, out, strict=True):
                 block = contract(image.index_select(0, index), hidden).view(*shape, num_out).permute(2, 0, 1)

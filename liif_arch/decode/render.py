@@ -5,7 +5,7 @@ One exception, on purpose: the weights where all four areas vanish, see `coordin
 Beside what `decode.fast` saves, on a grid the cell is constant, so that it joins the first layer's bias, the relative
 coordinate is a row term plus a column term, and the four look-ups are two row indices times two column indices. So
 the first layer's response to latent and column is computed once for the output rows that share a row of latents.
-Coordinates, the first layer's sum, the ensemble's sum and the last layer are float32 in every precision.
+Coordinates, the first layer's sum and the last layer are float32 in every precision.
 """
 import warnings
 from collections.abc import Callable
@@ -71,6 +71,9 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     out = table.new_empty(table.shape[0], len(decoder.last[0]), height, width)
     step_x = _even(width, max(64, chunk // BLOCK_ROWS))
     step_y = _even(height, max(1, chunk // step_x))
+    low, high = _span(rows.index)
+    if high - low > height:  # an output smaller than its input: a block must not span too many latents
+        step_y = max(1, step_y * height // (high - low))
     spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
     for image, canvas in zip(table, out, strict=True):
         for y, low, high in spans:
@@ -86,14 +89,14 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
 def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup,
                  progress: Callable[[int], None] | None = None) -> Tensor | None:
     """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
-    if table.device.type != 'cuda' or _unfused:
+    if table.device.type != 'cuda' or _unfused or not decoder.hidden or decoder.hidden[0][0].dtype != torch.bfloat16:
         return None
     try:
         from liif_arch.decode import fused
         if not fused.supports(decoder, table.device):
             return None
         out = fused.render_grid(decoder, table, rows, cols)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # no Triton or no C compiler here, or a GPU that the kernel does not suit
         _unfused.append(error)

@@ -4,7 +4,7 @@ import itertools
 import pytest
 import torch
 
-from liif_arch import LIIF
+from liif_arch import LIIF, MetaSR
 from liif_arch.decode.fast import linear_relu, relu_backward_, sum_corners
 
 FLAGS = [dict(zip(('local_ensemble', 'feat_unfold', 'cell_decode'), f, strict=True))
@@ -77,15 +77,45 @@ def test_query__a_batch_is_its_images():
 
 
 def test_sum_corners__rounded_weights_sum_to_one():
-    """Equal predictions of all corners stay what they are, however the weights are rounded."""
-    weight = torch.rand(50, 4).softmax(1)
-    hidden = torch.full((200, 8), 3.0, dtype=torch.bfloat16)
-    corners = torch.arange(200).view(4, 50).t()
+    """In bfloat16 weights no longer sum to 1; the result is nearer to the exact sum than without what mends that."""
+    torch.manual_seed(0)
+    weight = torch.rand(500, 4).softmax(1)
+    hidden = (2 + 0.1 * torch.randn(2000, 8)).bfloat16()
+    corners = torch.arange(2000).view(4, 500).t()
+    exact = torch.einsum('ntd,nt->nd', hidden.double()[corners], weight.double())
     total = sum_corners(hidden, corners, weight)
+    raw = torch.nn.functional.embedding_bag(corners, hidden, mode='sum', per_sample_weights=weight.bfloat16())
     assert total.dtype == torch.float32
-    torch.testing.assert_close(total, torch.full((50, 8), 3.0), rtol=6e-3, atol=0)
-    precise = sum_corners(torch.randn(200, 8, generator=torch.Generator().manual_seed(0)), corners, weight)
-    assert precise.shape == (50, 8)
+    assert (total - exact).pow(2).mean() < 0.9 * (raw - exact).pow(2).mean()
+    torch.testing.assert_close(sum_corners(hidden.double(), corners, weight.double()), exact)
+
+
+@pytest.mark.parametrize('shape', [(2, 0), (0, 4)])
+def test_query__nothing_asked(shape):
+    net = LIIF(ENCODER, [16, 16])
+    coord = torch.zeros(*shape, 2)
+    assert net.query(torch.randn(shape[0], 6, 5, 7), coord, coord).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('network', [LIIF, MetaSR])
+def test_query__a_network_of_half_precision(network, dtype):
+    torch.manual_seed(0)
+    net = network(ENCODER, [16, 16])
+    feat, coord, cell = (t.detach() for t in inputs(torch.float32))
+    expected, image = net.query(feat, coord, cell), net.render(feat, (11, 12))
+    net = net.to(dtype)
+    torch.testing.assert_close(net.query(feat.to(dtype), coord, cell).float(), expected, rtol=0, atol=2e-2)
+    torch.testing.assert_close(net.render(feat.to(dtype), (11, 12)).float(), image, rtol=0, atol=2e-2)
+
+
+def test_query__second_derivatives_are_refused():
+    """They would be wrong: the written-out gradients keep no graph."""
+    net = LIIF(ENCODER, [16, 16]).double()
+    feat, coord, cell = inputs()
+    gradient, = torch.autograd.grad(net.query(feat, coord, cell).sum(), coord, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        gradient.pow(2).sum().backward()
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])

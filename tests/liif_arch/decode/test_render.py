@@ -82,9 +82,9 @@ def test_fused__equals_the_grid_in_the_interpreter():
         from liif_arch.decode.fast import FirstLayer
         assert fused.INTERPRETED
         torch.manual_seed(0)
-        for layers, ensemble, (colours, size) in itertools.product((2, 4), (True, False), ((3, (11, 18)), (1, (2, 3)))):
-            net = LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [32] * layers, local_ensemble=ensemble,
-                       num_out_ch=colours)
+        for layers, ensemble, (colours, size) in itertools.product((2, 4), (True, False), ((3, (11, 18)), (1, (1, 1)))):
+            encoder = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
+            net = LIIF(encoder, [16 << layers // 2] * layers, local_ensemble=ensemble, num_out_ch=colours)
             with torch.no_grad():
                 first = FirstLayer.split(net.imnet.layers[0], 8, True, True)
                 table = first.table(torch.randn(2, 8, 5, 7), first.bias)
