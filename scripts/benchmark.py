@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_data import data
+from benchmark_report import plot, plot_losses, show, table
 from torch import Tensor, nn
 
 from liif_arch.coordinates import make_cell, make_coord
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import autocast, has_bfloat16
 
-SECTIONS = ('correctness', 'render', 'training', 'convergence', 'data', 'memory')
 SCALES = (2, 4, 8, 30)
 PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
@@ -280,7 +281,7 @@ def convergence(args: argparse.Namespace, device: torch.device) -> list[dict]:
         torch.manual_seed(seed)
         net = build('EDSREncoder', 'small').to(device).train()
         curves[f'{name}, start {seed}'] = _losses(net, samples, PRECISIONS[name], device, args.iterations)
-    _plot_losses(curves, args.out / 'convergence.png')
+    plot_losses(curves, args.out / 'convergence.png')
     last = max(1, args.iterations // 5)
     rows = [{'run': name, 'iterations': args.iterations, f'mean loss of the last {last}': statistics.mean(c[-last:])}
             for name, c in curves.items()]
@@ -305,65 +306,6 @@ def _losses(net: nn.Module, samples: object, dtype: torch.dtype, device: torch.d
         optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def _plot_losses(curves: dict[str, list[float]], path: Path) -> None:
-    """Loss against iteration, averaged over the 20 before."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(6.4, 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for name, losses in curves.items():
-        window = min(20, len(losses))
-        smooth = np.convolve(losses, np.ones(window) / window, 'valid')
-        style = {'color': 'C1', 'linewidth': 1.8} if 'bfloat16' in name else {'color': str(0.3 + 0.2 * int(name[-1]))}
-        axes.semilogy(range(window, len(losses) + 1), smooth, label=name, **style)
-    axes.set(xlabel='iteration', ylabel='L1 loss, mean of 20')
-    axes.grid(alpha=0.3, which='both')
-    axes.legend()
-    figure.savefig(path, dpi=130)
-
-
-def data(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Samples a second of one worker, from 480-pixel images: PNG with reference sampling, LMDBs, `degrade: device`.
-
-    `no worker`: made by the process itself, which `prefetch_mode: cpu` and num_worker_per_gpu 0 do in a thread.
-    """
-    from torch.utils.data import DataLoader
-
-    from liif_data.lmdb_writer import create_lmdb
-    from liif_data.random_scale_dataset import RandomScalePairedDataset
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for side in (480, 960):
-            write_images(root / str(side), side, 24)
-            create_lmdb(root / str(side), root / f'{side}.lmdb', 1, encoding='raw')
-        create_lmdb(root / '480', root / '480_file.lmdb', 1)
-        options = {'name': 'benchmark', 'type': 'RandomScalePairedDataset', 'lq_size': 48, 'scale_range': [1, 4],
-                   'num_samples': 2304, 'phase': 'train'}
-
-        def samples(where: str, **more: object) -> RandomScalePairedDataset:
-            return RandomScalePairedDataset({**options, 'dataroot_gt': str(root / where), **more})
-
-        sets = {'plain: PNG, reference sampling': PlainSamples(root / '480'), 'PNG folder': samples('480'),
-                'LMDB of PNG': samples('480_file.lmdb'), 'raw LMDB': samples('480.lmdb'),
-                'raw LMDB of 960-pixel images': samples('960.lmdb'),
-                'raw LMDB, degrade: device': samples('480.lmdb', degrade='device')}
-        sets['raw LMDB, degrade: device, no worker'] = sets['raw LMDB, degrade: device']
-        rates = {}
-        for name, dataset in sets.items():
-            batches = (4 if 'PNG' in name else 64) * args.repeats
-            order = [i % 24 for i in range(16 * (batches + 6))]
-            loader = iter(DataLoader(dataset, 16, sampler=order, num_workers=0 if name.endswith('no worker') else 1))
-            [next(loader) for _ in range(6)]  # starts the worker, and takes what it had ready
-            rates[name] = 16 * batches / seconds(lambda it=loader: [None for _ in it], device)
-    plain = rates['plain: PNG, reference sampling']
-    rows = [{'data': name, 'samples/s': rate, 'ms a sample': 1e3 / rate, 'faster': rate / plain}
-            for name, rate in rates.items()]
-    for row in rows:
-        show(row)
-    return rows
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
@@ -402,95 +344,14 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
-def write_images(folder: Path, side: int, count: int) -> None:
-    """Crops of scikit-image's photographs as PNG files, mirrored to the size where they are smaller."""
-    from liif_arch.images import write_image
-    from liif_data.store import open_store
-    store = open_store('builtin:photos/train')
-    for i in range(count):
-        image = store.read(store.keys[i % len(store.keys)])
-        pad = [(0, max(0, side + 8 * count - n)) for n in image.shape[:2]]
-        image = np.pad(image, [*pad, (0, 0)], mode='symmetric')
-        write_image(folder / f'{i:03d}.png', image[8 * i:8 * i + side, 8 * i:8 * i + side])
-
-
-class PlainSamples:
-    """Random-scale samples as METHOD-style loaders make them: decode the file, crop, resize, list all pixels, draw."""
-
-    def __init__(self, folder: Path) -> None:
-        self.files = sorted(folder.iterdir())
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        from PIL import Image
-        from torchvision import transforms
-        rng = np.random.default_rng()
-        image = transforms.ToTensor()(Image.open(self.files[index]).convert('RGB'))
-        side = round(48 * rng.uniform(1, 4))
-        y, x = (int(rng.integers(n - side + 1)) for n in image.shape[1:])
-        crop = image[:, y:y + side, x:x + side]
-        small = transforms.Resize((48, 48), transforms.InterpolationMode.BICUBIC)(transforms.ToPILImage()(crop))
-        coord, colours = make_coord((side, side)).view(-1, 2), crop.reshape(3, -1).t()
-        drawn = torch.from_numpy(rng.choice(len(coord), 2304, replace=False))
-        return {'lq': transforms.ToTensor()(small), 'coord': coord[drawn], 'gt': colours[drawn],
-                'cell': torch.full((2304, 2), 2 / side)}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Report
-
-
-def show(row: dict) -> None:
-    """One finished row, as progress."""
-    print('  ' + ', '.join(f'{k} {_format(v)}' for k, v in row.items()), flush=True)
-
-
-def _format(value: object) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
-
-
-def table(rows: list[dict]) -> str:
-    """Rows as a Markdown table."""
-    from liif_arch.metrics.report import markdown_table
-    return markdown_table(list(rows[0]), [[_format(v) for v in row.values()] for row in rows])
-
-
-def plot(results: dict[str, list[dict]], path: Path) -> None:
-    """Rendering's time per output pixel against scale, fast and plain, logarithmic."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
-    rows = [r for r in results['render'] if r['network'] != 'decoder alone']
-    encoders = list(dict.fromkeys(r['network'] for r in rows))
-    figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
-    for axes, encoder in zip(figure.subplots(1, len(encoders), squeeze=False)[0], encoders, strict=True):
-        for name in PRECISIONS:
-            points = [(float(r['scale'][1:]), r['ns a pixel']) for r in rows
-                      if (r['network'], r['precision']) == (encoder, name)]
-            if points:
-                axes.loglog(*zip(*points, strict=True), marker='o', markersize=4, label=name)
-        points = [(float(r['scale'][1:]), r['plain ns']) for r in rows
-                  if (r['network'], r['precision']) == (encoder, 'float32')]
-        axes.loglog(*zip(*points, strict=True), marker='s', markersize=4, color='0.5', label='plain form, float32')
-        axes.set(title=f'{encoder}-LIIF', xlabel='scale', ylabel='ns per output pixel')
-        axes.set_xticks(SCALES, [f'x{s}' for s in SCALES])
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter('{x:g}')
-        axes.minorticks_off()
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=130)
+SECTIONS = {'correctness': correctness, 'render': render, 'training': training, 'convergence': convergence,
+            'data': data, 'memory': memory}
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description='Speed beside the plain form, correctness and memory, in one run.')
-    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument('--sections', nargs='+', choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--encoders', nargs='+', choices=['EDSREncoder', 'RDNEncoder'],
                         default=['EDSREncoder', 'RDNEncoder'])
@@ -523,7 +384,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for section in args.sections:
         print(f'{section}: {machine}', flush=True)
-        results[section] = globals()[section](args, device)
+        results[section] = SECTIONS[section](args, device)
         print(f'\n{table(results[section])}\n', flush=True)
         (args.out / 'results.json').write_text(json.dumps(results, indent=1))
     if 'render' in results:

@@ -227,10 +227,8 @@ def write_report(group: str, results: dict[str, dict], args: argparse.Namespace)
 
 def plot_curves(curves: dict[str, dict[str, float]], title: str, path: Path) -> None:
     """Gain over bicubic against scale, which shows differences that absolute PSNR hides."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(6.4, 4), layout='constrained')
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     bicubic = curves.pop('bicubic')
     for label, curve in curves.items():

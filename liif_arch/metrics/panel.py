@@ -27,11 +27,9 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
 
 def write_panel(rows: list[Row], path: Path) -> None:
     """Draw a row a line, a column a method (the first row's order), each titled with its PSNR over the detail."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     columns = list(rows[0].methods)
     figure = Figure(figsize=(2.8 * len(columns), 2.95 * len(rows)), layout='constrained')
-    FigureCanvasAgg(figure)
     for i, row in enumerate(rows):
         window = busiest_window(row.methods['original'], DETAIL)
         for j, name in enumerate(columns):

@@ -102,14 +102,12 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
 
 def plot_psnr(results: Results, path: Path) -> None:
     """PSNR against scale, a panel a dataset; per-axis scales, which have no place on the axis, are left out."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     metric = next((m for m in ('psnr_y', 'psnr', 'psnr_div2k') for s in results.values() for e in s.values() if m in e),
                   None)
     if metric is None:
         return
     figure = Figure(figsize=(1 + 4 * len(results), 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
     for i, (dataset, scales) in enumerate(results.items()):
         axes = figure.add_subplot(1, len(results), i + 1)
         curves = {'network': {s: e.get(metric) for s, e in scales.items()},
