@@ -15,11 +15,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import axis_lookup, axis_weights
 from liif_arch.precision import ambient_dtype, autocast
+
+CACHED = 5 * 2**20  # bytes of one activation that stay in a CPU's cache together with what is made of them
 
 
 class FirstLayer(NamedTuple):
@@ -69,10 +70,9 @@ def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loca
 def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tensor, cell: Tensor,
                  local_ensemble: bool) -> Tensor:
     b, h, w, _ = table.shape
-    last = imnet.layers[-1]
     if coord.numel() == 0:
-        return table.new_zeros(*coord.shape[:2], last.out_features)
-    own = last.weight.dtype
+        return table.new_zeros(*coord.shape[:2], imnet.layers[-1].out_features)
+    own = imnet.layers[-1].weight.dtype
     dtype = ambient_dtype(table.device) if own == torch.float32 else own
     rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
     index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
@@ -83,18 +83,12 @@ def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tens
     if first.cell is not None:
         extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1).to(table.dtype)
     w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
-    hidden = [p for layer in imnet.layers[2:-1:2] for p in (layer.weight, layer.bias)]
-    on_cpu = table.device.type == 'cpu'
+    params = [p for layer in imnet.layers[2::2] for p in (layer.weight, layer.bias)]
     with autocast(table.device, torch.float32):
-        # On a CPU image by image, which is what its cache holds. (Slices would fill a whole gradient with zeros each.)
-        pieces = [slice(i, i + 1) for i in range(b)] if on_cpu else [slice(0, b)]
-        tables = table.flatten(0, 2).split(h * w if on_cpu else b * h * w)
-        totals = [HiddenState.apply(dtype, latents, _flat_index(index[:, p], h * w),
-                                    rel[:, p].flatten(1, 2), None if extent is None else extent[p].flatten(0, 1),
-                                    weight[:, p].flatten(1), w_rel, w_cell, *hidden)
-                  for p, latents in zip(pieces, tables, strict=True)]
-        bias = last.bias.to(table.dtype)
-        return F.linear(torch.cat(totals), last.weight.to(table.dtype), bias).view(b, -1, last.out_features)
+        colours = Decode.apply(dtype, b, table.flatten(0, 2), _flat_index(index, h * w), rel.flatten(1, 2),
+                               None if extent is None else extent.flatten(0, 1), weight.flatten(1), w_rel, w_cell,
+                               *params)
+        return colours.view(b, -1, imnet.layers[-1].out_features)
 
 
 def _flat_index(index: Tensor, latents: int) -> Tensor:
@@ -102,61 +96,106 @@ def _flat_index(index: Tensor, latents: int) -> Tensor:
     return (index + torch.arange(index.shape[1], device=index.device)[:, None] * latents).flatten(1)
 
 
-class HiddenState(torch.autograd.Function):
-    """The decoder from table to weighted last hidden state, with what autograd would keep and move written out.
+class Decode(torch.autograd.Function):
+    """The decoder from the first layer's table to colours, with what autograd would keep and move written out.
+
+    On a CPU it works image by image, which is what its cache holds, and adds each one's gradients where they lie.
 
     Arguments:
         dtype: Of the matrix products of the layers between the first and the last.
-        table: First-layer response of each latent, (L, D), float32.
-        index: Latent of each corner and query, (T, N), int64.
+        images: B.
+        table: First-layer response of each latent, (B L, D), float32.
+        index: Latent of each corner and query, (T, N), int64, N = B Q.
         rel: Relative coordinates, (T, N, 2).
         cell: Cells in latents, (N, 2); None without cell decoding.
         weight: The ensemble's weights, (T, N).
         w_rel, w_cell: The first layer's weights of the two, (D, 2); w_cell may be None.
-        params: Weight (out, in) and bias of each layer between the first and the last.
+        params: Weight (out, in) and bias of each layer behind the first.
 
     Returns:
-        (N, D), float32.
+        (N, out), float32.
     """
 
     @staticmethod
-    def forward(ctx, dtype, table, index, rel, cell, weight, w_rel, w_cell, *params):
-        t, n = index.shape
-        hidden = table.index_select(0, index.flatten()).addmm_(rel.flatten(0, 1), w_rel.t())
-        if cell is not None:
-            hidden.view(t, n, -1).add_(cell @ w_cell.t())
-        acts = [hidden.relu_().to(dtype)]  # (T N, D) each
-        params = [p.to(dtype) for p in params]
-        for w, b in zip(params[::2], params[1::2], strict=True):
-            acts.append(linear_relu(acts[-1], w, b))
-        ctx.save_for_backward(table, index, rel, cell, weight, w_rel, w_cell, *params[::2], *acts)
-        return sum_corners(acts[-1], torch.arange(t * n, device=index.device).view(t, n).t(), weight.t())
+    def forward(ctx, dtype, images, table, index, rel, cell, weight, w_rel, w_cell, *params):
+        *hidden, w_last, b_last = params
+        hidden, w_last, b_last = [p.to(dtype) for p in hidden], w_last.to(table.dtype), b_last.to(table.dtype)
+        colours, kept = table.new_empty(index.shape[1], len(w_last)), []
+        ctx.pieces = _pieces(table, index, images, dtype)
+        for _, q in ctx.pieces:
+            picked = index[:, q]  # (T, n)
+            x = table.index_select(0, picked.flatten()).addmm_(rel[:, q].flatten(0, 1), w_rel.t())
+            if cell is not None:
+                x.view(*picked.shape, -1).add_(cell[q] @ w_cell.t())
+            acts = [x.relu_().to(dtype)]  # (T n, D) each
+            for w, b in zip(hidden[::2], hidden[1::2], strict=True):
+                acts.append(linear_relu(acts[-1], w, b))
+            rows = torch.arange(picked.numel(), device=index.device).view(picked.shape)
+            total = sum_corners(acts[-1], rows.t(), weight[:, q].t())
+            torch.addmm(b_last, total, w_last.t(), out=colours[q])
+            kept += [total, *acts]
+        ctx.save_for_backward(table, index, rel, cell, weight, w_rel, w_cell, w_last, *hidden[::2], *kept)
+        return colours
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
-        table, index, rel, cell, weight, w_rel, w_cell, *rest = ctx.saved_tensors
-        weights, acts = rest[:len(rest) // 2], rest[len(rest) // 2:]
-        t, n = index.shape
-        g_weight = None
-        if ctx.needs_input_grad[5]:
-            g_weight = torch.einsum('tnd,nd->tn', acts[-1].view(t, n, -1).to(grad.dtype), grad)
-        g = (grad * weight[..., None]).flatten(0, 1).to(acts[-1].dtype)  # (T N, D)
-        g_params = []
-        for w, before, after in zip(reversed(weights), reversed(acts[:-1]), reversed(acts[1:]), strict=True):
-            g = relu_backward_(g, after)
-            g_params = [(g.t() @ before).to(table.dtype), g.sum(0, dtype=table.dtype), *g_params]
-            g = g @ w
-        g = relu_backward_(g, acts[0]).to(table.dtype)
-        g_table = torch.ops.aten.embedding_dense_backward(g, index.flatten(), len(table), -1, False)
-        g_w_rel = (rel.flatten(0, 1).t() @ g).t()
-        g_rel = (g @ w_rel).view(rel.shape) if ctx.needs_input_grad[3] else None
-        g_cell = g_w_cell = None
-        if cell is not None:
-            g = g.view(t, n, -1).sum(0)
-            g_w_cell = (cell.t() @ g).t()
-            g_cell = g @ w_cell if ctx.needs_input_grad[4] else None
-        return None, g_table, None, g_rel, g_cell, g_weight, g_w_rel, g_w_cell, *g_params
+        if torch.is_grad_enabled():  # create_graph
+            raise RuntimeError('the fast decoder has no second derivatives; net.query_plain has.')
+        table, index, rel, cell, weight, w_rel, w_cell, w_last, *rest = ctx.saved_tensors
+        pieces, needed = ctx.pieces, ctx.needs_input_grad
+        layers = (len(rest) - 2 * len(pieces)) // (len(pieces) + 1)
+        weights, kept = rest[:layers], iter(rest[layers:])
+        g_table = torch.zeros_like(table).view(pieces[-1][0] + 1, -1, table.shape[1])  # by image, or all as one
+        g_rel, g_cell, g_weight = (torch.empty_like(x) if need else None
+                                   for x, need in zip((rel, cell, weight), needed[4:7], strict=True))
+        g_w_rel, g_w_cell, g_w_last = (None if w is None else torch.zeros_like(w) for w in (w_rel, w_cell, w_last))
+        g_hidden = [(torch.zeros_like(w, dtype=table.dtype), table.new_zeros(len(w))) for w in weights]
+        latents = g_table.shape[1]
+        for image, q in pieces:
+            total, *acts = (next(kept) for _ in range(layers + 2))
+            corners, n = index[:, q].shape
+            g_w_last.addmm_(grad[q].t(), total)
+            g_total = grad[q] @ w_last  # (n, D)
+            if g_weight is not None:
+                g_weight[:, q] = torch.einsum('tnd,nd->tn', acts[-1].view(corners, n, -1).to(g_total.dtype), g_total)
+            g = (g_total * weight[:, q, None]).flatten(0, 1).to(acts[-1].dtype)  # (T n, D)
+            for k in reversed(range(layers)):
+                g = relu_backward_(g, acts[k + 1])
+                add_product_(g_hidden[k][0], g, acts[k])
+                g_hidden[k][1].add_(g.sum(0, dtype=table.dtype))
+                g = g @ weights[k]
+            g = relu_backward_(g, acts[0]).to(table.dtype)
+            picked = index[:, q].flatten() - image * latents
+            g_table[image].add_(torch.ops.aten.embedding_dense_backward(g, picked, latents, -1, False))
+            g_w_rel.addmm_(g.t(), rel[:, q].flatten(0, 1))
+            if g_rel is not None:
+                g_rel[:, q] = (g @ w_rel).view(corners, n, 2)
+            if cell is not None:
+                g = g.view(corners, n, -1).sum(0)
+                g_w_cell.addmm_(g.t(), cell[q])
+                if g_cell is not None:
+                    g_cell[q] = g @ w_cell
+        return (None, None, g_table.flatten(0, 1), None, g_rel, g_cell, g_weight, g_w_rel, g_w_cell,
+                *[g for pair in g_hidden for g in pair], g_w_last, grad.sum(0))
+
+
+def _pieces(table: Tensor, index: Tensor, images: int, dtype: torch.dtype) -> list[tuple[int, slice]]:
+    """Which queries of index (T, B Q) are decoded at a time, and of which image; all at once where it is no CPU."""
+    corners, queries = index.shape
+    if table.device.type != 'cpu':
+        return [(0, slice(0, queries))]
+    own = queries // images
+    step = -(-own // -(-corners * own * table.shape[1] * dtype.itemsize // CACHED))
+    return [(image, slice(start, min(start + step, (image + 1) * own)))
+            for image in range(images) for start in range(image * own, (image + 1) * own, step)]
+
+
+def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a.T @ b, (in, out) from (N, in) and (N, out) of a type that may be smaller than total's."""
+    if a.dtype == total.dtype:
+        total.addmm_(a.t(), b)
+    else:
+        total.add_(a.t() @ b)
 
 
 def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
@@ -182,8 +221,8 @@ def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:
-    """Zero grad where the ReLU's output was 0, in place where that is faster."""
+    """Zero grad, in place, where the ReLU's output was 0."""
     if grad.dtype == torch.bfloat16 and grad.device.type == 'cpu':  # -out >> 15: all bits where out > 0; exact
         return grad.view(torch.int16).bitwise_and_(out.view(torch.int16).neg().bitwise_right_shift_(15)).view(
             torch.bfloat16)
-    return torch.ops.aten.threshold_backward(grad, out, 0)
+    return torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)
