@@ -27,19 +27,24 @@ class Window(NamedTuple):
     last: int
 
 
-def axis_windows(n_out: int, n: int, length: int, margin: int) -> Iterator[Window]:
-    """Cut one axis into windows of about `length` latents; each input range reaches `margin` latents further."""
+def axis_windows(n_out: int, n: int, length: int, margin: int, start: int = 0, stop: int | None = None,
+                 most: int | None = None) -> Iterator[Window]:
+    """Cut outputs start..stop of one axis into windows of about `length` latents, of at most `most` outputs.
+
+    Each input range reaches `margin` latents further.
+    """
     index = grid_lookup(n_out, n, local_ensemble=True).index
     low, high = index[0].numpy(), index[1].numpy()  # non-decreasing
-    start = 0
-    while start < n_out:
+    end = n_out if stop is None else stop
+    while start < end:
         stop = max(start + 1, int(np.searchsorted(high, low[start] + length, 'left')))
+        stop = min(stop, end, start + (most or n_out))
         yield Window(start, stop, max(0, low[start] - margin), min(n, high[stop - 1] + 1 + margin))
         start = stop
 
 
-def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int, int]:
-    """Height and width of the windows that cost the least work, of those whose input stays within `budget` latents.
+def window_lengths(size: tuple[int, int], margin: int, fits: Callable[[int, int], bool]) -> tuple[int, int]:
+    """Height and width of the windows that cost the least work, of those whose input (height, width) fits.
 
     A window's input is it and a margin on each side, so many small windows do much of the work several times.
     """
@@ -50,7 +55,7 @@ def window_lengths(size: tuple[int, int], margin: int, budget: int) -> tuple[int
     best, lengths = math.inf, (MIN_WINDOW, MIN_WINDOW)
     for ny, nx in product(*(range(1, max(1, n // MIN_WINDOW) + 1) for n in size)):
         (y, height), (x, width) = cut(size[0], ny), cut(size[1], nx)
-        if height * width <= budget and ny * nx * height * width < best:
+        if ny * nx * height * width < best and fits(height, width):
             best, lengths = ny * nx * height * width, (y, x)
     return lengths
 
@@ -75,33 +80,37 @@ def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int], me
     """
     full, planes, training = pixels.shape[:2], _planes(pixels.shape[2], net.num_in_ch), net.training
     report = None if progress is None else _Progress(progress, len(planes) * size[0] * size[1])
-    pixel_bytes = 4 * net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize
-    pixels_at_once = max(1, int(memory * 2**20 / 4 / pixel_bytes))  # a quarter of it for what is rendered
+    floats = memory * 2**20 / 4
+    # A quarter of it for what is rendered, and one for what the decoder holds per latent.
+    pixels_at_once = floats / 4 / (net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize / 4)
+    latents_at_once = floats / 4 / net.table_channels
     net.eval()
     try:
-        for y, x in _input_windows(net, full, size, memory, len(planes)):
+        for y, x in _input_windows(net, full, size, floats, len(planes)):
             feats = [_encode(net, pixels[y.first:y.last, x.first:x.last, channels]) for channels in planes]
-            step = max(1, pixels_at_once // (x.stop - x.start))
-            for start in range(y.start, y.stop, step):
-                rows, cols = (start, min(start + step, y.stop)), (x.start, x.stop)
-                block = np.empty((rows[1] - rows[0], cols[1] - cols[0], pixels.shape[2]), pixels.dtype)
+            rows_at_once = max(1, int(pixels_at_once / (x.stop - x.start)))
+            length = max(1, int(latents_at_once / (x.last - x.first)) - 2 * net.reach)
+            for rows in axis_windows(size[0], full[0], length, net.reach, y.start, y.stop, rows_at_once):
+                block = np.empty((rows.stop - rows.start, x.stop - x.start, pixels.shape[2]), pixels.dtype)
                 for channels, feat in zip(planes, feats, strict=True):
-                    colours = net.render_window(feat, size, (y.first, x.first), full, rows, cols, report)
+                    band = feat[:, :, rows.first - y.first:rows.last - y.first]
+                    colours = net.render_window(band, size, (rows.first, x.first), full, rows[:2], x[:2], report)
                     block[..., channels] = _as_pixels(colours, len(channels), pixels.dtype)
-                yield slice(*rows), slice(*cols), block
+                yield slice(*rows[:2]), slice(*x[:2]), block
     finally:
         net.train(training)
 
 
-def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int], memory: float,
+def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int], floats: float,
                    planes: int) -> Iterator[tuple[Window, Window]]:
-    """Windows (y, x) of an input of size `full`, whose latents of all planes stay within `memory` MiB."""
+    """Windows (y, x) of an input of size `full`, that are encoded holding no more than so many floats."""
     radius = getattr(net.encoder, 'receptive_radius', None)
-    margin = (radius or 0) + net.reach
-    lengths = full
-    if radius is not None:
-        channels = net.encoder.peak_channels + net.table_channels + (planes - 1) * net.encoder.num_out_feat
-        lengths = window_lengths(full, margin, int(memory * 2**20 / (4 * channels)))
+    margin, kept = (radius or 0) + net.reach, (planes - 1) * getattr(net.encoder, 'num_out_feat', 0)
+
+    def fits(height: int, width: int) -> bool:
+        return net.encoder.peak_floats(height, width) + kept * height * width <= floats
+
+    lengths = full if radius is None else window_lengths(full, margin, fits)
     whole = lengths[0] >= full[0] and lengths[1] >= full[1]
     lengths = tuple(n + 2 for n in full) if whole else lengths
     for y in axis_windows(size[0], full[0], lengths[0], margin):

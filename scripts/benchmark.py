@@ -1,8 +1,10 @@
 """How fast this installation renders, trains and loads, each as a ratio to the method written out plainly, in one run;
-whether each path is right, whether bfloat16 learns as float32 does, and the memory that upscaling takes.
+whether each path is right, whether bfloat16 learns as float32 does, how cost grows, and the memory upscaling takes.
 
     python scripts/benchmark.py                                      # on the GPU where there is one
+    python scripts/benchmark.py --resume                             # what an earlier run left undone
     python scripts/benchmark.py --sections render --network small
+    python scripts/benchmark.py --sections memory --large            # a 16-megapixel input; half an hour on a CPU
 
 The plain form is the paper's equations one by one (`liif_arch.decode.plain`, 30,000 queries at a time; for the data,
 reference sampling in Python on decoded PNG files). Fast and plain runs alternate, so that other work on the machine
@@ -10,6 +12,7 @@ hits both. The floor is what the matrix products alone take at this machine's ra
 """
 import argparse
 import json
+import math
 import platform
 import re
 import statistics
@@ -23,14 +26,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmark_data import data
-from benchmark_report import plot, plot_losses, show, table
+from benchmark_report import plot, plot_linearity, plot_losses, show, table
 from torch import Tensor, nn
 
-from liif_arch.coordinates import make_cell, make_coord
+from liif_arch.coordinates import make_cell, make_coord, scale_label, scaled_size
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import autocast, has_bfloat16
 
-SCALES = (2, 4, 8, 30)
+SCALES = ((2, 2), (4, 4), (8, 8), (30, 30), (3.3, 4.7))
 PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -161,12 +164,12 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
         encodings[encoder] = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
     rows = []
     for scale in SCALES:
-        height = max(2, args.side * 4 // scale)  # about as many output pixels at every scale
-        decoding = decoder_times(net, (height, height * 3 // 2), scale, device, args.repeats)
+        sides = (args.side * 4 / scale[0], args.side * 6 / scale[1])  # about as many output pixels at every scale
+        decoding = decoder_times(net, tuple(max(2, int(n)) for n in sides), scale, device, args.repeats)
         for name in available(device):
             for encoder, net in nets.items():
-                encoding = {k: t / scale**2 for k, t in encodings[encoder].items()}
-                macs = decoder_macs(net) + encoder_macs(net) / scale**2
+                encoding = {k: t / math.prod(scale) for k, t in encodings[encoder].items()}
+                macs = decoder_macs(net) + encoder_macs(net) / math.prod(scale)
                 rows.append(_render_row(encoder, scale, name, decoding, encoding, macs))
             rows.append(_render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
                                     decoder_macs(net)))
@@ -174,9 +177,9 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
     return rows
 
 
-def _render_row(what: str, scale: int, name: str, decoding: dict, encoding: dict, macs: float) -> dict:
+def _render_row(what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float) -> dict:
     fast, plain = decoding[name] + encoding[name], decoding['plain'] + encoding['plain']
-    return {'network': what, 'scale': f'x{scale}', 'precision': name, 'ns a pixel': fast * 1e9,
+    return {'network': what, 'scale': scale_label(scale), 'precision': name, 'ns a pixel': fast * 1e9,
             'plain ns': plain * 1e9, 'faster': plain / fast, 'of the floor': macs / decoding[f'rate {name}'] / fast,
             'Mpixel/s': 1e-6 / fast}
 
@@ -196,7 +199,7 @@ def encoder_times(net: nn.Module, size: tuple[int, int], device: torch.device, r
     return {name: t / (size[0] * size[1]) for name, t in alternate(works, device, repeats).items()}
 
 
-def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: torch.device,
+def decoder_times(net: nn.Module, size: tuple[int, int], scale: tuple[float, float], device: torch.device,
                   repeats: int) -> dict[str, float]:
     """Seconds per output pixel in every precision and of the plain form; `rate NAME`: multiply-adds a second.
 
@@ -206,7 +209,7 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: tor
     from liif_arch.decode.fast import FirstLayer
     from liif_arch.decode.render import Decoder, render_grid
     feat = torch.randn(1, net.encoder.num_out_feat, *size, device=device)
-    target = (size[0] * scale, size[1] * scale)
+    target = scaled_size(size, scale)
     first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
     table = first.table(feat, first.bias)
     lookups = [grid_lookup(n, m, True, device) for n, m in zip(target, size, strict=True)]
@@ -230,6 +233,26 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: int, device: tor
         works[f'rate {name}'], macs[f'rate {name}'] = matrix_work(net.widest, dtype, device)
     times = alternate(works, device, repeats)
     return {name: macs[name] / t if name in macs else t / pixels[name] for name, t in times.items()}
+
+
+@torch.no_grad()
+def linearity(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Seconds of one input's images at x2 to x30; the slope is the exponent of output pixels that they grow with."""
+    net = build('EDSREncoder', args.network).to(device)
+    net.precision = 'auto'
+    side = max(16, args.side // (7 if device.type == 'cpu' else 1))
+    feat = net.encode(torch.rand(1, 3, side, side, device=device))
+    sizes = {scale: (side * scale, side * scale) for scale in (2, 4, 8, 12, 18, 24, 30)}
+    times = alternate({s: lambda size=size: net.render(feat, size) for s, size in sizes.items()}, device, args.repeats)
+    pixels = {scale: math.prod(size) for scale, size in sizes.items()}
+    slope = float(np.polyfit(np.log(list(pixels.values())), np.log(list(times.values())), 1)[0])
+    rows = [{'input': f'{side}x{side}', 'scale': f'x{scale}', 'output pixels': pixels[scale], 'seconds': seconds_taken,
+             'ns a pixel': seconds_taken / pixels[scale] * 1e9, 'slope over all': slope}
+            for scale, seconds_taken in times.items()]
+    for row in rows:
+        show(row)
+    plot_linearity(rows, args.out / 'linearity.png')
+    return rows
 
 
 def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
@@ -313,39 +336,45 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
 
     On a CPU resident memory, of which importing PyTorch takes the first row; on a GPU what PyTorch holds there.
     """
+    cases = [(1, 1, 1), (args.side, args.side * 3 // 2, 4), (args.side // 4, args.side // 4, 30)]
+    cases += [(339, 510, 30), (3456, 4608, 2)] if args.large else []
     rows = []
-    for height, width, scale in ((1, 1, 1), (args.side, args.side * 3 // 2, 4), (args.side // 4, args.side // 4, 30)):
+    for height, width, scale in cases:
         command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
                    '--network', args.network, '--child', str(height), str(width), str(scale)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
+        peak, elapsed = (float(figure) for figure in result.stdout.split()[-2:])
         rows.append({'input': f'{height}x{width}', 'scale': f'x{scale}', 'output': f'{height * scale}x{width * scale}',
-                     'peak MiB': float(result.stdout.split()[-1])})
+                     'peak MiB': peak, 'seconds': elapsed})
         show(rows[-1])
     return rows
 
 
-def memory_child(args: argparse.Namespace, device: torch.device) -> float:
-    """Upscale one image of zeros, as `memory` asks; returns the peak in MiB."""
+def memory_child(args: argparse.Namespace, device: torch.device) -> tuple[float, float]:
+    """Upscale one image of noise, as `memory` asks; returns the peak in MiB, and the seconds it took."""
     import resource
 
     from liif_arch.upscaling import upscale_to_file
     height, width, scale = args.child
     net = build('EDSREncoder', args.network).to(device)
     net.precision = 'auto'
+    image = np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        upscale_to_file(net, np.zeros((height, width, 3), np.uint8), Path(folder, 'out.tif'), scale=scale)
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        elapsed = seconds(lambda: upscale_to_file(net, image, Path(folder, 'out.tif'), scale=scale), device)
     status = Path('/proc/self/status')
-    if status.exists():  # Linux hands ru_maxrss down from the parent
-        return int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
+    if device.type == 'cuda':
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    elif status.exists():  # Linux hands ru_maxrss down from the parent
+        peak = int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1]) / 2**10
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
+    return peak, elapsed
 
 
-SECTIONS = {'correctness': correctness, 'render': render, 'training': training, 'convergence': convergence,
-            'data': data, 'memory': memory}
+SECTIONS = {'correctness': correctness, 'render': render, 'linearity': linearity, 'training': training,
+            'convergence': convergence, 'data': data, 'memory': memory}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -359,10 +388,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--side', type=int, default=339,
                         help='height of the input at x4 (default 339); at other scales as many output pixels')
     parser.add_argument('--iterations', type=int, default=300, help='of the section convergence (default 300)')
+    parser.add_argument('--large', action='store_true', help='memory: also 510x339 at x30, and 4608x3456 at x2')
+    parser.add_argument('--resume', action='store_true', help='keep the sections that --out already holds')
     parser.add_argument('--child', type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')
     parser.add_argument('--out', type=Path, default=Path('benchmark'), help='folder of results (default benchmark)')
     return parser.parse_args()
+
+
+def _earlier(path: Path, now: dict) -> dict:
+    """Results of an earlier run, which must be of the same machine, PyTorch and network."""
+    results = json.loads(path.read_text())
+    for key, value in now.items():
+        if results.get(key) != value:
+            raise UserError(f'--resume: {path} has {key} {results.get(key)}, now it is {value}; name another --out.')
+    return results
 
 
 def main() -> None:
@@ -376,17 +416,20 @@ def main() -> None:
     if args.side < 16 or args.repeats < 1 or args.iterations < 1:
         raise UserError('--side: needed at least 16; --repeats and --iterations: at least 1.')
     if args.child:
-        print(memory_child(args, device))
+        print(*memory_child(args, device))
         return
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else \
         f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads'
     results: dict = {'machine': machine, 'torch': torch.__version__, 'network': args.network}
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.resume and (args.out / 'results.json').is_file():
+        results = _earlier(args.out / 'results.json', results)
     for section in args.sections:
-        print(f'{section}: {machine}', flush=True)
-        results[section] = SECTIONS[section](args, device)
+        if section not in results:
+            print(f'{section}: {machine}', flush=True)
+            results[section] = SECTIONS[section](args, device)
+            (args.out / 'results.json').write_text(json.dumps(results, indent=1))
         print(f'\n{table(results[section])}\n', flush=True)
-        (args.out / 'results.json').write_text(json.dumps(results, indent=1))
     if 'render' in results:
         plot(results, args.out / 'render.png')
     print(args.out / 'results.json')

@@ -25,7 +25,7 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     """Rendering's time per output pixel against scale, fast and plain, logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
-    rows = [r for r in results['render'] if r['network'] != 'decoder alone']
+    rows = [r for r in results['render'] if r['network'] != 'decoder alone' and r['scale'].count('x') == 1]
     encoders = list(dict.fromkeys(r['network'] for r in rows))
     figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
     for axes, encoder in zip(figure.subplots(1, len(encoders), squeeze=False)[0], encoders, strict=True):
@@ -45,6 +45,22 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+def plot_linearity(rows: list[dict], path: Path) -> None:
+    """Seconds against output pixels, both logarithmic, beside a line of slope 1."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(4.8, 3.6), layout='constrained')
+    axes = figure.add_subplot()
+    pixels, taken = ([r[key] for r in rows] for key in ('output pixels', 'seconds'))
+    axes.loglog(pixels, [taken[-1] / pixels[-1] * n for n in pixels], color='0.6', label='proportional')
+    axes.loglog(pixels, taken, 'o', markersize=5, label=f'measured, slope {rows[0]["slope over all"]:.3f}')
+    for row in rows:
+        axes.annotate(row['scale'], (row['output pixels'], row['seconds']), xytext=(5, -9), textcoords='offset points')
+    axes.set(xlabel='output pixels', ylabel='seconds', title=f'Rendering {rows[0]["input"]} at x2 to x30')
+    axes.grid(alpha=0.3, which='both')
+    axes.legend()
     figure.savefig(path, dpi=130)
 
 

@@ -40,7 +40,7 @@ class CoordinateNetwork(nn.Module, ABC):
 
     Args:
         encoder: A network that keeps the size and has `num_out_feat`, or its registered options ({'type': ...}).
-            None: the paper's EDSR-baseline. With `receptive_radius` and `peak_channels` (see EDSREncoder) `upscale`
+            None: the paper's EDSR-baseline. With `receptive_radius` and `peak_floats` (see EDSREncoder) `upscale`
             can work in windows.
         num_in_ch: Channels of the input image; must be the encoder's.
         num_out_ch: Channels of the predicted colour.

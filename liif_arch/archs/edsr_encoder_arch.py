@@ -33,7 +33,6 @@ class EDSREncoder(nn.Module):
     Attributes:
         num_out_feat: Channels C of the features.
         receptive_radius: Input pixels that a feature sees on each side of its own.
-        peak_channels: Channels alive at once in inference, for memory budgets.
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, res_scale: float = 1) -> None:
@@ -41,11 +40,14 @@ class EDSREncoder(nn.Module):
         require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         self.num_out_feat = num_feat
         self.receptive_radius = 2 * num_block + 2
-        self.peak_channels = 5 * num_feat  # measured on a CPU
         # Parameter names are those of the reference checkpoints: head.0, body.N.body.{0,2}, body.<num_block>.
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 3, 1, 1))
         self.body = nn.Sequential(*[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
                                   nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def peak_floats(self, height: int, width: int) -> int:
+        """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""
+        return 5 * self.num_out_feat * height * width
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""

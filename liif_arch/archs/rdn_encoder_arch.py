@@ -1,4 +1,6 @@
 """RDN without its upsampler (Zhang et al., CVPR 2018), as LIIF's encoder."""
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -6,6 +8,8 @@ from torch import Tensor, nn
 
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
+
+TILE = 256  # side of what a dense block works on at once in inference
 
 
 class DenseConv(nn.Module):
@@ -20,15 +24,27 @@ class DenseConv(nn.Module):
 
 
 class ResidualDenseBlock(nn.Module):
-    """Densely connected convolutions, local feature fusion (1x1) and a skip."""
+    """Densely connected convolutions, local feature fusion (1x1) and a skip.
+
+    Without gradients a large image is worked on in tiles that overlap by the convolutions' reach: what lies between
+    has nine times as many channels as what comes in and goes out.
+    """
 
     def __init__(self, num_feat: int, growth: int, num_layer: int) -> None:
         super().__init__()
+        self.reach = num_layer
         self.convs = nn.Sequential(*[DenseConv(num_feat + i * growth, growth) for i in range(num_layer)])
         self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.LFF(self.convs(x)) + x
+        if torch.is_grad_enabled() or max(x.shape[-2:]) <= TILE + 2 * self.reach:
+            return self.LFF(self.convs(x)) + x
+        out = x.clone()
+        for top, left in product(*(range(0, n, TILE) for n in x.shape[-2:])):
+            rows, cols = (slice(max(0, start - self.reach), start + TILE + self.reach) for start in (top, left))
+            tile = self.LFF(self.convs(x[..., rows, cols]))[..., top - rows.start:, left - cols.start:]
+            out[..., top:top + TILE, left:left + TILE] += tile[..., :TILE, :TILE]
+        return out
 
 
 @ARCH_REGISTRY.register()
@@ -45,7 +61,6 @@ class RDNEncoder(nn.Module):
     Attributes:
         num_out_feat: Channels C of the features.
         receptive_radius: Input pixels that a feature sees on each side of its own.
-        peak_channels: Channels alive at once in inference, for memory budgets.
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, num_layer: int = 8,
@@ -54,12 +69,18 @@ class RDNEncoder(nn.Module):
         require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block, num_layer=num_layer, growth=growth)
         self.num_out_feat = num_feat
         self.receptive_radius = num_block * num_layer + 3
-        self.peak_channels = 3 * (num_feat + num_layer * growth)  # on a CPU: 1400 to 1760 for 1728
+        self.dense_channels = num_feat + num_layer * growth
         # Parameter names are those of the reference checkpoints.
         self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)])
         self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def peak_floats(self, height: int, width: int) -> int:
+        """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""
+        side = TILE + 2 * self.RDBs[0].reach
+        return (4 * self.num_out_feat * height * width
+                + 3 * self.dense_channels * min(height, side) * min(width, side))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""

@@ -10,6 +10,7 @@ from helpers import photo
 
 from liif_arch import LIIF, read_image, upscale, upscale_to_file
 from liif_arch import upscaling as module
+from liif_arch.archs import rdn_encoder_arch
 from liif_arch.errors import UserError
 
 
@@ -46,15 +47,38 @@ def test_axis_windows__cover_the_output_and_hold_what_they_need():
             assert w.first == max(0, low - 3) and w.last == min(n, high + 1 + 3)
 
 
+def test_axis_windows__of_a_part_with_few_outputs():
+    windows = list(module.axis_windows(100, 40, 8, 1, start=33, stop=71, most=5))
+    assert [w.start for w in windows] == [33, *[w.stop for w in windows[:-1]]] and windows[-1].stop == 71
+    assert max(w.stop - w.start for w in windows) == 5
+
+
+@pytest.mark.parametrize('size', [(50, 30), (29, 61), (13, 70)])
+def test_rdn__dense_blocks_in_tiles_equal_the_whole(monkeypatch, size):
+    torch.manual_seed(0)
+    block = rdn_encoder_arch.ResidualDenseBlock(4, 3, 5).double()
+    x = torch.randn(2, 4, *size, dtype=torch.float64)
+    whole = block(x).detach()
+    monkeypatch.setattr(rdn_encoder_arch, 'TILE', 16)
+    calls = []
+    block.convs.register_forward_hook(lambda module, inputs, output: calls.append(output.shape))
+    with torch.no_grad():
+        tiled = block(x)
+    assert len(calls) > 4 and max(c[-1] for c in calls) <= 16 + 2 * 5
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-12)
+
+
 def test_window_lengths__whole_image_when_it_fits_else_least_work_within_the_budget():
-    assert module.window_lengths((300, 400), margin=36, budget=300 * 400) == (300, 400)
+    assert module.window_lengths((300, 400), margin=36, fits=lambda h, w: h * w <= 300 * 400) == (300, 400)
+    def fits(h, w):
+        return h * w <= 200_000
+
     for size, margin in [((2000, 3000), 36), ((1000, 100), 133), ((3456, 4608), 133)]:
-        budget = 200_000
-        y, x = module.window_lengths(size, margin, budget)
-        work = [min(n, length + 2 * margin) for n, length in zip(size, (y, x), strict=True)]
-        assert work[0] * work[1] <= budget and min(y, x) >= module.MIN_WINDOW
-    assert module.window_lengths((1000, 100), 133, 200_000)[1] == 100  # strips of a narrow image
-    assert module.window_lengths((2000, 3000), 133, 100) == (module.MIN_WINDOW,) * 2  # nothing fits: the smallest
+        y, x = module.window_lengths(size, margin, fits)
+        assert fits(*(min(n, length + 2 * margin) for n, length in zip(size, (y, x), strict=True)))
+        assert min(y, x) >= module.MIN_WINDOW
+    assert module.window_lengths((1000, 100), 133, fits)[1] == 100  # strips of a narrow image
+    assert module.window_lengths((2000, 3000), 133, lambda h, w: False) == (module.MIN_WINDOW,) * 2  # the smallest
 
 
 @pytest.mark.parametrize('shape,dtype', [((12, 10), np.uint8), ((12, 10, 1), np.uint16), ((12, 10, 3), np.uint16),
@@ -151,7 +175,7 @@ def test_upscale_to_file__streamed_equals_the_array(net, tmp_path, small_windows
     shape = (25, 23) if channels is None else (25, 23, channels)
     full = 1 if dtype == np.float32 else np.iinfo(dtype).max
     image = (np.random.default_rng(0).random(shape) * full).astype(dtype)
-    seen, target = [], {'size': (45, 38), 'memory': 0.1}
+    seen, target = [], {'size': (45, 38), 'memory': 0.04}
     assert upscale_to_file(net, image, tmp_path / 'a.tif', **target, progress=lambda *a: seen.append(a)) == (45, 38)
     assert len(small_windows) >= 9 and seen[-1][0] == seen[-1][1]
     expected = upscale(net, image, **target)
@@ -163,7 +187,7 @@ def test_upscale_to_file__streamed_equals_the_array(net, tmp_path, small_windows
 
 def test_upscale__planes_in_windows_equal_planes_alone(net, small_windows):
     image = np.random.default_rng(0).random((25, 23, 4), np.float32)
-    result = upscale(net, image, size=(45, 38), memory=0.1)
+    result = upscale(net, image, size=(45, 38), memory=0.04)
     assert len(small_windows) >= 18
     np.testing.assert_allclose(result[..., :3], upscale(net, image[..., :3], size=(45, 38)), atol=2e-6)
     np.testing.assert_allclose(result[..., 3], upscale(net, image[..., 3], size=(45, 38)), atol=2e-6)

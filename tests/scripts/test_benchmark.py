@@ -30,7 +30,7 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
     assert all(50 < r['peak MiB'] < 8000 for r in results['memory'])
     assert Image.open(tmp_path / 'benchmark/convergence.png').size[0] > 500
     assert Image.open(tmp_path / 'benchmark/render.png').size[0] > 500
-    assert '| decoder alone | x30' in result.stdout
+    assert '| decoder alone | x30' in result.stdout and '| decoder alone | x3.3x4.7' in result.stdout
 
 
 def test_benchmark__bad_device(tmp_path):
@@ -38,3 +38,22 @@ def test_benchmark__bad_device(tmp_path):
                             text=True)
     assert result.returncode == 2 and result.stderr.startswith('benchmark: --device: cuda:99: ')
     assert not list(tmp_path.iterdir())
+
+
+def test_benchmark__resume_keeps_what_is_done_and_refuses_another_run(tmp_path):
+    command = [sys.executable, str(SCRIPT), '--network', 'small', '--side', '16', '--repeats', '1', '--device', 'cpu']
+    run = {'cwd': tmp_path, 'capture_output': True, 'text': True}
+    assert subprocess.run([*command, '--sections', 'correctness'], **run).returncode == 0
+    path = tmp_path / 'benchmark/results.json'
+    results = json.loads(path.read_text())
+    results['correctness'][0]['rms'] = 123.0
+    path.write_text(json.dumps(results))
+    resumed = subprocess.run([*command, '--sections', 'correctness', 'linearity', '--resume'], **run)
+    assert resumed.returncode == 0, resumed.stderr
+    results = json.loads(path.read_text())
+    assert results['correctness'][0]['rms'] == 123.0
+    rows = results['linearity']
+    assert [r['scale'] for r in rows] == ['x2', 'x4', 'x8', 'x12', 'x18', 'x24', 'x30']
+    assert 0.3 < rows[0]['slope over all'] < 1.5 and Image.open(tmp_path / 'benchmark/linearity.png').size[0] > 400
+    other = subprocess.run([*command, '--network', 'paper', '--resume'], **run)
+    assert other.returncode == 2 and 'has network small, now it is paper' in other.stderr
