@@ -26,7 +26,8 @@ from liif_data.store import ImageStore, open_store
 
 # What BasicSR reads of every dataset's options, and what its or our parser adds.
 LOADER_OPTIONS = ('name', 'type', 'phase', 'scale', 'seed', 'io_backend', 'batch_size_per_gpu', 'num_worker_per_gpu',
-                  'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers')
+                  'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers',
+                  'on_bad_sample', 'most_bad_samples')
 DEGRADE = ('loader', 'device')
 
 
@@ -55,6 +56,7 @@ class RandomScalePairedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
     """
+    addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt

@@ -35,6 +35,7 @@ class SizeVariedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or images of other sizes.
     """
+    addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt

@@ -1,5 +1,7 @@
-"""Checkpoint files: safe loading, whole writing, and whether parameters fit a network."""
+"""Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
 import pickle
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -31,9 +33,134 @@ def load_file(path: str | Path) -> dict:
 
 
 def save_file(content: dict, path: str | Path) -> None:
-    """`torch.save`, never leaving a partial file."""
-    with atomic_write(path) as file:
-        torch.save(content, file)
+    """`torch.save`, never leaving a partial file.
+
+    Raises:
+        UserError: It cannot be written (a full disk, say); what was there before is still there.
+    """
+    try:
+        with atomic_write(path) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise UserError(f'{path}: cannot save this checkpoint ({reason}); earlier ones are whole. Free some space, and '
+                        'go on from the last with --auto_resume.') from None
+
+
+def plain(value: object) -> object:
+    """Options or figures as plain dicts, lists and numbers, which load with `weights_only=True`."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value.item() if hasattr(value, 'item') else value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Saving, in the place of BasicSR's methods of these names, which write over what they replace and ignore a failure
+
+
+def save_network(self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int,
+                 param_key: str | list[str] = 'params') -> None:
+    """`BaseModel.save_network`, with the option that built the network, so that the file alone says what it is."""
+    if self.opt['rank'] != 0:
+        return
+    nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
+    content = {key: {k.removeprefix('module.'): v.cpu() for k, v in self.get_bare_model(n).state_dict().items()}
+               for n, key in zip(nets, keys, strict=True)}
+    option = f'network_{net_label.removeprefix("net_")}'
+    if option in self.opt:
+        content[option] = plain(self.opt[option])
+    name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+    save_file(content, Path(self.opt['path']['models']) / name)
+
+
+def save_training_state(self, epoch: int, current_iter: int) -> None:
+    """`BaseModel.save_training_state`, with all that a resumed run needs to go on as if it had not stopped."""
+    if current_iter == -1:
+        return
+    state = {'epoch': epoch, 'iter': current_iter, 'optimizers': [o.state_dict() for o in self.optimizers],
+             'schedulers': [plain(s.state_dict()) for s in self.schedulers],
+             **getattr(self, 'extra_state', dict)()}  # gathered from all processes
+    if self.opt['rank'] == 0:
+        save_file(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
+
+
+def prune(path: Mapping, keep: int | None) -> None:
+    """Remove all but the newest `keep` training states, and their networks; None: keep all."""
+    if keep is None:
+        return
+    for iteration, state in list(_states(path))[keep:]:
+        state.unlink(missing_ok=True)  # first: a state implies its networks
+        for network in Path(path['models']).glob(f'net_*_{iteration}.pth'):
+            network.unlink(missing_ok=True)
+
+
+def _states(path: Mapping) -> Iterator[tuple[int, Path]]:
+    """Training states of a run, the newest first."""
+    found = [(int(p.stem), p) for p in Path(path['training_states']).glob('*.state') if re.fullmatch(r'\d+', p.stem)]
+    yield from sorted(found, reverse=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Resuming
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """`basicsr.train.load_resume_state` for any machine and folder, and past files that a crash has cut short.
+
+    With --auto_resume the newest state that is whole, and whose networks are; those passed over are named.
+
+    Raises:
+        UserError: `path.resume_state` cannot be loaded, or --auto_resume finds states and none that is whole.
+    """
+    from basicsr.utils import check_resume
+    path = opt['path'].get('resume_state')
+    state = _load_state(Path(path), opt) if path and not opt['auto_resume'] else None
+    if opt['auto_resume']:
+        state = _newest_whole(opt)
+    if state is not None:
+        check_resume(opt, state['iter'])
+    return state
+
+
+def _newest_whole(opt: dict) -> dict | None:
+    folder, faults = opt['path']['training_states'], []
+    opt['path']['resume_state'] = None
+    for _, path in _states(opt['path']):
+        try:
+            state = _load_state(path, opt)
+        except UserError as error:
+            faults.append(str(error))
+            if opt['rank'] == 0:
+                print(f'--auto_resume: passing over {error}', flush=True)
+            continue
+        opt['path']['resume_state'] = str(path)
+        return state
+    if faults:
+        raise UserError(f'--auto_resume: none of the {len(faults)} training states in {folder} is whole ({faults[0]}); '
+                        'start anew without --auto_resume, or put a whole state there.')
+    if opt['rank'] == 0:
+        print(f'--auto_resume: no training state in {folder}; starting anew.', flush=True)
+    return None
+
+
+def _load_state(path: Path, opt: dict) -> dict:
+    """A training state, after a look at the networks of the same iteration."""
+    state = load_file(path)
+    if not {'iter', 'epoch', 'optimizers', 'schedulers'} <= state.keys() or not isinstance(state['iter'], int):
+        raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
+    ignored = opt['path'].get('ignore_resume_networks') or []
+    for key in [k for k in opt if k.startswith('network_') and k not in ignored]:
+        load_file(Path(opt['path']['models']) / f'net_{key.removeprefix("network_")}_{state["iter"]}.pth')
+    return state
+
+
+def remove_partial_files(path: Mapping) -> None:
+    """Remove what a killed process was writing: temporary files beside networks and states."""
+    for folder in (path['models'], path['training_states']):
+        for partial in [*Path(folder).glob('.*.pth.*'), *Path(folder).glob('.*.state.*')]:
+            partial.unlink(missing_ok=True)
 
 
 def misfits(net: nn.Module, state_dict: StateDict) -> list[str]:

@@ -26,7 +26,12 @@ def run_pipeline(is_train: bool) -> dict:
         seen['opt'] = opt
         return opt, args
 
-    module, pipeline = (basicsr.train, 'train_pipeline') if is_train else (basicsr.test, 'test_pipeline')
-    module.parse_options = parse_and_check
-    getattr(module, pipeline)(os.getcwd())
+    if is_train:
+        from liif_arch.bridge.run import Run
+        basicsr.train.parse_options = parse_and_check
+        with Run().installed():
+            basicsr.train.train_pipeline(os.getcwd())
+    else:
+        basicsr.test.parse_options = parse_and_check
+        basicsr.test.test_pipeline(os.getcwd())
     return seen['opt']

@@ -1,18 +1,15 @@
 """What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
 import inspect
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
-import torch
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset
 
-from liif_arch.bridge import networks
+from liif_arch.bridge import networks, randomness
 from liif_arch.errors import UserError, missing_path, require_known, require_whole, suggest
 
 SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')
@@ -30,24 +27,12 @@ def check(opt: dict) -> None:
         model.check_options(opt)
     if opt['is_train']:
         _check_training(opt)
-    with preserved_random_state(), silent_logger():
+    with randomness.preserved(), silent_logger():
         for key in [k for k in opt if k.startswith('network_')]:
             _check_network(opt, key)
         datasets = {phase: _check_dataset(opt, phase, dataset_opt) for phase, dataset_opt in opt['datasets'].items()}
         if not opt['dist']:
             _check_model(opt, model, datasets)
-
-
-@contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Run a block without moving any global random generator."""
-    python, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
 
 
 @contextmanager

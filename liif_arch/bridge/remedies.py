@@ -12,32 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch.bridge import checkpoints, networks, options
 from liif_arch.bridge.sampler import AddressedSampler
-from liif_arch.errors import UserError
 
 basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
-
-
-def load_resume_state(opt: dict) -> dict | None:
-    """`basicsr.train.load_resume_state` for machines without a GPU, and for any current directory.
-
-    Raises:
-        UserError: `path.resume_state` cannot be loaded.
-    """
-    from basicsr.utils import check_resume
-    path = opt['path'].get('resume_state')
-    if opt['auto_resume']:
-        states = [p for p in Path(opt['path']['training_states']).glob('*.state') if p.stem.isdigit()]
-        path = str(max(states, key=lambda p: int(p.stem))) if states else None
-        opt['path']['resume_state'] = path
-        if path is None:
-            print(f'--auto_resume: no training state in {opt["path"]["training_states"]}; starting anew.', flush=True)
-    if path is None:
-        return None
-    state = checkpoints.load_file(path)
-    if not {'iter', 'epoch', 'optimizers', 'schedulers'} <= state.keys():
-        raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
-    check_resume(opt, state['iter'])
-    return state
 
 
 def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True,
@@ -85,8 +61,9 @@ def apply() -> None:
     import basicsr.train
     import basicsr.utils.dist_util
     basicsr.train.EnlargedSampler = AddressedSampler
-    basicsr.train.load_resume_state = load_resume_state
     basicsr.train.copy_opt_file = copy_opt_file
     basicsr.models.base_model.BaseModel.load_network = load_network
+    basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
+    basicsr.models.base_model.BaseModel.save_training_state = checkpoints.save_training_state
     basicsr.models.base_model.BaseModel.model_to_device = model_to_device
     basicsr.utils.dist_util._init_dist_pytorch = init_dist_pytorch

@@ -1,5 +1,8 @@
 """`basicsr train -opt FILE`."""
+import sys
 from pathlib import Path
+
+STOPPED = 75  # a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL
 
 
 def main() -> int:
@@ -8,7 +11,12 @@ def main() -> int:
     find_option_file(build_parser('train').parse_args().opt)  # --help and a wrong path answer before torch is imported
 
     from liif_arch.bridge.launch import run_pipeline
-    opt = run_pipeline(is_train=True)
+    from liif_arch.bridge.run import Stopped
+    try:
+        opt = run_pipeline(is_train=True)
+    except Stopped as stop:
+        print(f'basicsr train: {stop}', file=sys.stderr)
+        return STOPPED
     if opt['rank'] == 0:
         print_results(Path(opt['path']['experiments_root']))
     return 0

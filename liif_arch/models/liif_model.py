@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import get_dist_info, master_only
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from liif_arch.bridge.checkpoints import save_file
+from liif_arch.bridge.processes import gather
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError, require_known, suggest
@@ -22,8 +22,8 @@ from liif_arch.metrics.report import format_table, summarize, write_report
 from liif_arch.precision import autocast, resolve
 
 OPTIONS = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger',
-           'dist_params', 'find_unused_parameters', 'dist', 'rank', 'world_size', 'auto_resume', 'is_train',
-           'root_path')
+           'deterministic', 'dist_params', 'find_unused_parameters', 'dist', 'rank', 'world_size', 'auto_resume',
+           'is_train', 'root_path')
 PATH_OPTIONS = ('pretrain_network_g', 'strict_load_g', 'param_key_g', 'resume_state', 'ignore_resume_networks',
                 'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 VAL_OPTIONS = ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'bicubic', 'panel')
@@ -80,7 +80,7 @@ class LIIFModel(SRModel):
         self.metrics = list(val.get('metrics') or METRICS)
         self.panel_scales = [as_scale(s) for s in val.get('panel') or []]
         self.results: dict[str, dict] = {}
-        self.best: dict[str, tuple[float, int]] = {}
+        self.best_metric_results: dict[str, dict] = {}  # BasicSR's form
         super().__init__(opt)
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -129,16 +129,6 @@ class LIIFModel(SRModel):
         average, current = (list(net.parameters()) for net in (self.net_g_ema, self.get_bare_model(self.net_g)))
         get_ema_multi_avg_fn(decay)(average, current, None)
 
-    @master_only
-    def save_network(self, net, net_label: str, current_iter: int, param_key='params') -> None:
-        """BasicSR's checkpoint, with the option that built the network, written whole or not at all."""
-        nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
-        content = {key: {k: v.cpu() for k, v in self.get_bare_model(n).state_dict().items()}
-                   for n, key in zip(nets, keys, strict=True)}
-        content[f'network_{net_label.removeprefix("net_")}'] = _plain(self.opt['network_g'])
-        name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
-        save_file(content, Path(self.opt['path']['models']) / name)
-
     # --------------------------------------------------------------------------------------------------- validation
 
     def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
@@ -148,11 +138,8 @@ class LIIFModel(SRModel):
     @torch.no_grad()
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """Render every item, measure it, and report per scale: log, tensorboard, tables, pictures."""
-        from mmengine.dist import all_gather_object
         rank, world_size = get_dist_info()
         dataset, name = dataloader.dataset, dataloader.dataset.opt['name']
-        if isinstance(current_iter, int):
-            current_iter = min(current_iter, int(self.opt['train']['total_iter']))  # BasicSR counts one too far
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
         net.eval()
         records = []
@@ -161,7 +148,7 @@ class LIIFModel(SRModel):
         for index in tqdm(mine, unit='image', desc=f'validate {name}', leave=False, disable=not show):
             records.append(self._validate_item(net, dataset[index], name, index, current_iter, save_img))
         net.train(not hasattr(self, 'net_g_ema'))
-        gathered = [r for part in all_gather_object(records) for r in part]
+        gathered = [r for part in gather(records) for r in part]
         gathered = [r for r in sorted(gathered, key=lambda r: r['index']) if r['figures']]
         if rank == 0 and gathered:
             self.results[name] = summarize(gathered)
@@ -220,10 +207,11 @@ class LIIFModel(SRModel):
         values = [entry[main] for entry in scales.values() if main and entry[main] is not None]
         if self.opt['is_train'] and values:
             mean = sum(values) / len(values)
-            if mean >= self.best.get(dataset, (float('-inf'), 0))[0]:
-                self.best[dataset] = (mean, current_iter)
-            best, at = self.best[dataset]
-            lines.append(f'mean {main} over the scales: {mean:.4f} dB; best {best:.4f} dB @ {at} iter')
+            best = self.best_metric_results.setdefault(dataset, {})
+            best.setdefault(main, {'better': 'higher', 'val': mean, 'iter': current_iter})
+            self._update_best_metric_result(dataset, main, mean, current_iter)
+            lines.append(f'mean {main} over the scales: {mean:.4f} dB; '
+                         f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter')
         get_root_logger().info('\n'.join(lines))
         if tb_logger:
             for label, entry in scales.items():
@@ -239,10 +227,3 @@ class LIIFModel(SRModel):
 def _to_array(image: Tensor):
     """(C, H, W) in [0, 1] -> (H, W, C) uint8."""
     return to_uint8(image.permute(1, 2, 0).numpy())
-
-
-def _plain(value):
-    """Options as plain dicts and lists, which load with weights_only=True."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,100 @@
+"""What several processes of one run do together: agree, gather, share a validation out."""
+from collections.abc import Callable
+from datetime import timedelta
+from functools import lru_cache
+
+import basicsr.models.sr_model
+import torch
+import torch.distributed as dist
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.dist_util import get_dist_info
+from torch.utils.data import DataLoader, Dataset
+
+LONG = timedelta(days=7)  # a validation may take hours; a process that dies ends the others by itself
+
+
+@lru_cache(maxsize=1)
+def _host_group():
+    """A group that waits on the CPU, so that a GPU's work goes on."""
+    return dist.new_group(backend='gloo', timeout=LONG)
+
+
+def any_of(flag: bool) -> bool:
+    """Whether `flag` holds in any process; all get the same answer."""
+    if get_dist_info()[1] == 1:
+        return flag
+    found = torch.tensor([int(flag)])
+    dist.all_reduce(found, dist.ReduceOp.MAX, group=_host_group())
+    return bool(found)
+
+
+def gather(value: object) -> list:
+    """Every process's value, by rank."""
+    from mmengine.dist import all_gather_object
+    return all_gather_object(value, _host_group()) if get_dist_info()[1] > 1 else [value]
+
+
+def validate(model, loader: DataLoader, current_iter: int, tb_logger, save_img: bool) -> None:
+    """BasicSR's validation on any number of processes; SRModel's is shared out, with figures as of one process.
+
+    BasicSR validates in the first process while the others run into the next exchange of gradients and time out. Models
+    with a sharing of their own (LIIFModel, BasicSR's video models) use it.
+    """
+    if get_dist_info()[1] > 1 and type(model).dist_validation is SRModel.dist_validation:
+        _validate_shared(model, loader, current_iter, tb_logger, save_img)
+    else:
+        model.validation(loader, current_iter, tb_logger, save_img)
+    gather(None)  # until all are here
+
+
+class _Share(Dataset):
+    """A process's part of a dataset: every how manyth item."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        rank, ranks = get_dist_info()
+        self.dataset, self.opt, self.items = dataset, dataset.opt, range(rank, len(dataset), ranks)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[self.items[index]]
+
+
+def _validate_shared(model: SRModel, loader: DataLoader, current_iter: int, tb_logger, save_img: bool) -> None:
+    share, metrics = _Share(loader.dataset), list(model.opt['val'].get('metrics') or {})
+    figures = _figures_of(model, lambda: len(share) and model.nondist_validation(
+        DataLoader(share), current_iter, None, save_img))
+    gathered = gather(figures)
+    if not metrics:
+        return
+    name, count = loader.dataset.opt['name'], len(loader.dataset)
+    ranks = len(gathered)
+    model._initialize_best_metric_results(name)
+    model.metric_results = dict.fromkeys(metrics, 0)
+    for i in range(count):  # in the order of one process, whose sums are these
+        for k, metric in enumerate(metrics):
+            model.metric_results[metric] += gathered[i % ranks][i // ranks * len(metrics) + k]
+    for metric in metrics:
+        model.metric_results[metric] /= count
+        model._update_best_metric_result(name, metric, model.metric_results[metric], current_iter)
+    if get_dist_info()[0] == 0:
+        model._log_validation_metric_values(current_iter, name, tb_logger)
+
+
+def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
+    """Every figure that BasicSR's validation computes, in its order; what it would log and remember is left out."""
+    figures, calculate = [], basicsr.models.sr_model.calculate_metric
+
+    def record(data: dict, opt: dict) -> float:
+        figures.append(calculate(data, opt))
+        return figures[-1]
+
+    basicsr.models.sr_model.calculate_metric = record
+    model._update_best_metric_result = model._log_validation_metric_values = lambda *_: None
+    try:
+        validate()
+    finally:
+        basicsr.models.sr_model.calculate_metric = calculate
+        del model._update_best_metric_result, model._log_validation_metric_values
+    return figures

@@ -1,0 +1,284 @@
+"""A training that loses nothing: what stands between BasicSR's `train_pipeline` and the model it trains.
+
+`Run` takes the place of the functions by which the pipeline makes its loaders and its model; `Supervisor` is the model
+that the pipeline then sees. It resumes bit for bit, stops between iterations when it is told to, saves what a stop
+would lose, and refuses to go on from a loss that is no number.
+"""
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import basicsr.train
+import torch
+from basicsr.utils.dist_util import get_dist_info
+from torch import Tensor
+
+from liif_arch.bridge import checkpoints, processes, randomness
+from liif_arch.bridge.samples import SampleSet
+from liif_arch.errors import UserError
+
+_create_loaders, _init_tb_loggers = basicsr.train.create_train_val_dataloader, basicsr.train.init_tb_loggers
+_build_dataset, _build_model = basicsr.train.build_dataset, basicsr.train.build_model
+
+
+class Stopped(Exception):
+    """A run that a signal has stopped, after it saved itself."""
+
+
+class Run:
+    """One training's loaders, model and resumed state, as `train_pipeline` asks for them one after another."""
+
+    def __init__(self) -> None:
+        self.state: dict | None = None
+        self.supervisor: Supervisor | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Let `basicsr.train` look its functions up here, and put signals back afterwards."""
+        names = ('load_resume_state', 'build_dataset', 'create_train_val_dataloader', 'init_tb_loggers', 'build_model')
+        before = {name: getattr(basicsr.train, name) for name in names}
+        for name in names:
+            setattr(basicsr.train, name, getattr(self, name))
+        try:
+            yield
+        finally:
+            for name, function in before.items():
+                setattr(basicsr.train, name, function)
+            if self.supervisor is not None:
+                self.supervisor.close()
+
+    def load_resume_state(self, opt: dict) -> dict | None:
+        """`basicsr.train.load_resume_state`; see `checkpoints.load_resume_state`."""
+        if opt['rank'] == 0:
+            checkpoints.remove_partial_files(opt['path'])
+        self.state = checkpoints.load_resume_state(opt)
+        return self.state
+
+    def build_dataset(self, opt: dict) -> torch.utils.data.Dataset:
+        """A training set becomes a `SampleSet`."""
+        dataset = _build_dataset(opt)
+        return SampleSet(dataset, opt) if opt['phase'] == 'train' else dataset
+
+    def create_train_val_dataloader(self, opt: dict, logger) -> tuple:
+        """BasicSR's loaders, which draw nothing from the global generators, from the place where the run was saved."""
+        loader, sampler, val_loaders, _, total = _create_loaders(opt, logger)
+        for each in (loader, *val_loaders):
+            each.generator = torch.Generator().manual_seed(opt['manual_seed'])  # of the workers' base seed
+        loader.worker_init_fn = _WorkerInit(loader.worker_init_fn)
+        if self.state is not None:
+            sampler.start_at(self.state['iter'], self.state['epoch'], self.state.get('consumed', 0))
+        self.sampler, self.val_loaders, self.batch = sampler, val_loaders, loader.batch_size * opt['world_size']
+        done, epoch = (0, 0) if self.state is None else (self.state['iter'], self.state['epoch'])
+        epochs = -(-(total - done) // (len(sampler) // loader.batch_size))  # BasicSR counts what drop_last drops
+        return loader, sampler, val_loaders, epoch + max(0, epochs), total
+
+    def init_tb_loggers(self, opt: dict):
+        """BasicSR's tensorboard and wandb."""
+        self.tb_logger = _init_tb_loggers(opt)
+        return self.tb_logger
+
+    def build_model(self, opt: dict) -> 'Supervisor':
+        """BasicSR's model, supervised."""
+        if opt.get('deterministic', False):
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True)
+        self.supervisor = Supervisor(_build_model(opt), opt, self)
+        return self.supervisor
+
+
+class _WorkerInit:
+    """A worker leaves Ctrl+C and the first SIGTERM to its parent, which stops between iterations."""
+
+    def __init__(self, then) -> None:
+        self.then = then
+
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+        if self.then is not None:
+            self.then(worker)
+
+
+class Supervisor:
+    """The model of a run: every call goes on to it, and some do more.
+
+    Args:
+        model: BasicSR's model.
+        opt: Options of the run.
+        run: Its loaders.
+    """
+
+    def __init__(self, model, opt: dict, run: Run) -> None:
+        self.model, self.opt, self.run = model, opt, run
+        self.total = int(opt['train']['total_iter'])
+        self.iteration = 0 if run.state is None else run.state['iter']
+        self.saved = None if run.state is None else self.iteration  # iteration of the newest state on the disk
+        self.validated: dict[str, int] = {}  # iteration of each validation set's last validation
+        self.losses = LossWatch(opt)
+        self.signal: int | None = None
+        self.validating = False
+        self.handlers: dict[int, object] | None = None  # of signals, as they were before
+        model.extra_state = self.extra_state
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+    # ------------------------------------------------------------------------------------------------------ resuming
+
+    def extra_state(self) -> dict:
+        """What a training state holds beside BasicSR's content; called by all processes."""
+        _, consumed = self.run.sampler.position(self.iteration, self.run.batch)
+        validated = all(self.validated.get(_name(loader)) == self.iteration for loader in self.run.val_loaders)
+        return {'consumed': consumed, 'validated': validated, 'random': processes.gather(randomness.capture()),
+                'best_metric_results': checkpoints.plain(getattr(self.model, 'best_metric_results', {}))}
+
+    def resume_training(self, state: dict) -> None:
+        """BasicSR's, and the best figures so far, and the generators of random numbers."""
+        try:
+            self.model.resume_training(state)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise UserError(f'path.resume_state: {self.opt["path"]["resume_state"]} belongs to other options than '
+                            f'these ({error}); use those it was saved with, or start anew.') from None
+        if state.get('best_metric_results'):
+            self.model.best_metric_results = state['best_metric_results']
+        rank, ranks = get_dist_info()
+        if len(state.get('random', [])) == ranks:
+            randomness.restore(state['random'][rank])
+        if state.get('validated'):
+            self.validated = {_name(loader): self.iteration for loader in self.run.val_loaders}
+
+    # ----------------------------------------------------------------------------------------------------- iterations
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """The beginning of an iteration: here a run can stop and lose nothing."""
+        if self.handlers is None:
+            self._listen()
+            if self._is_due(self.iteration):  # it was stopped before this validation was done
+                self._validate_again()
+        if processes.any_of(self.signal is not None):
+            self._stop()
+        self.model.update_learning_rate(current_iter, warmup_iter)
+
+    def feed_data(self, data: dict) -> None:
+        """BasicSR's; remembers the names of the batch."""
+        self.losses.names = list(data.get('gt_path') or data.get('lq_path') or [])
+        self.model.feed_data(data)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """BasicSR's step, and a look at its losses."""
+        self.model.optimize_parameters(current_iter)
+        self.iteration = current_iter
+        self.losses.add(current_iter, getattr(self.model, 'log_dict', {}), self.saved)
+
+    def get_current_log(self) -> dict:
+        """BasicSR's, after a look at the losses since the last one."""
+        self.losses.check(self.saved)
+        return self.model.get_current_log()
+
+    # --------------------------------------------------------------------------------------------- saving, validation
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Networks, and the training state last; then older ones beyond `logger.keep_checkpoints` go."""
+        self.losses.check(self.saved)
+        if current_iter == -1 and self.saved != self.iteration:  # BasicSR keeps no state of the end
+            self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
+        with randomness.preserved():
+            self.model.save(epoch, current_iter)
+        if current_iter != -1:
+            self.saved = current_iter
+            if self.opt['rank'] == 0:
+                checkpoints.prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))
+
+    def validation(self, loader, current_iter: int, tb_logger, save_img: bool) -> None:
+        """BasicSR's, shared out among the processes; a state of the same iteration then says that it is done."""
+        current_iter, name = min(current_iter, self.total), _name(loader)  # at the end BasicSR counts one too far
+        if self.validated.get(name) == current_iter:
+            return
+        self.losses.check(self.saved)
+        self.validating = True
+        try:
+            with randomness.preserved():  # it may be done again after a stop; and some imports draw
+                processes.validate(self.model, loader, current_iter, tb_logger, save_img)
+        finally:
+            self.validating = False
+        self.validated[name] = current_iter
+        if self.saved == current_iter and loader is self.run.val_loaders[-1]:
+            self.model.save_training_state(self.run.sampler.position(self.iteration, self.run.batch)[0], current_iter)
+
+    def _is_due(self, iteration: int) -> bool:
+        val = self.opt.get('val')
+        return val is not None and iteration > 0 and iteration % val['val_freq'] == 0
+
+    def _validate_again(self) -> None:
+        for loader in self.run.val_loaders:
+            self.validation(loader, self.iteration, self.run.tb_logger, self.opt['val']['save_img'])
+
+    # --------------------------------------------------------------------------------------------------------- signals
+
+    def _listen(self) -> None:
+        on_main = threading.current_thread() is threading.main_thread()
+        self.handlers = {number: signal.signal(number, self._on_signal)
+                         for number in (signal.SIGINT, signal.SIGTERM) if on_main}
+
+    def _on_signal(self, number: int, frame) -> None:
+        """Stop after this iteration; at once in a validation of a single process, and at a second signal."""
+        again, self.signal = self.signal is not None, number
+        if again:
+            raise KeyboardInterrupt
+        if self.validating and self.opt['world_size'] == 1:
+            self._stop()
+        print(f'\n{signal.Signals(number).name}: saving after this iteration; once more stops at once.', flush=True)
+
+    def _stop(self) -> None:
+        self.close()
+        if self.saved != self.iteration and self.iteration > 0:
+            self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
+        name = signal.Signals(self.signal or signal.SIGTERM).name
+        raise Stopped(f'{name}: stopped after iteration {self.iteration}, which is saved. The same command with '
+                      '--auto_resume goes on from there.')
+
+    def close(self) -> None:
+        """Give the signals back."""
+        for number, handler in (self.handlers or {}).items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+
+class LossWatch:
+    """Stops a run whose loss is no longer a number, with the names of the batch.
+
+    On a CPU after every iteration; on a GPU, where a look would wait for it, when the run logs, saves or validates.
+    """
+
+    def __init__(self, opt: dict) -> None:
+        self.folder, self.names = Path(opt['path']['training_states']), []
+        self._since: list[tuple[int, list[str], list]] = []
+
+    def add(self, iteration: int, losses: dict, saved: int | None) -> None:
+        """Remember the losses of an iteration, tensors or numbers."""
+        values = [v.detach() if isinstance(v, Tensor) else v for v in losses.values()]
+        self._since.append((iteration, self.names, values))
+        if not any(isinstance(v, Tensor) and v.device.type != 'cpu' for v in values):
+            self.check(saved)
+
+    def check(self, saved: int | None) -> None:
+        """Look at what came since the last look.
+
+        Raises:
+            UserError: A loss is infinite or no number.
+        """
+        since, self._since = self._since, []
+        for iteration, names, values in since:
+            for value in values:
+                value = float(value.mean()) if isinstance(value, Tensor) else float(value)
+                if value - value != 0:  # infinite, or not a number
+                    state = f'the last good state is {self.folder / f"{saved}.state"}' if saved else 'no state is saved'
+                    raise UserError(f'the loss is {value} at iteration {iteration}, with the batch '
+                                    f'{", ".join(dict.fromkeys(names)) or "(unnamed)"}; {state}. Look at these images; '
+                                    'a lower learning rate (train.optim_g.lr), warmup_iter or precision: float32 help.')
+
+
+def _name(loader) -> str:
+    return loader.dataset.opt['name']
