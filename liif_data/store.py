@@ -1,14 +1,11 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
 import math
-import os
 import struct
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +16,7 @@ from tqdm import tqdm
 
 from liif_arch.errors import UserError, missing_path
 from liif_arch.images import convert_color, decode_image, is_image_file
+from liif_arch.lmdb_environments import environment
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
 BUILTIN_PHOTOS = {
@@ -29,22 +27,6 @@ BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
 
 RAW_DTYPES = ('uint8', 'uint16')  # of decoded pixels in an LMDB
 _ORIENTATION_TAG = 0x0112  # of EXIF; from 5 on, height and width change places
-
-# One environment per process and database: LMDB refuses a second one.
-_environments: dict[str, lmdb.Environment] = {}
-_opening = threading.Lock()
-
-
-def _close_inherited() -> None:
-    """An environment must not be used across a fork, and blocks a new one: the child closes its copies."""
-    global _opening
-    _opening = threading.Lock()  # another thread of the parent may have held it
-    for environment in _environments.values():
-        environment.close()
-    _environments.clear()
-
-
-os.register_at_fork(after_in_child=_close_inherited)
 
 
 class ImageStore(ABC):
@@ -208,31 +190,6 @@ class LmdbStore(ImageStore):
             self._records[key] = record
         self.keys = sorted(self._records)
 
-    @cached_property
-    def _path(self) -> str:
-        return os.path.realpath(self.root)
-
-    def environment(self) -> lmdb.Environment:
-        """This process's environment of the database."""
-        with _opening:
-            if self._path not in _environments:
-                try:
-                    environment = lmdb.open(self._path, readonly=True, lock=False, readahead=False)
-                except lmdb.Error as error:
-                    raise UserError(f'{self.root}: not a readable LMDB ({error}); build it with '
-                                    'scripts/create_lmdb.py.') from None
-                self._require_whole(environment)
-                _environments[self._path] = environment
-            return _environments[self._path]
-
-    def _require_whole(self, environment: lmdb.Environment) -> None:
-        """Reading a map that is shorter than its pages would kill the process."""
-        needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
-        found = os.path.getsize(os.path.join(self._path, 'data.mdb'))
-        if found < needed:
-            environment.close()
-            raise UserError(f'{self.root}/data.mdb: cut short, {found} of {needed} bytes; copy or build it again.')
-
     def path(self, key: str) -> str:
         return f'{self.root}/{key}'
 
@@ -240,7 +197,7 @@ class LmdbStore(ImageStore):
     def _value(self, key: str) -> Iterator[memoryview]:
         """The value of a key where it lies in the map, for as long as the block lasts."""
         try:
-            with self.environment().begin(buffers=True) as transaction:
+            with environment(self.root).begin(buffers=True) as transaction:
                 value = transaction.get(key.encode())
                 if value is None:
                     raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '

@@ -32,6 +32,8 @@ def run_pipeline(is_train: bool) -> dict:
         with Run().installed():
             basicsr.train.train_pipeline(os.getcwd())
     else:
+        from liif_arch.bridge.samples import SampleSet
         basicsr.test.parse_options = parse_and_check
+        basicsr.test.build_dataset = lambda opt: SampleSet(basicsr.data.build_dataset(opt), opt)
         basicsr.test.test_pipeline(os.getcwd())
     return seen['opt']

@@ -6,6 +6,7 @@ previous experiment had been renamed.
 """
 import argparse
 import difflib
+import multiprocessing
 import os
 import random
 import re
@@ -184,6 +185,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
         raise UserError('--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
                         'train -opt FILE --launcher pytorch.')
     if opt['dist']:
+        if 'fork' in multiprocessing.get_all_start_methods() and not multiprocessing.get_start_method(allow_none=True):
+            multiprocessing.set_start_method('fork')  # BasicSR would spawn data workers, which takes long
         init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt.get('manual_seed') is None:

@@ -34,19 +34,6 @@ def gather(value: object) -> list:
     return all_gather_object(value, _host_group()) if get_dist_info()[1] > 1 else [value]
 
 
-def validate(model, loader: DataLoader, current_iter: int, tb_logger, save_img: bool) -> None:
-    """BasicSR's validation on any number of processes; SRModel's is shared out, with figures as of one process.
-
-    BasicSR validates in the first process while the others run into the next exchange of gradients and time out. Models
-    with a sharing of their own (LIIFModel, BasicSR's video models) use it.
-    """
-    if get_dist_info()[1] > 1 and type(model).dist_validation is SRModel.dist_validation:
-        _validate_shared(model, loader, current_iter, tb_logger, save_img)
-    else:
-        model.validation(loader, current_iter, tb_logger, save_img)
-    gather(None)  # until all are here
-
-
 class _Share(Dataset):
     """A process's part of a dataset: every how manyth item."""
 
@@ -61,7 +48,11 @@ class _Share(Dataset):
         return self.dataset[self.items[index]]
 
 
-def _validate_shared(model: SRModel, loader: DataLoader, current_iter: int, tb_logger, save_img: bool) -> None:
+def dist_validation(model: SRModel, loader: DataLoader, current_iter: int, tb_logger, save_img: bool) -> None:
+    """`SRModel.dist_validation`, shared out, with the figures of one process to the last digit.
+
+    BasicSR validates in the first process, while the others run into the next exchange of gradients and time out.
+    """
     share, metrics = _Share(loader.dataset), list(model.opt['val'].get('metrics') or {})
     figures = _figures_of(model, lambda: len(share) and model.nondist_validation(
         DataLoader(share), current_iter, None, save_img))

@@ -1,18 +1,29 @@
 """What BasicSR 1.4.2 needs mended to run well today; each remedy is small and named after what it mends.
 
 Others have a file of their own: `torchvision_alias` (importing BasicSR at all), `options.parse_options` (safe option
-files), `sampler` (samples that differ between epochs).
+files), `sampler` and `samples` (samples that differ between epochs, and say which is broken), `checkpoints` (saving and
+resuming), `processes` (validation on several), `run` (the training loop).
 """
 import os
+import subprocess
 from pathlib import Path
 
+import basicsr.data.data_util
+import basicsr.data.prefetch_dataloader
 import basicsr.models.base_model
+import basicsr.models.sr_model
+import basicsr.utils.dist_util
+import basicsr.utils.file_client
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from liif_arch.bridge import checkpoints, networks, options
+from liif_arch.bridge import checkpoints, networks, options, processes
 from liif_arch.bridge.sampler import AddressedSampler
+from liif_arch.errors import UserError, require_known
+from liif_arch.lmdb_environments import environment
 
+basicsr_scandir = basicsr.data.data_util.scandir
+basicsr_init_dist_slurm = basicsr.utils.dist_util._init_dist_slurm
 basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
 
 
@@ -48,6 +59,20 @@ def init_dist_pytorch(backend: str, **kwargs) -> None:
     torch.distributed.init_process_group(backend if cuda else 'gloo', **kwargs)
 
 
+def init_dist_slurm(backend: str, port: int | None = None) -> None:
+    """`basicsr.utils.dist_util._init_dist_slurm`, on machines without a GPU too."""
+    if torch.cuda.is_available():
+        return basicsr_init_dist_slurm(backend, port)
+    found = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True,
+                           text=True, check=True)
+    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ.update(MASTER_ADDR=found.stdout.split()[0], WORLD_SIZE=os.environ['SLURM_NTASKS'],
+                      RANK=os.environ['SLURM_PROCID'], LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'))
+    if port is not None:
+        os.environ['MASTER_PORT'] = str(port)
+    torch.distributed.init_process_group('gloo')
+
+
 def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
     """`BaseModel.model_to_device`, whose DistributedDataParallel also runs on CPUs."""
     if not self.opt['dist'] or self.device.type == 'cuda':
@@ -56,10 +81,64 @@ def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
     return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)
 
 
+def scandir(path: str, *arguments, **keywords) -> list[str]:
+    """`basicsr.utils.scandir`, sorted: file systems list folders in any order."""
+    return sorted(basicsr_scandir(path, *arguments, **keywords))
+
+
+def get_optimizer(self, optim_type: str, params: list, lr: float, **keywords) -> torch.optim.Optimizer:
+    """`BaseModel.get_optimizer` for every optimiser of `torch.optim`."""
+    known = {name for name, value in vars(torch.optim).items()
+             if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and name != 'Optimizer'}
+    require_known([optim_type], known, 'train.optim_g.type')
+    return getattr(torch.optim, optim_type)(params, lr=lr, **keywords)
+
+
+class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
+    """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a database."""
+
+    def __init__(self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object) -> None:
+        keys, paths = ([x] if isinstance(x, str) else list(x) for x in (client_keys, db_paths))
+        self.db_paths, self._roots = paths, dict(zip(keys, map(str, paths), strict=True))
+
+    def get(self, filepath: str, client_key: str) -> bytes:
+        """The value of a key; raises UserError where the database has none."""
+        root = self._roots[client_key]
+        with environment(root).begin() as transaction:
+            value = transaction.get(str(filepath).encode())
+        if value is None:
+            raise UserError(f'{root}: has no key "{filepath}"; build it again with scripts/create_lmdb.py, or correct '
+                            'its meta_info.txt.')
+        return value
+
+    def get_text(self, filepath: str) -> str:
+        """Not for databases of images."""
+        raise NotImplementedError
+
+
+def prefetch(self) -> None:
+    """`PrefetchGenerator.run`, which hands an error on; BasicSR's thread ends without a word, and the run waits."""
+    try:
+        for item in self.generator:
+            self.queue.put(item)
+        self.queue.put(None)
+    except BaseException as error:
+        self.queue.put(error)
+
+
+def next_prefetched(self):
+    """`PrefetchGenerator.__next__`, which raises what the thread met."""
+    item = self.queue.get()
+    if isinstance(item, BaseException):
+        raise item
+    if item is None:
+        raise StopIteration
+    return item
+
+
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
-    import basicsr.utils.dist_util
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
     basicsr.models.base_model.BaseModel.load_network = load_network
@@ -67,3 +146,10 @@ def apply() -> None:
     basicsr.models.base_model.BaseModel.save_training_state = checkpoints.save_training_state
     basicsr.models.base_model.BaseModel.model_to_device = model_to_device
     basicsr.utils.dist_util._init_dist_pytorch = init_dist_pytorch
+    basicsr.utils.dist_util._init_dist_slurm = init_dist_slurm
+    basicsr.models.base_model.BaseModel.get_optimizer = get_optimizer
+    basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
+    basicsr.data.data_util.scandir = scandir
+    basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.run = prefetch
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = next_prefetched

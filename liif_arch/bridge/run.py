@@ -57,9 +57,8 @@ class Run:
         return self.state
 
     def build_dataset(self, opt: dict) -> torch.utils.data.Dataset:
-        """A training set becomes a `SampleSet`."""
-        dataset = _build_dataset(opt)
-        return SampleSet(dataset, opt) if opt['phase'] == 'train' else dataset
+        """BasicSR's, as a `SampleSet`."""
+        return SampleSet(_build_dataset(opt), opt)
 
     def create_train_val_dataloader(self, opt: dict, logger) -> tuple:
         """BasicSR's loaders, which draw nothing from the global generators, from the place where the run was saved."""
@@ -200,7 +199,8 @@ class Supervisor:
         self.validating = True
         try:
             with randomness.preserved():  # it may be done again after a stop; and some imports draw
-                processes.validate(self.model, loader, current_iter, tb_logger, save_img)
+                self.model.validation(loader, current_iter, tb_logger, save_img)
+                processes.gather(None)  # until all are here
         finally:
             self.validating = False
         self.validated[name] = current_iter

@@ -1,4 +1,4 @@
-"""What a training set gives: addressed randomness, errors that name the file, and bad samples left out if asked."""
+"""What a run's datasets give: addressed randomness, errors that name the file, and bad samples left out if asked."""
 from collections.abc import Mapping
 
 import torch
@@ -13,12 +13,12 @@ ON_BAD_SAMPLE = ('raise', 'skip')
 
 
 class SampleSet(Dataset):
-    """A dataset as training draws from it.
+    """A dataset as a run draws from it.
 
     Of a dataset that draws from Python's, NumPy's or PyTorch's global generators (BasicSR's do) they are seeded from
     (seed, epoch, repeat, index) for each sample, so that neither workers nor restarts change a sample.
 
-    Options (of `datasets.train`):
+    Options (of a dataset; skipping is for training):
         on_bad_sample: raise (default), or skip: the next sample takes its place, with a line that names the bad one.
         most_bad_samples: Number of skipped samples above which the run stops. Default 100.
 
@@ -49,7 +49,7 @@ class SampleSet(Dataset):
                 if not self.skip:
                     raise
                 self._count(error)
-        raise UserError(f'datasets.train: none of its {len(self)} samples can be made.')
+        raise UserError(f'{self.opt["name"]}: none of its {len(self)} samples can be made.')
 
     def _sample(self, index: int) -> dict:
         try:
@@ -59,10 +59,10 @@ class SampleSet(Dataset):
                 return self.dataset[index]
         except UserError:
             raise
-        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
-            raise UserError(f'{_name(self.dataset, int(index))}: this sample of datasets.train cannot be made '
-                            f'({type(error).__name__}: {error}); replace or remove it, or set '
-                            'datasets.train.on_bad_sample: skip.') from error
+        except Exception as error:  # whatever a stranger's dataset meets in a file
+            raise UserError(f'{_name(self.dataset, int(index))}: this sample of {self.opt["name"]} cannot be made '
+                            f'({type(error).__name__}: {error}); replace or remove it'
+                            f'{", or set on_bad_sample: skip" * (self.opt["phase"] == "train")}.') from error
 
     def _count(self, error: UserError) -> None:
         from basicsr.utils import get_root_logger
@@ -70,8 +70,8 @@ class SampleSet(Dataset):
         number = int(self.bad)
         get_root_logger().warning(f'Sample {number} that is skipped: {error}')
         if number > self.most_bad:
-            raise UserError(f'datasets.train: {number} samples were skipped, and most_bad_samples is {self.most_bad}; '
-                            f'the last: {error}')
+            raise UserError(f'{self.opt["name"]}: {number} samples were skipped, and most_bad_samples is '
+                            f'{self.most_bad}; the last: {error}')
 
 
 def require_choice(opt: Mapping) -> str:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.images import write_image
+from liif_arch.lmdb_environments import _environments, environment
 from liif_data.lmdb_writer import create_lmdb, lmdb_key
-from liif_data.store import _environments, open_store
+from liif_data.store import open_store
 
 
 def test_folder__sorted_names_sizes_and_pixels(tmp_path):
@@ -69,7 +70,8 @@ def test_lmdb__opened_twice_in_one_process_and_across_a_fork(photos):
     target = str(photos.parent / 'gt.lmdb')
     create_lmdb(photos, target)
     first, second = open_store(target), open_store(target)
-    assert np.array_equal(first.read('im00'), second.read('im00')) and first.environment() is second.environment()
+    assert np.array_equal(first.read('im00'), second.read('im00'))
+    assert environment(first.root) is environment(second.root)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:  # the child reads through an environment of its own
@@ -89,7 +91,7 @@ def test_lmdb__opened_by_many_threads_at_once(photos):
         target = photos.parent / f'{i}.lmdb'
         create_lmdb(photos, target)
         with ThreadPoolExecutor(8) as pool:
-            environments = set(pool.map(lambda store: store.environment(), [open_store(str(target))] * 8))
+            environments = set(pool.map(lambda store: environment(store.root), [open_store(str(target))] * 8))
         assert len(environments) == 1
 
 
@@ -202,7 +204,7 @@ def test_raw_lmdb__a_window_outlives_the_database(photos):
     store = raw_lmdb(photos)
     window = store.read_window('im00', slice(1, 9), slice(2, 9), 'unchanged')
     assert window.flags.owndata  # or what follows would kill the process
-    store.environment().close()
+    environment(store.root).close()
     _environments.clear()
     assert np.array_equal(window, photo(60, 72, 0)[1:9, 2:9])
 

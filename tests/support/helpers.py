@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from liif_arch.images import write_image
 
@@ -70,6 +71,36 @@ def tiny_train(gt: Path, **changes) -> dict:
             place = place[k]
         place[keys[-1]] = value
     return options
+
+
+def paired_options(folder: Path) -> dict:
+    """BasicSR's own model and dataset; its augmentations draw from Python's global generator."""
+    gt = write_photos(folder / 'pgt', [(40, 48), (48, 40), (44, 44)])
+    lq = write_photos(folder / 'plq', [(20, 24), (24, 20), (22, 22)])
+    options = tiny_train(gt)
+    options.update(model_type='SRModel', scale=2, network_g={
+        'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2})
+    options['datasets'] = {
+        'train': {'name': 't', 'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
+                  'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': True,
+                  'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0},
+        'val': {'name': 'v', 'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
+                'io_backend': {'type': 'disk'}}}
+    options['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}
+    return options
+
+
+def differences(a: object, b: object, place: str = '') -> list[str]:
+    """Where two loaded checkpoints differ, to the last bit."""
+    if isinstance(a, torch.Tensor):
+        equal = isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    elif isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [d for k in a for d in differences(a[k], b[k], f'{place}.{k}')]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in differences(*pair, f'{place}.{i}')]
+    else:
+        equal = a == b
+    return [] if equal else [place]
 
 
 def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:
