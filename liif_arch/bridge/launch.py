@@ -1,9 +1,22 @@
-"""Run BasicSR's own pipelines, with plugins loaded, remedies in place, and the options checked first."""
+"""Run BasicSR's own pipelines, with plugins loaded, remedies in place, and the options checked first.
+
+In this process (`run_pipeline`), or in several that are started and watched from here (`run_processes`).
+"""
 import argparse
+import logging
 import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import fields
 
 from liif_arch.bridge import options
 from liif_arch.bridge.plugins import load_plugins
+from liif_arch.errors import UserError
+
+STOPPED = 75  # exit status of a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL
+GRACE = 60  # seconds that processes have to save, once they are told to stop
 
 
 def run_pipeline(is_train: bool) -> dict:
@@ -12,20 +25,35 @@ def run_pipeline(is_train: bool) -> dict:
     Returns:
         The options of the run.
     """
-    import basicsr.test
-    import basicsr.train
-
     from liif_arch.bridge import preflight, remedies
     remedies.apply()
     load_plugins()
     seen: dict = {}
 
     def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
-        opt, args = options.parse_options(root_path, is_train)
-        preflight.check(opt)
+        try:
+            opt, args = options.parse_options(root_path, is_train)
+        except UserError:
+            if int(os.environ.get('RANK', 0)) > 0:  # the first process says it
+                raise SystemExit(2) from None
+            raise
+        _agree(lambda: preflight.check(opt))
         seen['opt'] = opt
         return opt, args
 
+    try:
+        _run(is_train, parse_and_check)
+    except RuntimeError as error:
+        if not seen.get('opt', {}).get('dist') or 'onnection' not in str(error):
+            raise
+        print(f'basicsr: process {seen["opt"]["rank"]} has lost another one, and ends.', file=sys.stderr)
+        raise SystemExit(1) from None
+    return seen['opt']
+
+
+def _run(is_train: bool, parse_and_check: Callable) -> None:
+    import basicsr.test
+    import basicsr.train
     if is_train:
         from liif_arch.bridge.run import Run
         basicsr.train.parse_options = parse_and_check
@@ -36,4 +64,57 @@ def run_pipeline(is_train: bool) -> dict:
         basicsr.test.parse_options = parse_and_check
         basicsr.test.build_dataset = lambda opt: SampleSet(basicsr.data.build_dataset(opt), opt)
         basicsr.test.test_pipeline(os.getcwd())
-    return seen['opt']
+
+
+def _agree(check: Callable[[], None]) -> None:
+    """Run a check in all processes; if it fails in any, all end, and one says why."""
+    from liif_arch.bridge import processes
+    error = None
+    try:
+        check()
+    except UserError as found:
+        error = str(found)
+    errors = processes.gather(error)
+    if any(errors):
+        if processes.get_dist_info()[0] > 0:
+            raise SystemExit(2)
+        rank = next(i for i, e in enumerate(errors) if e)
+        raise UserError(errors[rank] if errors[0] else f'process {rank}: {errors[rank]}')
+
+
+def run_processes(command: str, arguments: list[str], count: int, max_restarts: int = 0) -> int:
+    """`basicsr COMMAND ARGUMENTS --launcher pytorch` in `count` processes of this machine, by torchrun's launcher.
+
+    Returns:
+        Exit status: 0; 2 where the processes found a user's mistake (and said so); `STOPPED` after a signal; else 1.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)  # what failed is said below, in a line
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // count)))
+    known = {field.name for field in fields(LaunchConfig)}
+    grace = {'shutdown_timeout': GRACE} if 'shutdown_timeout' in known else {}
+    config = LaunchConfig(1, 1, count, rdzv_backend='c10d', rdzv_endpoint='localhost:0', max_restarts=max_restarts,
+                          run_id=uuid.uuid4().hex, **grace)
+    try:
+        elastic_launch(config, sys.executable)('-m', 'liif_arch.cli', command, *arguments, '--launcher', 'pytorch')
+    except ChildFailedError as error:
+        return _status(command, {rank: failure.exitcode for rank, failure in error.failures.items()})
+    except SignalException as error:
+        print(f'basicsr {command}: {signal.Signals(error.sigval).name}: stopped, see above.', file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _status(command: str, codes: dict[int, int]) -> int:
+    """What the exit codes of failed processes, by rank, come to; a death that said nothing itself is named."""
+    if STOPPED in codes.values():
+        return STOPPED
+    if 2 in codes.values():
+        return 2
+    for rank, code in codes.items():
+        how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
+        print(f'basicsr {command}: process {rank} {how}; the others were ended. The same command with --auto_resume '
+              'goes on from the last saved state.', file=sys.stderr)
+    return 1

@@ -153,6 +153,9 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     parser.add_argument('--auto_resume', action='store_true', help='continue from the newest training state, if any')
     parser.add_argument('--debug', action='store_true', help='validate, save and log every few iterations')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument('--nproc', type=int, metavar='N', help='start N processes, one a GPU, or on CPUs')
+    parser.add_argument('--max_restarts', type=int, default=0, metavar='N',
+                        help='with --nproc: start processes that died again, up to N times')
     parser.add_argument('--force_yml', nargs='+', default=None, metavar='KEY:KEY=VALUE',
                         help='change options, for instance train:total_iter=1000')
     return parser
@@ -194,7 +197,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     require_whole(least=0, manual_seed=opt['manual_seed'])
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
-    opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
+    restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0  # by torchrun --max-restarts
+    opt['auto_resume'], opt['is_train'] = args.auto_resume or restarted, is_train
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = 'debug_' + opt['name']
     if opt['num_gpu'] == 'auto':

@@ -24,7 +24,7 @@ _build_dataset, _build_model = basicsr.train.build_dataset, basicsr.train.build_
 
 
 class Stopped(Exception):
-    """A run that a signal has stopped, after it saved itself."""
+    """A run that a signal has stopped, after it saved itself; its first process says so."""
 
 
 class Run:
@@ -223,21 +223,26 @@ class Supervisor:
                          for number in (signal.SIGINT, signal.SIGTERM) if on_main}
 
     def _on_signal(self, number: int, frame) -> None:
-        """Stop after this iteration; at once in a validation of a single process, and at a second signal."""
-        again, self.signal = self.signal is not None, number
-        if again:
-            raise KeyboardInterrupt
+        """Stop after this iteration; at once in a validation of a single process, and at a second Ctrl+C."""
+        if self.signal is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self.signal = number
         if self.validating and self.opt['world_size'] == 1:
             self._stop()
-        print(f'\n{signal.Signals(number).name}: saving after this iteration; once more stops at once.', flush=True)
+        if self.opt['rank'] == 0:
+            print(f'\n{signal.Signals(number).name}: saving after this iteration (Ctrl+C: stop at once).', flush=True)
 
     def _stop(self) -> None:
-        self.close()
+        """Save, and leave by an exception; processes leave together, since the first to go ends the others."""
+        self.signal = self.signal or signal.SIGTERM
         if self.saved != self.iteration and self.iteration > 0:
             self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
-        name = signal.Signals(self.signal or signal.SIGTERM).name
-        raise Stopped(f'{name}: stopped after iteration {self.iteration}, which is saved. The same command with '
-                      '--auto_resume goes on from there.')
+        processes.gather(None)
+        text = (f'{signal.Signals(self.signal).name}: stopped after iteration {self.iteration}, which is saved. '
+                'The same command with --auto_resume goes on from there.')
+        raise Stopped(text) if self.opt['rank'] == 0 else Stopped
 
     def close(self) -> None:
         """Give the signals back."""

@@ -2,24 +2,34 @@
 import sys
 from pathlib import Path
 
-STOPPED = 75  # a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL
-
 
 def main() -> int:
     """Run BasicSR's train_pipeline; ends with the table of the last validation."""
     from liif_arch.bridge.options import build_parser, find_option_file
-    find_option_file(build_parser('train').parse_args().opt)  # --help and a wrong path answer before torch is imported
+    args = build_parser('train').parse_args()
+    find_option_file(args.opt)  # --help and a wrong path answer before torch is imported
 
-    from liif_arch.bridge.launch import run_pipeline
+    from liif_arch.bridge import launch
+    if args.nproc is not None:
+        return launch.run_processes('train', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts)
     from liif_arch.bridge.run import Stopped
     try:
-        opt = run_pipeline(is_train=True)
+        opt = launch.run_pipeline(is_train=True)
     except Stopped as stop:
-        print(f'basicsr train: {stop}', file=sys.stderr)
-        return STOPPED
+        print(f'basicsr train: {stop}' if stop.args else '', end='\n' * bool(stop.args), file=sys.stderr)
+        return launch.STOPPED
     if opt['rank'] == 0:
         print_results(Path(opt['path']['experiments_root']))
     return 0
+
+
+def without_nproc(arguments: list[str]) -> list[str]:
+    """A command's arguments for each of its processes."""
+    import argparse
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ('--nproc', '--max_restarts'):
+        parser.add_argument(flag)
+    return parser.parse_known_args(arguments)[1]
 
 
 def print_results(folder: Path) -> None:
