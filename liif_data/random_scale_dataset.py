@@ -9,6 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from liif_arch.bridge.option_check import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
 from liif_arch.images import COLORS, require_8_bits, resize_bicubic, unit_range
 from liif_data.sampling import (
@@ -24,10 +25,6 @@ from liif_data.sampling import (
 )
 from liif_data.store import ImageStore, open_store
 
-# What BasicSR reads of every dataset's options, and what its or our parser adds.
-LOADER_OPTIONS = ('name', 'type', 'phase', 'scale', 'seed', 'io_backend', 'batch_size_per_gpu', 'num_worker_per_gpu',
-                  'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers',
-                  'on_bad_sample', 'most_bad_samples')
 DEGRADE = ('loader', 'device')
 
 
@@ -56,6 +53,7 @@ class RandomScalePairedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
     """
+    option_names = classmethod(lambda cls: documented_options(cls))
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
@@ -194,10 +192,15 @@ def positive_int(opt: Mapping, key: str) -> int:
     return opt[key]
 
 
+def documented_options(cls: type) -> tuple[str, ...]:
+    """The options that a dataset's docstring lists, as `bridge.option_check` asks for them."""
+    own = re.findall(r'^ {8}([a-z_, ]+):', cls.__doc__ or '', re.MULTILINE)
+    return tuple(', '.join(own).split(', '))
+
+
 def require_options(dataset: Dataset, opt: Mapping) -> None:
     """Raise UserError for an option that the dataset's docstring does not list, and that BasicSR does not read."""
-    own = re.findall(r'^ {8}([a-z_, ]+):', type(dataset).__doc__ or '', re.MULTILINE)
-    require_known(opt, [*', '.join(own).split(', '), *LOADER_OPTIONS], opt.get('name', 'dataset'))
+    require_known(opt, [*documented_options(type(dataset)), *LOADER, 'phase'], opt.get('name', 'dataset'))
 
 
 def require_color(opt: Mapping) -> str:

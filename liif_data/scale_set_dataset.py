@@ -11,7 +11,13 @@ from torch.utils.data import Dataset
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError, missing_path
 from liif_arch.images import resize_bicubic
-from liif_data.random_scale_dataset import positive_int, require_color, require_options, to_tensor
+from liif_data.random_scale_dataset import (
+    documented_options,
+    positive_int,
+    require_color,
+    require_options,
+    to_tensor,
+)
 from liif_data.store import ImageStore, open_store
 
 Scale = tuple[float, float]
@@ -36,6 +42,7 @@ class ScaleSetDataset(Dataset):
     Raises:
         UserError: An option that cannot work.
     """
+    option_names = classmethod(documented_options)
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt

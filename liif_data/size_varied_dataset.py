@@ -8,7 +8,13 @@ from torch.utils.data import Dataset
 
 from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic, unit_range
-from liif_data.random_scale_dataset import positive_int, require_color, require_options, to_tensor
+from liif_data.random_scale_dataset import (
+    documented_options,
+    positive_int,
+    require_color,
+    require_options,
+    to_tensor,
+)
 from liif_data.sampling import augment, draw_seed, generator, query_samples
 from liif_data.store import open_store
 
@@ -35,6 +41,7 @@ class SizeVariedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or images of other sizes.
     """
+    option_names = classmethod(documented_options)
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:

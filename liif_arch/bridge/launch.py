@@ -26,18 +26,20 @@ def run_pipeline(is_train: bool) -> dict:
         The options of the run.
     """
     from liif_arch.bridge import preflight, remedies
+    from liif_arch.bridge.option_check import Problems
     remedies.apply()
     load_plugins()
     seen: dict = {}
 
     def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
         try:
-            opt, args = options.parse_options(root_path, is_train)
+            problems = Problems()
+            opt, args = options.parse_options(root_path, is_train, problems)
         except UserError:
             if int(os.environ.get('RANK', 0)) > 0:  # the first process says it
                 raise SystemExit(2) from None
             raise
-        _agree(lambda: preflight.check(opt))
+        _agree(lambda: preflight.check(opt, problems))
         seen['opt'] = opt
         return opt, args
 

@@ -5,7 +5,6 @@ loader, `1e-4` read as a string, `--force_yml` through exec and eval, and paths 
 previous experiment had been renamed.
 """
 import argparse
-import difflib
 import multiprocessing
 import os
 import random
@@ -14,10 +13,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from liif_arch.errors import UserError, require_whole, suggest
+from liif_arch.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from liif_arch.bridge.option_check import Problems
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -161,7 +164,8 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, argparse.Namespace]:
+def parse_options(root_path: str, is_train: bool = True,
+                  problems: 'Problems | None' = None) -> tuple[OrderedDict, argparse.Namespace]:
     """Options from the command line and the option file, as BasicSR's `parse_options` returns them.
 
     Raises:
@@ -171,6 +175,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     from basicsr.utils import set_random_seed
     from basicsr.utils.dist_util import get_dist_info, init_dist
 
+    from liif_arch.bridge.option_check import Problems, check_options
+
     args = build_parser('train' if is_train else 'test').parse_args()
     args.opt = str(find_option_file(args.opt))
     opt = load_options(Path(args.opt))
@@ -178,11 +184,12 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
         force_option(opt, entry)
     if not is_train:
         _test_of_training_options(opt, root_path)
-    _require_keys(opt, is_train, args.opt)
+    found = Problems() if problems is None else problems
+    check_options(opt, is_train, args.opt, found)
+    _check_run(opt, found)
+    if problems is None or any(p.place in ('name', 'num_gpu', 'manual_seed', 'logger', 'val') for p in found):
+        found.raise_any(args.opt)
 
-    opt['name'] = str(opt['name'])
-    if not re.fullmatch(r'[\w .+=@-]+', opt['name']):
-        raise UserError(f'name: found {opt["name"]!r}; it names a folder: letters, digits, spaces, and . _ - + = @.')
     opt['dist'] = args.launcher != 'none'
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
@@ -194,7 +201,6 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
-    require_whole(least=0, manual_seed=opt['manual_seed'])
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
     restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0  # by torchrun --max-restarts
@@ -203,11 +209,6 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
         opt['name'] = 'debug_' + opt['name']
     if opt['num_gpu'] == 'auto':
         opt['num_gpu'] = torch.cuda.device_count()
-    elif not isinstance(opt['num_gpu'], int) or opt['num_gpu'] < 0:
-        raise UserError(f'num_gpu: found {opt["num_gpu"]!r}; needed auto or a number of GPUs.')
-    elif opt['num_gpu'] > torch.cuda.device_count():
-        raise UserError(f'num_gpu: found {opt["num_gpu"]}, and this machine has {torch.cuda.device_count()}; '
-                        'set num_gpu: auto.')
     if is_train:
         opt['logger'].setdefault('use_tb_logger', False)
     elif opt['val'] is not None:
@@ -219,6 +220,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[OrderedDict, a
             opt['val']['val_freq'] = 8
         opt['logger']['print_freq'] = 1
         opt['logger']['save_checkpoint_freq'] = 8
+    del args.nproc, args.max_restarts  # BasicSR's parser has none
     return opt, args
 
 
@@ -233,34 +235,16 @@ def _test_of_training_options(opt: dict, root_path: str) -> None:
             path.update(pretrain_network_g=weights, param_key_g='params_ema')  # falls back to params
 
 
-def _require_keys(opt: dict, is_train: bool, name: str) -> None:
-    """All keys that BasicSR's pipelines read without a default, missing ones named together."""
-    needed = ['name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path']
-    needed += ['train', 'train:total_iter', 'logger', 'logger:print_freq', 'logger:save_checkpoint_freq',
-               'datasets:train', 'datasets:train:batch_size_per_gpu', 'datasets:train:num_worker_per_gpu'
-               ] if is_train else ['val']
-    if opt.get('val') is not None:
-        needed += ['val:save_img', *(['val:val_freq'] if is_train else [])]
-    missing, typos = [], []
-    for path in needed:
-        place: object = opt
-        for key in path.split(':'):
-            last = place if isinstance(place, dict) else {}
-            place = place.get(key) if isinstance(place, dict) else None
-        if place is None and not any(path.startswith(m + ':') for m in missing):
-            missing.append(path)
-            near = difflib.get_close_matches(path.split(':')[-1], map(str, last), n=1, cutoff=0.75)
-            typos += [f'{near[0]}, did you mean {path.split(":")[-1]}?'] if near else []
-    if not isinstance(opt.get('datasets') or {}, dict):
-        raise UserError(f'{name}: datasets: needed one entry a dataset, "train:" or "test_1:".')
-    for phase, dataset in (opt.get('datasets') or {}).items():
-        kinds = ('train', 'val') if is_train else ('test', 'val')
-        if phase.split('_')[0] not in kinds:
-            raise UserError(f'{name}: datasets: found "{phase}"; needed {kinds[0]} or {kinds[1]}_1, {kinds[1]}_2, ...')
-        missing += [f'datasets:{phase}:{key}' for key in ('name', 'type')
-                    if not isinstance(dataset, dict) or key not in dataset]
-    if missing:
-        raise UserError(f'{name}: missing {", ".join(missing)}{"; found " * bool(typos)}{" ".join(typos) or "."}')
+def _check_run(opt: dict, problems: 'Problems') -> None:
+    """What of the file's own keys is more than a type."""
+    import torch
+    name, num_gpu, there = opt.get('name'), opt.get('num_gpu'), torch.cuda.device_count()
+    if isinstance(name, str) and not re.fullmatch(r'[\w .+=@-]+', name):
+        problems.add('name', f'name: found {name!r}; it names a folder: letters, digits, spaces, and . _ - + = @.')
+    if num_gpu != 'auto' and (not isinstance(num_gpu, int) or num_gpu < 0):
+        problems.add('num_gpu', f'num_gpu: found {num_gpu!r}; needed auto or a number of GPUs.')
+    elif num_gpu != 'auto' and num_gpu > there:
+        problems.add('num_gpu', f'num_gpu: found {num_gpu}, and this machine has {there}; set num_gpu: auto.')
 
 
 def _complete_datasets(opt: dict) -> None:

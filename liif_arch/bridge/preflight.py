@@ -1,38 +1,59 @@
 """What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
-import inspect
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
 from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset
 
 from liif_arch.bridge import networks, randomness
-from liif_arch.errors import UserError, missing_path, require_known, require_whole, suggest
+from liif_arch.bridge.option_check import Problems, registered
+from liif_arch.errors import UserError, missing_path
 
-SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')
 
-
-def check(opt: dict) -> None:
+def check(opt: dict, problems: Problems | None = None) -> None:
     """Raise where a run with these options would fail; the random state is left as it was.
 
+    Args:
+        opt: Options of a run.
+        problems: What is known to be wrong already; places that have a problem are not tried.
+
     Raises:
-        UserError: What was found, what is needed, which key to change.
+        UserError: What was found, what is needed, which key to change, of everything that is wrong.
     """
-    require_known_type(MODEL_REGISTRY, opt['model_type'], 'model_type')
-    model = _registered(MODEL_REGISTRY, opt['model_type'])
-    if hasattr(model, 'check_options'):
-        model.check_options(opt)
-    if opt['is_train']:
-        _check_training(opt)
+    problems = Problems() if problems is None else problems
+    model = registered(MODEL_REGISTRY).get(opt['model_type'])
+    if hasattr(model, 'check_options') and not any(map(problems.at, ('train', 'val', 'path', 'datasets'))):
+        problems.attempt('model', model.check_options, opt)
+    _check_run(opt, problems)
     with randomness.preserved(), silent_logger():
         for key in [k for k in opt if k.startswith('network_')]:
-            _check_network(opt, key)
-        datasets = {phase: _check_dataset(opt, phase, dataset_opt) for phase, dataset_opt in opt['datasets'].items()}
-        if not opt['dist']:
-            _check_model(opt, model, datasets)
+            if not problems.at(key):
+                problems.attempt(key, _check_network, opt, key)
+        datasets = {phase: problems.attempt(f'datasets.{phase}', _check_dataset, opt, phase, dataset_opt)
+                    for phase, dataset_opt in opt['datasets'].items() if not problems.at(f'datasets.{phase}')}
+        if not problems and not opt['dist']:
+            problems.attempt('model', _check_model, opt, model, datasets)
+    problems.raise_any('these options')
+
+
+def _check_run(opt: dict, problems: Problems) -> None:
+    """What must fit together, and what must be installed."""
+    if not opt['is_train'] or problems.at('train') or problems.at('logger'):
+        return
+    train, wandb = opt['train'], opt['logger'].get('wandb')
+    train['total_iter'] = int(train['total_iter'])
+    for key in ('print_freq', 'save_checkpoint_freq'):
+        opt['logger'][key] = int(opt['logger'][key])
+    if isinstance(wandb, dict) and wandb.get('project'):
+        if importlib.util.find_spec('wandb') is None:
+            problems.add('logger.wandb', 'logger.wandb.project: found a project, and wandb is not installed; '
+                         'pip install wandb, or set it to ~.')
+        elif not opt['logger'].get('use_tb_logger'):
+            problems.add('logger.wandb', 'logger.use_tb_logger: wandb needs it; set it to true.')
 
 
 @contextmanager
@@ -49,7 +70,6 @@ def silent_logger() -> Iterator[None]:
 
 
 def _check_network(opt: dict, key: str) -> None:
-    _check_type(opt[key], key)
     net = _attempt(key, build_network, opt[key])
     weights = opt['path'].get(f'pretrain_{key}')
     if weights is not None:
@@ -59,30 +79,6 @@ def _check_network(opt: dict, key: str) -> None:
                                   opt['path'].get(f'param_key_{label}', 'params'))
         except UserError as error:
             raise UserError(f'path.pretrain_{key}: {error}') from None
-
-
-def _check_training(opt: dict) -> None:
-    """Numbers and names that BasicSR reads after it has moved the previous experiment."""
-    train, logger, data = opt['train'], opt['logger'], opt['datasets']['train']
-    if isinstance(train['total_iter'], float):
-        train['total_iter'] = int(train['total_iter'])
-    require_whole('train.', total_iter=train['total_iter'])
-    for key in ('print_freq', 'save_checkpoint_freq'):
-        if isinstance(logger[key], float) and logger[key] >= 1:
-            logger[key] = int(logger[key])
-        require_whole('logger.', **{key: logger[key]})
-    require_whole('datasets.train.', batch_size_per_gpu=data['batch_size_per_gpu'],
-                  dataset_enlarge_ratio=data.get('dataset_enlarge_ratio', 1))
-    require_whole('datasets.train.', least=0, num_worker_per_gpu=data['num_worker_per_gpu'])
-    freq = 1 if opt.get('val') is None else opt['val']['val_freq']
-    if not isinstance(freq, (int, float)) or freq < 1:
-        raise UserError(f'val.val_freq: found {freq!r}; needed iterations of at least 1.')
-    scheduler = train.get('scheduler')
-    if isinstance(scheduler, dict):
-        require_known([scheduler.get('type')], SCHEDULERS, 'train.scheduler.type')
-    for key, value in train.items():
-        if isinstance(value, dict) and key.endswith('_opt') and 'type' in value:
-            require_known_type(LOSS_REGISTRY, value['type'], f'train.{key}.type')
 
 
 def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
@@ -116,31 +112,14 @@ def _attempt(place: str, build: Callable, *arguments: object) -> object:
         raise UserError(f'{place}: {text[0] if text else type(error).__name__}') from None
 
 
-def _check_type(network: dict, place: str) -> None:
-    """Types and keywords of a network option and of the encoder inside it."""
-    if not isinstance(network, dict) or 'type' not in network:
-        raise UserError(f'{place}: found {network!r}; needed "type: NAME" and its options.')
-    require_known_type(ARCH_REGISTRY, network['type'], f'{place}.type')
-    keywords = {k: v for k, v in network.items() if k != 'type'}
-    require_keywords(_registered(ARCH_REGISTRY, network['type']), keywords, place)
-    if isinstance(network.get('encoder'), dict):
-        _check_type(network['encoder'], f'{place}.encoder')
-
-
-def _registered(registry, name: str):
-    """The registered object, without BasicSR's misleading print."""
-    return dict(iter(registry)).get(name) or registry.get(name)
-
-
 def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
     """Build one dataset, and look at its size, its batch and its images."""
     place = f'datasets.{phase}'
-    require_known_type(DATASET_REGISTRY, dataset_opt['type'], f'{place}.type')
     for key in ('dataroot_gt', 'dataroot_lq'):
         path = dataset_opt.get(key)
         if isinstance(path, str) and '{' not in path and ':' not in path and not Path(path).exists():
             raise UserError(f'{place}.{key}: {path} {missing_path(path)}.')
-    dataset = _attempt(place, _registered(DATASET_REGISTRY, dataset_opt['type']), deepcopy(dataset_opt))
+    dataset = _attempt(place, registered(DATASET_REGISTRY)[dataset_opt['type']], deepcopy(dataset_opt))
     if len(dataset) == 0:
         raise UserError(f'{place}: found no images.')
     if dataset_opt['phase'] == 'train':
@@ -158,29 +137,3 @@ def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:
         raise UserError(f'{place}.batch_size_per_gpu: a batch of {batch} is larger than the set, {length} images x '
                         f'dataset_enlarge_ratio {ratio}; lower it, or raise dataset_enlarge_ratio to '
                         f'{-(-batch * opt["world_size"] // length)} or more.')
-
-
-def require_known_type(registry, name: str, place: str) -> None:
-    """Raise UserError, with the nearest registered name, where BasicSR would print a misleading one.
-
-    Raises:
-        UserError: `name` is not registered.
-    """
-    names = [n.removesuffix('_basicsr') for n in registry.keys()]
-    if name not in names:
-        raise UserError(f'{place}: found {name!r}, which no installed plugin registers; {suggest(name, sorted(names))}')
-
-
-def require_keywords(function, keywords: dict, place: str) -> None:
-    """Raise UserError where a constructor does not take the given options.
-
-    Raises:
-        UserError: Unknown or missing keywords.
-    """
-    parameters = inspect.signature(function).parameters
-    names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
-        require_known(keywords, names, place)
-    missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in keywords]
-    if missing:
-        raise UserError(f'{place}: missing {", ".join(missing)}.')

@@ -1,6 +1,7 @@
 """BasicSR's SRModel for networks that predict colours at coordinates: training on samples, validation at any scale."""
 from collections import OrderedDict
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from basicsr.models.sr_model import SRModel
@@ -11,23 +12,16 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, maybe
 from liif_arch.bridge.processes import gather
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
-from liif_arch.errors import UserError, require_known, suggest
+from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import METRICS
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.report import format_table, summarize, write_report
-from liif_arch.precision import autocast, resolve
-
-OPTIONS = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger',
-           'deterministic', 'dist_params', 'find_unused_parameters', 'dist', 'rank', 'world_size', 'auto_resume',
-           'is_train', 'root_path')
-PATH_OPTIONS = ('pretrain_network_g', 'strict_load_g', 'param_key_g', 'resume_state', 'ignore_resume_networks',
-                'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
-VAL_OPTIONS = ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'bicubic', 'panel')
-TRAIN_OPTIONS = ('total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'scheduler', 'pixel_opt', 'precision', 'compile')
+from liif_arch.precision import PRECISIONS, autocast, resolve
 
 
 @MODEL_REGISTRY.register()
@@ -46,27 +40,22 @@ class LIIFModel(SRModel):
         pbar: Show progress. Default true.
     """
 
+    own_options: ClassVar = {  # beside BasicSR's common ones, see `bridge.option_check`
+        'train': {'optim_g': OBJECT, 'pixel_opt': OBJECT, 'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
+                  'precision': {'enum': list(PRECISIONS)}, 'compile': FLAG},
+        'val': {'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}), 'bicubic': FLAG,
+                'panel': maybe(LIST)}}
+
     @staticmethod
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates anything."""
         val = opt.get('val') or {}
-        require_known([k for k in opt if not k.startswith('network_')], OPTIONS, 'option file')
-        require_known([k for k in opt['path'] if not k.startswith(('pretrain_network_', 'strict_load_', 'param_key_'))],
-                      PATH_OPTIONS, 'path')
-        require_known(val, VAL_OPTIONS, 'val')
-        for key in ('metrics', 'panel'):
-            if not isinstance(val.get(key) or [], list):
-                raise UserError(f'val.{key}: found {val[key]!r}; needed a list.')
-        for name in val.get('metrics') or []:
-            if name not in METRICS:
-                raise UserError(f'val.metrics: found {name!r}; {suggest(name, METRICS)}')
         validated = [s for d in opt['datasets'].values() for s in d.get('scales') or []]
-        for scale in val.get('panel') or []:
+        for scale in val['panel'] if isinstance(val.get('panel'), list) else []:
             as_scale(scale, 'val.panel')
             if scale not in validated:
                 raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
         if opt['is_train']:
-            require_known(opt['train'], TRAIN_OPTIONS, 'train')
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
             device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'

@@ -50,17 +50,20 @@ def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') ->
     ({'logger__save_checkpoint_freq': 0}, ['logger.save_checkpoint_freq: found 0']),
     ({'train__pixel_opt': None}, ['train.pixel_opt']),
     ({'num_gpu': 3}, ['num_gpu: found 3']),
-    ({'train__optim_g': None}, ['LIIFModel: ']),
+    ({'train__optim_g': None}, ['train.optim_g: found None; needed keys and values']),
     ({'train__scheduler__type': 'MultistepLR'}, ['did you mean MultiStepLR']),
-    ({'train__optim_g__type': 'Adm'}, ['LIIFModel: ', 'Adm']), ({'train__pixel_opt__type': 'L1Los'}, ['L1Loss?']),
-    ({'train__optim_g__lr': 'abc'}, ['LIIFModel: ']), ({'train__total_iter': 'abc'}, ['train.total_iter']),
+    ({'train__optim_g__type': 'Adm'}, ['train.optim_g.type', 'did you mean Adam?']),
+    ({'train__pixel_opt__type': 'L1Los'}, ['L1Loss?']),
+    ({'train__optim_g__lr': 'abc'}, ["train.optim_g: lr: found 'abc'; needed a number"]),
+    ({'train__total_iter': 'abc'}, ['train.total_iter']),
     ({'val__val_freq': 'x'}, ['val.val_freq']), ({'datasets__train__batch_size_per_gpu': 0}, ['batch_size_per_gpu']),
     ({'network_g__num_in_ch': 1}, ['network_g.num_in_ch: found 1', '3 channels']),
     ({'val__panel': 4}, ['val.panel: found 4']), ({'manual_seed': -1}, ['manual_seed']),
     ({'network_g__encoder__num_feat': -3}, ['num_feat: found -3']), ({'datasets': [1]}, ['datasets']),
     ({'network_g__encoder__num_block': -1}, ['num_block: found -1']),
     ({'train__ema_deca': 1}, ['did you mean ema_decay']),
-    ({'train__precision': 'bfloat'}, ["train.precision: found 'bfloat'; did you mean bfloat16?"]),
+    ({'train__precision': 'bfloat'},
+     ["train.precision: found 'bfloat'; needed one of float32", 'did you mean bfloat16?']),
     ({'network_g__precision': 16}, ['network_g: precision: found 16']),
     ({'datasets__train__degrad': 'device'}, ['did you mean degrade']),
     ({'datasets__train__degrade': 'gpu'}, ["datasets.train.degrade: found 'gpu'; needed loader or device"]),
@@ -153,8 +156,8 @@ def test_image_that_breaks_during_the_run__is_named_by_its_worker(tmp_path, phot
     (tmp_path / 'run.py').write_text(
         'import pathlib, sys\nfrom liif_arch.bridge import preflight\nfrom liif_arch.cli import main\n'
         'check = preflight.check\n'
-        'def check_then_break(opt):\n'
-        '    check(opt)\n    p = pathlib.Path("gt/im01.png")\n    p.write_bytes(p.read_bytes()[:500])\n'
+        'def check_then_break(*arguments):\n'
+        '    check(*arguments)\n    p = pathlib.Path("gt/im01.png")\n    p.write_bytes(p.read_bytes()[:500])\n'
         'preflight.check = check_then_break\nsys.exit(main())\n')
     result = subprocess.run([sys.executable, 'run.py', 'train', '-opt', str(path)], cwd=tmp_path, capture_output=True,
                             text=True)
