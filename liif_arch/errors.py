@@ -1,5 +1,6 @@
 """What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,7 +49,7 @@ def require_whole(place: str = '', least: int = 1, **values: object) -> None:
 def missing_path(path: str | Path) -> str:
     """Says that nothing lies at a path, how far it exists, and the nearest name there."""
     path = Path(path).expanduser().absolute()
-    parent = next(p for p in path.parents if p.is_dir())
+    parent = next(p for p in path.parents if os.path.isdir(p))
     wanted = path.relative_to(parent).parts[0]
     near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], n=1)
-    return f'does not exist ({parent} has no {wanted}{f"; did you mean {near[0]}?" if near else ""})'
+    return f'does not exist ({parent} has no {wanted[:100]}{f"; did you mean {near[0]}?" if near else ""})'

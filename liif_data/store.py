@@ -1,5 +1,6 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
 import math
+import os
 import struct
 import warnings
 from abc import ABC, abstractmethod
@@ -242,8 +243,8 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
     if root.startswith('builtin:'):
         return _open_builtin(root, option)
     path = Path(root).expanduser()
-    if not path.is_dir():
-        raise UserError(f'{option}: {root} {"is not a folder" if path.exists() else missing_path(path)}.')
+    if not os.path.isdir(path):
+        raise UserError(f'{option}: {root} {"is not a folder" if os.path.exists(path) else missing_path(path)}.')
     if path.suffix == '.lmdb':
         if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
             raise UserError(f'{option}: {root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '

@@ -25,8 +25,10 @@ from liif_arch.errors import UserError, suggest
 Fragment = dict
 ANY: Fragment = {}
 TEXT, FLAG, OBJECT, LIST = ({'type': t} for t in ('string', 'boolean', 'object', 'array'))
-WHOLE, COUNT, NUMBER = {'type': 'integer', 'minimum': 1}, {'type': 'integer', 'minimum': 0}, {'type': 'number'}
-EVERY = {'type': 'number', 'minimum': 1}  # iterations; BasicSR takes 5e3 as well
+WHOLE, COUNT, NUMBER = ({'type': 'integer', 'minimum': 1, 'maximum': 2**31 - 1},
+                        {'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1}, {'type': 'number'})
+EVERY = {'type': 'number', 'minimum': 1, 'maximum': 10**12}  # iterations; BasicSR takes 5e3 as well
+LARGE = 10**5  # more blocks or channels than this is a slip, whose network would take hours to build
 SCALE = {'type': ['number', 'array']}
 
 
@@ -48,17 +50,21 @@ LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': F
           'keep_checkpoints': maybe(WHOLE)}
 WANDB = {'project': maybe(TEXT), 'resume_id': maybe(TEXT)}
 LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_backend': OBJECT,
-          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': COUNT, 'dataset_enlarge_ratio': WHOLE,
-          'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': WHOLE, 'pin_memory': FLAG,
-          'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']}, 'most_bad_samples': COUNT}
+          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': {**COUNT, 'maximum': 1024}, 'dataset_enlarge_ratio': WHOLE,
+          'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
+          'pin_memory': FLAG, 'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']},
+          'most_bad_samples': COUNT}
+METRIC = {'crop_border': COUNT, 'input_order': {'enum': ['HWC', 'CHW']}, 'test_y_channel': FLAG,
+          'better': {'enum': ['higher', 'lower']}}
 DATASET_TYPES = {  # of keys that several datasets read
     'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'meta_info_file': maybe(TEXT), 'filename_tmpl': TEXT,
     'gt_size': WHOLE, 'lq_size': WHOLE, 'num_samples': maybe(WHOLE), 'first_k': maybe(WHOLE), 'cache': FLAG,
     'use_hflip': FLAG, 'use_rot': FLAG, 'mean': maybe(LIST), 'std': maybe(LIST)}
 COMMON = {**ROOT, **PATH, **TRAIN, **VAL, **LOGGER, **LOADER}
 NEEDED = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path')
-NEEDED_TRAIN = ('train', 'train:total_iter', 'logger', 'logger:print_freq', 'logger:save_checkpoint_freq',
-                'datasets:train', 'datasets:train:batch_size_per_gpu', 'datasets:train:num_worker_per_gpu')
+NEEDED_TRAIN = ('train', 'train:total_iter', 'train:scheduler', 'logger', 'logger:print_freq',
+                'logger:save_checkpoint_freq', 'datasets:train', 'datasets:train:batch_size_per_gpu',
+                'datasets:train:num_worker_per_gpu')
 
 
 class Problem(NamedTuple):
@@ -68,7 +74,8 @@ class Problem(NamedTuple):
 
 
 class Problems(list):
-    """Problems found so far."""
+    """Problems found so far, in the option file `name`."""
+    name = 'options'
 
     def add(self, place: str, text: str) -> None:
         """Note one, unless the same place has one."""
@@ -87,30 +94,30 @@ class Problems(list):
             self.add(place, str(error))
             return None
 
-    def raise_any(self, name: str) -> None:
+    def raise_any(self) -> None:
         """Raise all of them as one UserError: a line, or a list."""
         texts = list(dict.fromkeys(p.text for p in self))
         if len(texts) == 1:
             raise UserError(texts[0])
         if texts:
-            raise UserError(f'{name}: {len(texts)} problems:' + ''.join(f'\n  - {text}' for text in texts))
+            raise UserError(f'{self.name}: {len(texts)} problems:' + ''.join(f'\n  - {text}' for text in texts))
 
 
-def check_options(opt: dict, is_train: bool, name: str, problems: Problems) -> None:
+def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     """Note everything in an option file that is missing, unknown or of the wrong kind.
 
     Raises:
         UserError: Where its structure is too broken to look any further.
     """
-    _check_needed(opt, is_train, name, problems)
+    _check_needed(opt, is_train, problems)
     own = _own_options(opt.get('model_type'))
     _check_mapping(opt, {**ROOT, 'network_*': OBJECT}, own.get('', ()), 'option file', problems)
     for place, known, kinds in (('path', PATH, {}), ('train', TRAIN, TRAIN_TYPES), ('val', VAL, {}),
                                 ('logger', LOGGER, {})):
         if place != 'train' or is_train:
             _check_mapping(opt.get(place), known, own.get(place, ()), place, problems, kinds)
-    if problems and any(not isinstance(opt.get(key), dict) for key in ('datasets', 'path', *['train'] * is_train)):
-        problems.raise_any(name)
+    if not _is_sound(opt, is_train):
+        problems.raise_any()
     _check_typed(opt.get('model_type'), MODEL_REGISTRY, 'model_type', problems)
     for key in [k for k in opt if str(k).startswith('network_')]:
         check_network(opt[key], key, problems)
@@ -118,13 +125,22 @@ def check_options(opt: dict, is_train: bool, name: str, problems: Problems) -> N
         _check_dataset(dataset, f'datasets.{phase}', problems)
     if is_train:
         _check_training(opt['train'], problems)
-    metrics = (opt.get('val') or {}).get('metrics')
+    metrics = opt['val'].get('metrics') if isinstance(opt.get('val'), dict) else None
     if isinstance(metrics, dict) and not problems.at('val.metrics'):
         for key, metric in metrics.items():
-            check_object(metric, METRIC_REGISTRY, f'val.metrics.{key}', problems, {'better': TEXT}, ('img', 'img2'))
+            check_object(metric, METRIC_REGISTRY, f'val.metrics.{key}', problems, METRIC, ('img', 'img2'))
 
 
-def _check_needed(opt: dict, is_train: bool, name: str, problems: Problems) -> None:
+def _is_sound(opt: dict, is_train: bool) -> bool:
+    """Whether every section is there, so that what is in it can be looked at."""
+    sections = [opt.get(key) for key in ('datasets', 'path', *['train', 'logger'] * is_train)]
+    sections += [] if opt.get('val') is None else [opt['val']]
+    datasets = opt['datasets'].values() if isinstance(opt.get('datasets'), dict) else []
+    return all(isinstance(section, dict) for section in [*sections, *datasets]) and all(
+        opt.get(key) is not None for key in NEEDED)
+
+
+def _check_needed(opt: dict, is_train: bool, problems: Problems) -> None:
     """All keys that BasicSR's pipelines read without a default; missing ones are named together."""
     needed = [*NEEDED, *(NEEDED_TRAIN if is_train else ['val'])]
     if isinstance(opt.get('val'), dict):
@@ -133,9 +149,13 @@ def _check_needed(opt: dict, is_train: bool, name: str, problems: Problems) -> N
         for phase in opt['datasets']:
             kinds = ('train', 'val') if is_train else ('test', 'val')
             if str(phase).split('_')[0] not in kinds:
-                problems.add(f'datasets.{phase}', f'{name}: datasets: found "{phase}"; needed {kinds[0]} or '
+                problems.add(f'datasets.{phase}', f'{problems.name}: datasets: found "{phase}"; needed {kinds[0]} or '
                              f'{kinds[1]}_1, {kinds[1]}_2, ...')
-            needed += [f'datasets:{phase}:{key}' for key in ('name', 'type')]
+            if isinstance(opt['datasets'][phase], dict):
+                needed += [f'datasets:{phase}:{key}' for key in ('name', 'type')]
+            else:
+                problems.add(f'datasets.{phase}', f'datasets.{phase}: found {_short(opt["datasets"][phase])}; needed '
+                             '"name:", "type:" and its options.')
     missing = []
     for path in needed:
         place, section = opt, {}
@@ -146,11 +166,10 @@ def _check_needed(opt: dict, is_train: bool, name: str, problems: Problems) -> N
             near = difflib.get_close_matches(key, [k for k in map(str, section) if k not in COMMON], n=1, cutoff=0.75)
             if near:  # a problem of that key, which is not looked at again
                 problems.add('.'.join([*path.split(':')[:-1], near[0]]),
-                             f'{name}: missing {path}; found {near[0]}, did you mean {key}?')
+                             f'{problems.name}: missing {path}; found {near[0]}, did you mean {key}?')
             else:
                 missing.append(path)
-    if missing:
-        problems.add(missing[0].replace(':', '.'), f'{name}: missing {", ".join(missing)}.')
+    problems += [Problem(path.replace(':', '.'), f'{problems.name}: missing {", ".join(missing)}.') for path in missing]
 
 
 def _own_options(model_type: object) -> Mapping[str, Iterable[str]]:
@@ -184,8 +203,10 @@ def _check_mapping(mapping: object, known: Mapping[str, Fragment], own: Iterable
         where = str(key) if place == 'option file' else f'{place}.{key}'
         fragment = _lookup({**kinds, **known, **own_kinds}, key)
         if _lookup(known, key) is None and key not in own:
-            names = [k for k in (*known, *own) if '*' not in k]
-            near = suggest(key, [*names, *_expanded(known)])
+            near = suggest(key, [*known, *own])
+            if not near.startswith('did you mean'):
+                near = suggest(key, [*known, *own_kinds])  # what a stranger's source reads is too much to list
+            near = near.replace('*', 'g')  # most often a name for network_g
             problems.add(where, f'{place}: found {key}, which is no option of it; {near}')
         elif fragment and (needed := mismatch(value, fragment)):
             problems.add(where, f'{where}: found {_short(value)}; needed {needed}.')
@@ -196,11 +217,6 @@ def _lookup(known: Mapping[str, Fragment], key: object) -> Fragment | None:
         return known[key]
     return next((f for pattern, f in known.items() if '*' in pattern
                  and re.fullmatch(pattern.replace('*', '.+'), str(key))), None)
-
-
-def _expanded(known: Mapping) -> list[str]:
-    """Names that patterns stand for: `pretrain_network_*` is most often of network_g."""
-    return [pattern.replace('*', 'g') for pattern in known if '*' in pattern]
 
 
 def check_network(network: object, place: str, problems: Problems) -> None:
@@ -229,8 +245,9 @@ def check_keywords(function: Callable, keywords: dict, place: str, problems: Pro
     known = {k: f for k, f in {**known, **(more or {})}.items() if k not in skip}
     for key, value in keywords.items():
         if key not in known:
-            if not is_open:
-                problems.add(f'{place}.{key}', f'{place}: found {key}, which is no option of it; {suggest(key, known)}')
+            near = suggest(key, known)
+            if not is_open or near.startswith('did you mean'):
+                problems.add(f'{place}.{key}', f'{place}: found {key}, which is no option of it; {near}')
         elif known[key] and (needed := mismatch(value, known[key])):
             problems.add(f'{place}.{key}', f'{place}: {key}: found {_short(value)}; needed {needed}.')
     missing = [k for k in required if k not in keywords and k not in skip]
@@ -247,10 +264,7 @@ def _check_typed(name: object, registry, place: str, problems: Problems) -> bool
     return True
 
 
-def _check_dataset(dataset: object, place: str, problems: Problems) -> None:
-    if not isinstance(dataset, dict):
-        problems.add(place, f'{place}: found {_short(dataset)}; needed "name:", "type:" and its options.')
-        return
+def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
     if 'type' not in dataset or not _check_typed(dataset['type'], DATASET_REGISTRY, f'{place}.type', problems):
         return
     cls = registered(DATASET_REGISTRY)[dataset['type']]
@@ -270,7 +284,9 @@ def _check_training(train: dict, problems: Problems) -> None:
         if str(key).startswith('optim_') or key == 'scheduler':
             known = schedulers() if key == 'scheduler' else optimizers()
             name = value.get('type')
-            if name not in known:
+            if 'type' not in value:
+                problems.add(place, f'{place}: missing type; found {", ".join(map(str, value)) or "nothing"}.')
+            elif not isinstance(name, str) or name not in known:
                 problems.add(f'{place}.type', f'{place}.type: found {_short(name)}; {suggest(name, known)}')
             else:
                 skip = ('optimizer', 'last_epoch') if key == 'scheduler' else ('params', )
@@ -279,9 +295,21 @@ def _check_training(train: dict, problems: Problems) -> None:
                 check_keywords(known[name], keywords, place, problems, more, skip)
                 if key != 'scheduler' and 'lr' not in value:
                     problems.add(place, f'{place}: missing lr.')
+                elif key != 'scheduler' and not problems.at(place):
+                    _try_optimizer(known[name], keywords, place, problems)
         elif str(key).endswith('_opt') and 'type' in value:
             check_object(value, LOSS_REGISTRY, place, problems)
     _check_schedule(train, problems)
+
+
+def _try_optimizer(optimizer: type, keywords: dict, place: str, problems: Problems) -> None:
+    """Build it, and take a step with one parameter."""
+    parameter = torch.nn.Parameter(torch.zeros(1, 1))
+    parameter.grad = torch.ones(1, 1)
+    try:
+        optimizer([parameter], **keywords).step(*[lambda: 0.0] * (optimizer is torch.optim.LBFGS))
+    except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
+        problems.add(place, f'{place}: {optimizer.__name__}: {str(error).splitlines()[0]}.')
 
 
 def _check_schedule(train: dict, problems: Problems) -> None:
@@ -354,13 +382,13 @@ def _is_kind(value: object, kind: str) -> bool:
     if kind == 'number':
         return _is_number(value)
     if kind == 'integer':
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and _is_number(value)
     python = {'string': str, 'boolean': bool, 'object': dict, 'array': (list, tuple), 'null': type(None)}
     return isinstance(value, python[kind])
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63  # NaN is not
 
 
 def _short(value: object) -> str:
@@ -402,16 +430,20 @@ def fragment_of(hint: object) -> Fragment:
         return {'type': 'array', **({'items': items} if items else {})}
     if isinstance(base, type) and issubclass(base, (dict, Mapping)):
         return OBJECT
-    return {int: {'type': 'integer'}, float: NUMBER, bool: FLAG, str: TEXT, type(None): {'type': 'null'}}.get(hint, ANY)
+    plain = {int: {'type': 'integer', 'maximum': LARGE}, float: NUMBER, bool: FLAG, str: TEXT,
+             type(None): {'type': 'null'}}
+    return plain.get(hint, ANY) if isinstance(hint, type) else ANY
 
 
 def _of_default(default: object) -> Fragment:
     """What a default says of its type: a whole number may as well be a fraction."""
     if isinstance(default, bool):
         return FLAG
-    if isinstance(default, (int, float)):
-        return {'type': ['number', 'array', 'null']}
-    return ANY
+    if isinstance(default, int):
+        return {'type': 'number', 'minimum': -LARGE, 'maximum': LARGE}
+    if isinstance(default, float):
+        return NUMBER
+    return {str: TEXT, tuple: LIST, list: LIST}.get(type(default), ANY)
 
 
 @lru_cache(maxsize=64)

@@ -185,10 +185,12 @@ def parse_options(root_path: str, is_train: bool = True,
     if not is_train:
         _test_of_training_options(opt, root_path)
     found = Problems() if problems is None else problems
-    check_options(opt, is_train, args.opt, found)
+    found.name = args.opt
+    check_options(opt, is_train, found)
     _check_run(opt, found)
     if problems is None or any(p.place in ('name', 'num_gpu', 'manual_seed', 'logger', 'val') for p in found):
-        found.raise_any(args.opt)
+        found.raise_any()
+    opt.setdefault('val', None)
 
     opt['dist'] = args.launcher != 'none'
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:

@@ -1,17 +1,20 @@
 """What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 
 from basicsr.archs import build_network
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from liif_arch.bridge import networks, randomness
 from liif_arch.bridge.option_check import Problems, registered
+from liif_arch.bridge.samples import SampleSet
 from liif_arch.errors import UserError, missing_path
+
+MOST_SAMPLES = 10**8  # of an epoch: its order is drawn at once
 
 
 def check(opt: dict, problems: Problems | None = None) -> None:
@@ -25,7 +28,7 @@ def check(opt: dict, problems: Problems | None = None) -> None:
         UserError: What was found, what is needed, which key to change, of everything that is wrong.
     """
     problems = Problems() if problems is None else problems
-    model = registered(MODEL_REGISTRY).get(opt['model_type'])
+    model = None if problems.at('model_type') else registered(MODEL_REGISTRY)[opt['model_type']]
     if hasattr(model, 'check_options') and not any(map(problems.at, ('train', 'val', 'path', 'datasets'))):
         problems.attempt('model', model.check_options, opt)
     _check_run(opt, problems)
@@ -37,7 +40,7 @@ def check(opt: dict, problems: Problems | None = None) -> None:
                     for phase, dataset_opt in opt['datasets'].items() if not problems.at(f'datasets.{phase}')}
         if not problems and not opt['dist']:
             problems.attempt('model', _check_model, opt, model, datasets)
-    problems.raise_any('these options')
+    problems.raise_any()
 
 
 def _check_run(opt: dict, problems: Problems) -> None:
@@ -82,7 +85,7 @@ def _check_network(opt: dict, key: str) -> None:
 
 
 def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
-    """Build the whole model as BasicSR will, and compare its network with a sample of each dataset."""
+    """Build the whole model as BasicSR will, compare its network with a sample of each dataset, and take a step."""
     built = _attempt(opt['model_type'], model, deepcopy(opt))
     net = getattr(built, 'net_g', None)
     wanted = getattr(getattr(net, 'module', net), 'num_in_ch', None)
@@ -91,6 +94,9 @@ def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
         if found != wanted:
             raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
                             'channels; change it (and num_out_ch), or the color of the dataset.')
+    if opt['is_train'] and opt['num_gpu'] <= 1:
+        batch = default_collate([datasets['train'][0]] * 2)
+        _attempt(f'{opt["model_type"]}, first step', lambda: (built.feed_data(batch), built.optimize_parameters(1)))
 
 
 def _channels(sample: dict) -> int:
@@ -106,8 +112,8 @@ def _attempt(place: str, build: Callable, *arguments: object) -> object:
         raise UserError(f'{place}{"." if place.startswith("datasets.") else ": "}{error}') from None
     except KeyError as error:
         raise UserError(f'{place}: missing or unknown {error.args[0]!r}.') from None
-    except (AssertionError, AttributeError, ImportError, NotImplementedError, OSError, RuntimeError, TypeError,
-            ValueError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, IndexError, MemoryError, NotImplementedError,
+            OSError, RuntimeError, TypeError, ValueError) as error:
         text = str(error).strip().splitlines()
         raise UserError(f'{place}: {text[0] if text else type(error).__name__}') from None
 
@@ -117,8 +123,8 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
     place = f'datasets.{phase}'
     for key in ('dataroot_gt', 'dataroot_lq'):
         path = dataset_opt.get(key)
-        if isinstance(path, str) and '{' not in path and ':' not in path and not Path(path).exists():
-            raise UserError(f'{place}.{key}: {path} {missing_path(path)}.')
+        if isinstance(path, str) and '{' not in path and ':' not in path and not os.path.exists(path):
+            raise UserError(f'{place}.{key}: {path[:300]} {missing_path(path)}.')
     dataset = _attempt(place, registered(DATASET_REGISTRY)[dataset_opt['type']], deepcopy(dataset_opt))
     if len(dataset) == 0:
         raise UserError(f'{place}: found no images.')
@@ -126,6 +132,8 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
         _check_batch(opt, place, dataset_opt, len(dataset))
     if hasattr(dataset, 'verify'):
         dataset.verify()
+    else:
+        SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})[0]
     return dataset
 
 
@@ -133,6 +141,9 @@ def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:
     batch = dataset_opt['batch_size_per_gpu'] * (1 if opt['dist'] else max(1, opt['num_gpu']))
     ratio = dataset_opt.get('dataset_enlarge_ratio', 1)
     available = length * ratio // opt['world_size']
+    if length * ratio > MOST_SAMPLES:
+        raise UserError(f'{place}.dataset_enlarge_ratio: found {ratio}, which makes epochs of {length * ratio:g} '
+                        f'samples; needed {MOST_SAMPLES // length} or less.')
     if batch > available:
         raise UserError(f'{place}.batch_size_per_gpu: a batch of {batch} is larger than the set, {length} images x '
                         f'dataset_enlarge_ratio {ratio}; lower it, or raise dataset_enlarge_ratio to '

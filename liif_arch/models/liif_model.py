@@ -50,7 +50,8 @@ class LIIFModel(SRModel):
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates anything."""
         val = opt.get('val') or {}
-        validated = [s for d in opt['datasets'].values() for s in d.get('scales') or []]
+        lists = [d.get('scales') for d in opt['datasets'].values()]
+        validated = [s for scales in lists if isinstance(scales, list) for s in scales]
         for scale in val['panel'] if isinstance(val.get('panel'), list) else []:
             as_scale(scale, 'val.panel')
             if scale not in validated:

@@ -1,0 +1,237 @@
+"""Mutated option files: each either runs, or is refused in the checker's own words, and nothing is moved.
+
+    python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
+    python scripts/fuzz_options.py --count 60 --seed 7
+
+Mutations of small trainings (LIIFModel, and BasicSR's own SRModel): keys dropped, misspelt and moved, values of other
+types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an experiment folder that moves, or a
+misspelt key that is accepted is a failure; each is printed with its file, and the exit status is 1.
+"""
+import argparse
+import contextlib
+import copy
+import io
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+STOPPED, LIMIT = 75, 60
+VALUES = [None, True, False, 0, -1, 1, 3.5, 10**30, -1e300, float('nan'), float('inf'), '', 'text', '1e-4', [],
+          [1, 'a'], {}, {'a': 1}, [[1, 2], 3], 'é\u200b', 'a' * 5000, '~', '!!float 1']
+TEXTS = ['!!python/object/apply:os.system ["touch executed"]', '!!python/name:os.system ""', '{unclosed: [', '- a\n- b',
+         '\tname: x', 'name: a\nname: b', '*nowhere', '&a [*a]', '\x00', '42', '']
+
+
+def base_options(folder: Path) -> list[dict]:
+    """Two trainings of two iterations, on small random images."""
+    import numpy as np
+
+    from liif_arch.images import write_image
+    for name, side in (('gt', 32), ('lq', 16)):
+        for i in range(3):
+            noise = np.random.default_rng(i).integers(256, size=(side, side, 3), dtype=np.uint8)
+            write_image(folder / name / f'im{i}.png', noise)
+    train = {'total_iter': 2, 'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}, 'ema_decay': 0.9,
+             'scheduler': {'type': 'MultiStepLR', 'milestones': [1], 'gamma': 0.5},
+             'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
+    loader = {'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0, 'use_hflip': True}
+    gt, lq = str(folder / 'gt'), str(folder / 'lq')
+    liif = {'name': 'fuzz', 'model_type': 'LIIFModel', 'num_gpu': 0, 'manual_seed': 0,
+            'datasets': {'train': {'name': 't', 'type': 'RandomScalePairedDataset', 'dataroot_gt': gt, 'lq_size': 8,
+                                   'scale_range': [1, 2.5], 'num_samples': 20, **loader},
+                         'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': gt, 'scales': [2],
+                                 'first_k': 1}},
+            'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},
+                          'hidden_list': [8], 'cell_decode': True},
+            'path': {'pretrain_network_g': None}, 'train': train,
+            'val': {'val_freq': 2, 'save_img': False, 'pbar': False, 'metrics': ['psnr']},
+            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2}}
+    pair = {'type': 'PairedImageDataset', 'dataroot_gt': gt, 'dataroot_lq': lq, 'io_backend': {'type': 'disk'}}
+    plain = {**copy.deepcopy(liif), 'model_type': 'SRModel', 'scale': 2,
+             'network_g': {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1,
+                           'upscale': 2},
+             'datasets': {'train': {'name': 't', **pair, 'gt_size': 16, 'use_rot': True, **loader},
+                          'val': {'name': 'v', **pair}}}
+    plain['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}
+    return [liif, plain]
+
+
+def places(options: dict, path: tuple = ()) -> list[tuple]:
+    """The paths of all keys."""
+    found = []
+    for key, value in options.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += places(value, (*path, key))
+    return found
+
+
+def section(options: dict, path: tuple) -> dict:
+    """The mapping that holds the last key of a path."""
+    for key in path[:-1]:
+        options = options[key]
+    return options
+
+
+def misspell(rng: random.Random, key: str) -> str:
+    """Another word near a key: a letter lost, doubled, changed, or two exchanged."""
+    while True:
+        i = rng.randrange(len(key))
+        before, letter, after = key[:i], key[i], key[i + 1:]
+        other = rng.choice([before + after, before + letter + letter + after, before + rng.choice('aeiost_') + after,
+                            before + after[:1] + letter + after[1:]])
+        if other and other != key:
+            return other
+
+
+def mutate(rng: random.Random, options: dict) -> tuple[str, str, bool]:
+    """A mutated file's text, what was done, and whether a key was misspelt."""
+    options, done, typo = copy.deepcopy(options), [], False
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        path = rng.choice(places(options))
+        mapping, key = section(options, path), path[-1]
+        kind = rng.choice(['drop', 'typo', 'typo', 'value', 'value', 'huge', 'move', 'wrap'])
+        if kind == 'drop':
+            del mapping[key]
+        elif kind == 'typo':
+            other = misspell(rng, key)
+            if other in mapping or path[:-1] in (('datasets', ), ('val', 'metrics')):  # whose keys are names
+                continue
+            mapping[other], typo = mapping.pop(key), True
+        elif kind == 'value':
+            mapping[key] = rng.choice(VALUES)
+        elif kind == 'huge' and isinstance(mapping[key], (int, float)) and not isinstance(mapping[key], bool):
+            mapping[key] = mapping[key] * rng.choice([-1, 10**9, 10**18, 0.1])
+        elif kind == 'move':
+            where = section(options, rng.choice(places(options)))
+            if key not in where:
+                where[key] = mapping.pop(key) if where is not mapping[key] else None
+        elif kind == 'wrap':
+            mapping[key] = rng.choice([[mapping[key]], {key: mapping[key]}])
+        done.append(f'{kind} {".".join(map(str, path))}')
+    text = yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+    if rng.random() < 0.1:
+        lines = text.splitlines()
+        lines[rng.randrange(len(lines))] = rng.choice([rng.choice(TEXTS), 'name: ' + rng.choice(TEXTS)])
+        return '\n'.join(lines), 'text', False
+    return text, ', '.join(done), typo and len(done) == 1
+
+
+def stop_long_runs(after: int = 6) -> None:
+    """Let runs, of which a mutation may have made very long ones, stop as a signal would after some iterations."""
+    from liif_arch.bridge.run import Supervisor
+    begin = Supervisor.update_learning_rate
+
+    def begin_or_stop(self, current_iter: int, warmup_iter: int = -1) -> None:
+        self.signal = signal.SIGTERM if current_iter > after else self.signal
+        begin(self, current_iter, warmup_iter)
+
+    Supervisor.update_learning_rate = begin_or_stop
+
+
+def run(folder: Path, text: str) -> tuple[int | None, str]:
+    """Train with an option file in this process; returns the exit status (None: a traceback) and what was printed."""
+    from basicsr.utils.logger import initialized_logger
+
+    from liif_arch.cli import main
+    (folder / 'o.yml').write_text(text, encoding='utf-8')
+    printed = io.StringIO()
+    sys.argv = ['basicsr', 'train', '-opt', 'o.yml']
+    initialized_logger['basicsr'] = True  # no log file, no stream
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LIMIT)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            status = main()
+    except SystemExit as stop:
+        status = stop.code
+    except BaseException:
+        return None, printed.getvalue() + traceback.format_exc()
+    finally:
+        signal.alarm(0)
+    return status, printed.getvalue()
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f'it hangs: more than {LIMIT} seconds')
+
+
+def fuzz(count: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
+    """Run `count` mutated files; returns what came of them, and a text for each failure."""
+    rng, outcomes, failures = random.Random(seed), Counter(), []
+    bases = base_options(folder)
+    precious = folder / 'experiments/fuzz/precious'
+    for number in tqdm(range(count), unit='file', desc='fuzz'):
+        text, done, typo = mutate(rng, rng.choice(bases))
+        for old in folder.glob('experiments/*'):
+            _remove(old)
+        precious.parent.mkdir(parents=True, exist_ok=True)
+        precious.write_text('x')
+        status, printed = run(folder, text)
+        moved = not precious.exists()
+        fault = None
+        if status is None or 'Traceback' in printed:
+            fault = 'a traceback'
+        elif status in (0, STOPPED) or 'the loss is' in printed:  # a huge learning rate, say
+            outcomes['ran'] += 1
+            fault = 'an accepted typo' if typo else None
+        elif status == 2:
+            outcomes['refused'] += 1
+            fault = 'a refusal after the experiment was moved' if moved else None
+            if 'basicsr train: ' not in printed:
+                fault = 'a refusal without a word'
+        else:
+            fault = f'status {status}'
+        if (folder / 'executed').exists():
+            fault = 'code that was executed'
+        if fault:
+            outcomes[fault] += 1
+            failures.append(f'--- {number}: {fault} ({done})\n{text}\n{printed[-3000:]}')
+    return outcomes, failures
+
+
+def _remove(path: Path) -> None:
+    import shutil
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description='Mutated option files run, or are refused in words.')
+    parser.add_argument('--count', type=int, default=1000, help='files (default 1000)')
+    parser.add_argument('--seed', type=int, default=0, help='of the mutations (default 0)')
+    args = parser.parse_args()
+    import warnings
+
+    import torch
+
+    import liif_data.register  # noqa: F401
+    warnings.simplefilter('ignore')
+    logging.disable(logging.CRITICAL)
+    torch.set_num_threads(1)
+    stop_long_runs()
+    start = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        here = os.getcwd()
+        os.chdir(folder)
+        outcomes, failures = fuzz(args.count, args.seed, Path(folder))
+        os.chdir(here)
+    print('\n'.join(failures))
+    print(f'{args.count} files in {time.time() - start:.0f} s: '
+          + ', '.join(f'{outcomes[k]} {k}' for k in ('ran', 'refused')) + f', {len(failures)} failures'
+          + ''.join(f'; {v} {k}' for k, v in outcomes.items() if k not in ('ran', 'refused')))
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

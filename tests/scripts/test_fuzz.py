@@ -1,0 +1,13 @@
+"""The fuzzers, short and seeded."""
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / 'scripts'
+
+
+def test_fuzz_options__each_runs_or_is_refused_in_words(tmp_path):
+    result = subprocess.run([sys.executable, str(SCRIPTS / 'fuzz_options.py'), '--count', '120', '--seed', '11'],
+                            cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert '120 files' in result.stdout and ' 0 failures' in result.stdout
