@@ -1,4 +1,4 @@
-"""The fuzzers, short and seeded."""
+"""The fuzzers and the crash test, short and seeded."""
 import subprocess
 import sys
 from pathlib import Path
@@ -11,3 +11,11 @@ def test_fuzz_options__each_runs_or_is_refused_in_words(tmp_path):
                             cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert result.returncode == 0, result.stdout[-4000:]
     assert '120 files' in result.stdout and ' 0 failures' in result.stdout
+
+
+def test_crash_test__killed_and_resumed_ends_bit_for_bit(tmp_path):
+    result = subprocess.run([sys.executable, str(SCRIPTS / 'crash_test.py'), '--kills', '3', '--processes', '1'],
+                            cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    row = [int(cell) for cell in result.stdout.strip().splitlines()[-1].strip('| ').split('|')]
+    assert row[0] == 1 and row[2] >= 2 and row[4:] == [0, 0], result.stdout
