@@ -125,11 +125,14 @@ class RandomScalePairedDataset(Dataset):
             self._cache[name] = store.read(key, self.color)
         return self._cache[name][window]
 
+    def stores(self) -> list[ImageStore]:
+        """Where its images lie."""
+        return [self.gt_store, *([] if self.lq_store is None else [self.lq_store])]
+
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
-        self.gt_store.verify(self.color)
-        if self.lq_store is not None:
-            self.lq_store.verify(self.color)
+        for store in self.stores():
+            store.verify(self.color)
 
     def __len__(self) -> int:
         return len(self.gt_store)

@@ -102,9 +102,13 @@ class ScaleSetDataset(Dataset):
     def _lq_key(self, key: str, scale: Scale) -> str:
         return self.filename_tmpl.replace('{scale}', scale_label(scale)[1:]).format(key)
 
+    def stores(self) -> list[ImageStore]:
+        """Where its images lie."""
+        return [self.gt_store, *self.lq_stores.values()]
+
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
-        for store in (self.gt_store, *self.lq_stores.values()):
+        for store in self.stores():
             store.verify(self.color)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from liif_data.random_scale_dataset import (
     to_tensor,
 )
 from liif_data.sampling import augment, draw_seed, generator, query_samples
-from liif_data.store import open_store
+from liif_data.store import ImageStore, open_store
 
 
 @DATASET_REGISTRY.register()
@@ -78,11 +78,14 @@ class SizeVariedDataset(Dataset):
         low, high = self.sizes
         return round(low + (high - low) * int(index) / max(1, len(self) - 1))
 
+    def stores(self) -> list[ImageStore]:
+        """Where its images lie."""
+        return [self.gt_store, *([] if self.lq_store is None else [self.lq_store])]
+
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
-        for store in (self.gt_store, self.lq_store):
-            if store is not None:
-                store.verify(self.color)
+        for store in self.stores():
+            store.verify(self.color)
 
     def __len__(self) -> int:
         return len(self.gt_store)

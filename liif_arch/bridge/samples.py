@@ -60,7 +60,7 @@ class SampleSet(Dataset):
         except UserError:
             raise
         except Exception as error:  # whatever a stranger's dataset meets in a file
-            raise UserError(f'{_name(self.dataset, int(index))}: this sample of {self.opt["name"]} cannot be made '
+            raise UserError(f'{name_of(self.dataset, int(index))}: this sample of {self.opt["name"]} cannot be made '
                             f'({type(error).__name__}: {error}); replace or remove it'
                             f'{", or set on_bad_sample: skip" * (self.opt["phase"] == "train")}.') from error
 
@@ -86,7 +86,7 @@ def _draw(index: int) -> tuple[int, int]:
     return getattr(index, 'epoch', 0), getattr(index, 'repeat', 0)
 
 
-def _name(dataset: Dataset, index: int) -> str:
+def name_of(dataset: Dataset, index: int) -> str:
     """The files of a sample: BasicSR's paired datasets list them in `paths`."""
     paths = getattr(dataset, 'paths', None)
     entry = paths[index] if isinstance(paths, (list, tuple)) and index < len(paths) else f'number {index}'

@@ -5,6 +5,7 @@ from importlib import import_module
 COMMANDS = {
     'train': 'train a model:       basicsr train -opt quickstart',
     'test': 'test a model:        basicsr test -opt options/test_liif_edsr.yml',
+    'check': 'check first:         basicsr check -opt options/train_liif_edsr.yml',
     'upscale': 'enlarge images:      basicsr upscale photo.jpg --weights W --scale 3.7 -o OUT',
     'options': 'shipped options:     basicsr options [NAME --copy]',
 }

@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import assert_one_line, photo, run_basicsr, run_here, write_photos
+from helpers import (
+    assert_one_line,
+    paired_options,
+    photo,
+    run_basicsr,
+    run_here,
+    tiny_train,
+    write_options,
+    write_photos,
+)
 
 from liif_arch import LIIF, EDSREncoder, read_image, upscale, write_image
 from liif_arch.bridge.checkpoints import save_file
@@ -204,3 +213,39 @@ def test_upscale__memory_of_a_510x339_image_at_x4(tmp_path, shared):
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split()[-1]) / 2**20 < 2.5, result.stdout  # KiB -> GiB
     assert read_image(tmp_path / 'b.png').shape == (1356, 2040, 3)
+
+
+def test_check__names_everything_and_creates_nothing(monkeypatch, tmp_path, photos, capsys):
+    write_options(tmp_path / 'o.yml', tiny_train(photos))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 0
+    out = capsys.readouterr().out
+    assert 'datasets.train: 4 images of 60x60 to 72x80 pixels (width x height), 3 channels, 0 faulty.' in out
+    for name in ('im01', 'im03'):
+        (photos / f'{name}.png').write_bytes((photos / f'{name}.png').read_bytes()[:300])
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--fix-list', 'bad.txt') == 2
+    captured = capsys.readouterr()
+    assert 'datasets.train: 4 images' in captured.out and '2 faulty.' in captured.out
+    assert {Path(p).name for p in (tmp_path / 'bad.txt').read_text().split()} == {'im01.png', 'im03.png'}
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, 'bad.txt'])
+
+
+def test_check__all_problems_in_one_list(monkeypatch, tmp_path, photos, capsys):
+    write_options(tmp_path / 'o.yml', tiny_train(
+        photos, train__ema_decay=2, datasets__train__scale_range=[4, 1], network_g__hiden_list=[8],
+        logger__print_freq='often', datasets__val__dataroot_gt='nowhere'))
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--options_only') == 2
+    error = capsys.readouterr().err
+    assert 'o.yml: 5 problems:' in error and 'Traceback' not in error
+    for part in ('train.ema_decay: found 2', 'datasets.train.scale_range: found [4, 1]', 'did you mean hidden_list?',
+                 "logger.print_freq: found 'often'", 'datasets.val.dataroot_gt: nowhere does not exist'):
+        assert part in error, error
+
+
+def test_check__of_a_strangers_dataset(monkeypatch, tmp_path, capsys):
+    write_options(tmp_path / 'o.yml', paired_options(tmp_path))
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 0
+    assert 'datasets.val: 3 images, 0 faulty.' in capsys.readouterr().out
+    (tmp_path / 'plq/im02.png').write_bytes(b'x')
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 2
+    assert 'plq/im02.png' in capsys.readouterr().out

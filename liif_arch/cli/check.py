@@ -1,0 +1,100 @@
+"""`basicsr check -opt FILE`: everything that would stop a run, and every image of its datasets, without a run."""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    parser = argparse.ArgumentParser(
+        prog='basicsr check', description='Check an option file, and decode every image of its datasets. Nothing is '
+                                          'created or moved. Exit status 0: a run would start; 2: see what is printed.')
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file, or the name of a shipped one')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE', help='as `basicsr train` has it')
+    parser.add_argument('--options_only', action='store_true', help='do not decode all images')
+    parser.add_argument('--fix-list', metavar='OUT', help='write the paths of faulty images, a line each')
+    return parser
+
+
+def main() -> int:
+    """Print the problems of the options, then a line a dataset and one a faulty image."""
+    args = build_parser().parse_args()
+    from liif_arch.bridge.options import find_option_file, load_options
+    is_train = 'train' in (load_options(find_option_file(args.opt)).get('datasets') or {})
+
+    from liif_arch.bridge import options, preflight, remedies
+    from liif_arch.bridge.option_check import Problems
+    from liif_arch.bridge.plugins import load_plugins
+    from liif_arch.errors import UserError
+    remedies.apply()
+    load_plugins()
+    forced = ['--force_yml', *args.force_yml] if args.force_yml else []
+    sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
+    problems, failure = Problems(), None
+    opt, _ = options.parse_options(os.getcwd(), is_train, problems)
+    try:
+        preflight.check(opt, problems)
+    except UserError as error:
+        failure = error
+    faulty: list[str] = []
+    if not args.options_only:
+        for phase, dataset_opt in opt['datasets'].items():
+            if not problems.at(f'datasets.{phase}') or 'not a readable image' in str(failure):
+                faulty += walk(phase, dataset_opt)
+    if args.fix_list is not None:
+        Path(args.fix_list).write_text(''.join(f'{path}\n' for path in faulty), encoding='utf-8')
+    if failure is not None:
+        raise failure
+    if faulty:
+        listed = f'; {args.fix_list} lists them' if args.fix_list else ''
+        raise UserError(f'{len(faulty)} images are faulty, see above{listed}.')
+    print(f'{args.opt}: nothing is wrong.')
+    return 0
+
+
+def walk(phase: str, dataset_opt: dict) -> list[str]:
+    """Decode every image of a dataset; prints what it holds and what is faulty, and returns the faulty ones' paths."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+    from tqdm import tqdm
+
+    from liif_arch.bridge.option_check import registered
+    from liif_arch.errors import UserError
+    try:
+        dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
+    except UserError as error:
+        print(f'datasets.{phase}: {error}')
+        return []
+    faulty, shapes = [], []
+    images = list(images_of(dataset, dataset_opt))
+    for path, read in tqdm(images, unit='image', desc=f'datasets.{phase}', leave=False):
+        try:
+            shapes.append(read())
+        except UserError as error:
+            faulty.append(path)
+            tqdm.write(f'datasets.{phase}: {error}')
+    print(f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, {len(faulty)} faulty.')
+    return faulty
+
+
+def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
+    """Path and reading function of each image; of a stranger's dataset, of each sample."""
+    from liif_arch.bridge.samples import SampleSet, name_of
+    if hasattr(dataset, 'stores'):
+        for store in dataset.stores():
+            for key in store.keys:
+                yield store.path(key), lambda store=store, key=key: store.read(key, 'unchanged').shape
+        return
+    samples = SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})
+    for index in range(len(samples)):
+        yield name_of(dataset, index), lambda index=index: samples[index] and None
+
+
+def describe(shapes: list[tuple[int, int, int]]) -> str:
+    """Sizes and channels of images, in words."""
+    if not shapes:
+        return ''
+    low, high = (f'{f(s[1] for s in shapes)}x{f(s[0] for s in shapes)}' for f in (min, max))
+    channels = ' and '.join(map(str, sorted({s[2] for s in shapes})))
+    return f' of {low if low == high else f"{low} to {high}"} pixels (width x height), {channels} channels'
