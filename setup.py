@@ -20,11 +20,11 @@ setup(
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
-    extras_require={'test': ['pytest>=7', 'ruff']},
+    extras_require={'test': ['pytest>=7', 'ruff', 'jsonschema']},
     # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
-    package_data={'liif_arch.options': ['*.yml']},
+    package_data={'liif_arch.options': ['*.yml', 'schema.json']},
     entry_points={
         'console_scripts': ['basicsr=liif_arch.cli:main'],
         'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],

@@ -45,7 +45,7 @@ PATH = {'pretrain_network_*': maybe(TEXT), 'strict_load_*': FLAG, 'param_key_*':
         'resume_state': maybe(TEXT), 'ignore_resume_networks': maybe(LIST)}
 TRAIN = {'total_iter': EVERY, 'warmup_iter': {'type': 'integer', 'minimum': -1}, 'scheduler': OBJECT}
 TRAIN_TYPES = {'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1}, 'optim_*': OBJECT, '*_opt': maybe(OBJECT)}
-VAL = {'val_freq': EVERY, 'save_img': FLAG, 'suffix': maybe(TEXT), 'pbar': FLAG, 'metrics': maybe(ANY)}
+VAL = {'val_freq': EVERY, 'save_img': FLAG, 'suffix': maybe(TEXT), 'pbar': FLAG, 'metrics': ANY}
 LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': FLAG, 'wandb': maybe(OBJECT),
           'keep_checkpoints': maybe(WHOLE)}
 WANDB = {'project': maybe(TEXT), 'resume_id': maybe(TEXT)}
@@ -362,7 +362,7 @@ def mismatch(value: object, fragment: Fragment) -> str | None:
         near = suggest(value, [a for a in allowed if a is not None])
         return f'one of {", ".join("~" if a is None else str(a) for a in allowed)}' + (
             f' ({near})' if near.startswith('did you mean') else '')
-    if not kinds or kinds == ['null']:
+    if not kinds:
         return None
     low, high = fragment.get('minimum', -math.inf), fragment.get('maximum', math.inf)
     if any(_is_kind(value, kind) for kind in kinds):

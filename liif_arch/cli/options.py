@@ -1,6 +1,7 @@
 """`basicsr options`: list the shipped option files, print one, or copy it here."""
 import argparse
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 
@@ -11,7 +12,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='basicsr options', description='Option files that come with the package.')
     parser.add_argument('name', nargs='?', help='print this one')
     parser.add_argument('--copy', action='store_true', help='write it to ./options/NAME.yml instead of printing it')
+    parser.add_argument('--schema', action='store_true', help='print where the JSON schema for editors lies')
     args = parser.parse_args()
+    if args.schema:
+        print(files('liif_arch.options') / 'schema.json')
+        return 0
     if args.name is None:
         for name, path in shipped_options().items():
             print(f'{name:<20} {path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")}')

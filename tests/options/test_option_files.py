@@ -1,6 +1,7 @@
 """Option files as data: on stand-in images laid out as each names, it trains two iterations or tests, with a table."""
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,20 @@ def test_training_options__the_papers_settings(name):
         one = re.search(r'_x(\d)(only)?$', name)
         assert train['scale_range'] == ([int(one[1])] * 2 if one else [1, 4])
         assert OPTIONS[name]['train']['total_iter'] == 1000 * 800 * train['dataset_enlarge_ratio'] // 16
+
+
+def test_schema__is_current_and_every_shipped_file_passes():
+    import jsonschema
+
+    from liif_arch.bridge.option_schema import schema, text
+    shipped = Path(str(files('liif_arch.options') / 'schema.json')).read_text()
+    assert shipped == text(), 'write it anew: python -m liif_arch.bridge.option_schema > options/schema.json'
+    jsonschema.Draft7Validator.check_schema(schema())
+    validator = jsonschema.Draft7Validator(schema())
+    for name, opt in OPTIONS.items():
+        assert not list(validator.iter_errors(json.loads(json.dumps(opt)))), name
+    opt = json.loads(json.dumps(OPTIONS['quickstart']))
+    opt['train']['ema_deca'] = 1
+    opt['datasets']['train'].update(lq_size='a', scle_range=[1, 2])
+    found = ' '.join(error.message for error in validator.iter_errors(opt))
+    assert 'ema_deca' in found and "'a' is not of type 'integer'" in found and 'scle_range' in found
