@@ -1,5 +1,8 @@
 """Image files and 8-bit arrays: decoding, colour order (RGB from here on), writing, and Pillow's bicubic reduction."""
 import math
+import os
+import re
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +15,7 @@ from liif_arch import tiff
 from liif_arch.atomic import output_file
 from liif_arch.errors import UserError
 
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # see most_pixels
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 COLORS = ('rgb', 'gray', 'unchanged')
 
@@ -53,6 +57,43 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
         UserError: The bytes are not a whole image; names it.
     """
     buffer = np.frombuffer(data, np.uint8)
+    require_pixels(data, name)
+    try:
+        image = _decode(buffer, data, color)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UserError(f'{name}: not a readable image ({len(data)} bytes); replace or remove it.')
+    return image
+
+
+def require_pixels(data: bytes, name: str) -> None:
+    """Raise UserError where an image's header asks for more pixels than `most_pixels`: it costs a stranger nothing."""
+    try:
+        with Image.open(BytesIO(data)) as image:  # reads the header alone
+            pixels = image.width * image.height
+    except Image.DecompressionBombError as error:  # Pillow's own limit
+        pixels = int(re.search(r'\d+', str(error))[0])
+    except Exception:  # whatever Pillow makes of bytes that are no image; OpenCV has its say
+        return
+    if pixels > most_pixels():
+        raise UserError(f'{name}: its header says {pixels:,} pixels; {most_pixels():,} are allowed. If it is right, '
+                        'set the environment variable LIIF_MAX_IMAGE_PIXELS.')
+
+
+def most_pixels() -> int:
+    """Pixels that an image may have: LIIF_MAX_IMAGE_PIXELS in the environment, else 2**28 (16384 squared).
+
+    Raises:
+        UserError: The variable is no whole number.
+    """
+    text = os.environ.get('LIIF_MAX_IMAGE_PIXELS', str(2**28))
+    if not text.isdecimal():
+        raise UserError(f'LIIF_MAX_IMAGE_PIXELS: found {text!r} in the environment; needed a number of pixels.')
+    return int(text)
+
+
+def _decode(buffer: np.ndarray, data: bytes, color: str) -> np.ndarray | None:
     image = None
     if buffer.size:
         if color == 'unchanged':
@@ -65,7 +106,7 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
         else:
             image = cv2.imdecode(buffer, cv2.IMREAD_COLOR if color == 'rgb' else cv2.IMREAD_GRAYSCALE)
     if image is None:
-        raise UserError(f'{name}: not a readable image ({len(data)} bytes); replace or remove it.')
+        return None
     if image.ndim == 2:
         return image[..., None]
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2])

@@ -2,7 +2,6 @@
 import math
 import os
 import struct
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,10 +118,8 @@ class FolderStore(ImageStore):
     def _header_size(self, key: str) -> tuple[int, int] | None:
         """Height and width from the file's header; None where the image must be decoded to know them."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-                with Image.open(self._paths[key]) as image:  # reads the header alone
-                    return None if _may_be_turned(image) else (image.height, image.width)
+            with Image.open(self._paths[key]) as image:  # reads the header alone
+                return None if _may_be_turned(image) else (image.height, image.width)
         except Image.DecompressionBombError:  # large, not broken
             return None
         except (OSError, ValueError, SyntaxError, struct.error):
@@ -179,7 +176,12 @@ class LmdbStore(ImageStore):
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
         self._records: dict[str, LmdbRecord] = {}
-        for line in (Path(root) / 'meta_info.txt').read_text().splitlines():
+        try:
+            lines = (Path(root) / 'meta_info.txt').read_text(encoding='ascii').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f'{root}/meta_info.txt: cannot be read ({error}). Build the LMDB again with '
+                            'scripts/create_lmdb.py.') from None
+        for line in lines:
             try:
                 key, record = LmdbRecord.parse(line)
             except UserError as error:

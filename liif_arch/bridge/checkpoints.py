@@ -1,9 +1,7 @@
 """Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +22,7 @@ def load_file(path: str | Path) -> dict:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
         raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError, AttributeError,
-            IndexError, TypeError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise anything
         raise UserError(f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).') from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.')
@@ -116,7 +113,7 @@ def load_resume_state(opt: dict) -> dict | None:
     """
     from basicsr.utils import check_resume
     path = opt['path'].get('resume_state')
-    state = _load_state(Path(path), opt) if path and not opt['auto_resume'] else None
+    state = load_state(Path(path), opt) if path and not opt['auto_resume'] else None
     if opt['auto_resume']:
         state = _newest_whole(opt)
     if state is not None:
@@ -129,7 +126,7 @@ def _newest_whole(opt: dict) -> dict | None:
     opt['path']['resume_state'] = None
     for _, path in _states(opt['path']):
         try:
-            state = _load_state(path, opt)
+            state = load_state(path, opt)
         except UserError as error:
             faults.append(str(error))
             if opt['rank'] == 0:
@@ -145,10 +142,11 @@ def _newest_whole(opt: dict) -> dict | None:
     return None
 
 
-def _load_state(path: Path, opt: dict) -> dict:
+def load_state(path: Path, opt: dict) -> dict:
     """A training state, after a look at the networks of the same iteration."""
     state = load_file(path)
-    if not {'iter', 'epoch', 'optimizers', 'schedulers'} <= state.keys() or not isinstance(state['iter'], int):
+    kinds = {'iter': int, 'epoch': int, 'optimizers': list, 'schedulers': list}
+    if not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
     ignored = opt['path'].get('ignore_resume_networks') or []
     for key in [k for k in opt if k.startswith('network_') and k not in ignored]:

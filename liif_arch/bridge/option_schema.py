@@ -9,6 +9,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from liif_arch.bridge import option_check as known
 from liif_arch.bridge.option_check import Fragment, registered, signature
+from liif_arch.bridge.plugins import load_plugins
 
 OWN = ('liif_arch', 'liif_data', 'basicsr')  # other plugins' names depend on the machine
 SUGGESTED = {'type': 'string'}  # beside an enumeration: what plugins bring passes
@@ -16,6 +17,7 @@ SUGGESTED = {'type': 'string'}  # beside an enumeration: what plugins bring pass
 
 def schema() -> Fragment:
     """The whole schema: keys that it does not know pass where models read keys of their own, but not in LIIFModel's."""
+    load_plugins()
     model = registered(MODEL_REGISTRY)['LIIFModel'].own_options
     train = {**known.TRAIN, **known.TRAIN_TYPES}
     optimizers = {'type': 'object', 'required': ['type', 'lr'],
@@ -96,6 +98,4 @@ def text() -> str:
 
 
 if __name__ == '__main__':
-    from liif_arch.bridge.plugins import load_plugins
-    load_plugins()
     print(text(), end='')

@@ -6,7 +6,7 @@ would lose, and refuses to go on from a loss that is no number.
 """
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,6 +100,23 @@ class _WorkerInit:
             self.then(worker)
 
 
+def restored(state: dict, resume: Callable[[], None], rank: int, ranks: int, path: str) -> None:
+    """Put optimisers and schedulers (`resume`), and this process's generators, back to a training state.
+
+    Raises:
+        UserError: They do not fit: the state is of other options, or damaged.
+    """
+    try:
+        resume()
+        if len(state.get('random', [])) == ranks:
+            randomness.restore(state['random'][rank])
+    except (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
+            ValueError) as error:
+        raise UserError(f'path.resume_state: {path} is damaged, or of other options than these '
+                        f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "?"}); use those it '
+                        'was saved with, or start anew.') from None
+
+
 class Supervisor:
     """The model of a run: every call goes on to it, and some do more.
 
@@ -135,16 +152,9 @@ class Supervisor:
 
     def resume_training(self, state: dict) -> None:
         """BasicSR's, and the best figures so far, and the generators of random numbers."""
-        try:
-            self.model.resume_training(state)
-        except (AssertionError, ValueError, KeyError) as error:
-            raise UserError(f'path.resume_state: {self.opt["path"]["resume_state"]} belongs to other options than '
-                            f'these ({error}); use those it was saved with, or start anew.') from None
+        restored(state, lambda: self.model.resume_training(state), *get_dist_info(), self.opt['path']['resume_state'])
         if state.get('best_metric_results'):
             self.model.best_metric_results = state['best_metric_results']
-        rank, ranks = get_dist_info()
-        if len(state.get('random', [])) == ranks:
-            randomness.restore(state['random'][rank])
         if state.get('validated'):
             self.validated = {_name(loader): self.iteration for loader in self.run.val_loaders}
 

@@ -82,3 +82,27 @@ def test_write_image__refuses_what_a_format_would_lose(tmp_path, name, shape, dt
 
 def test_to_uint8__clamps_and_rounds():
     assert to_uint8(np.array([-1, 0, 0.5, 0.9999, 2])).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_header__that_asks_for_more_than_there_is(tmp_path, monkeypatch):
+    """A few bytes that would make a reader reserve gigabytes."""
+    import struct
+    import zlib
+
+    def png(width: int, height: int) -> bytes:
+        chunk = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+        return b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + chunk + struct.pack('>I', zlib.crc32(chunk))
+
+    for width, height in [(30000, 30000), (10000, 60000)]:
+        (tmp_path / 'bomb.png').write_bytes(png(width, height))
+        with pytest.raises(UserError, match=rf'bomb\.png: its header says {width * height:,} pixels'):
+            read_image(tmp_path / 'bomb.png')
+    write_image(tmp_path / 'a.png', np.zeros((20, 30, 3), np.uint8))
+    monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', '599')
+    with pytest.raises(UserError, match='600 pixels; 599 are allowed'):
+        read_image(tmp_path / 'a.png')
+    monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', '600')
+    assert read_image(tmp_path / 'a.png').shape == (20, 30, 3)
+    monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', 'many')
+    with pytest.raises(UserError, match='LIIF_MAX_IMAGE_PIXELS: found'):
+        read_image(tmp_path / 'a.png')

@@ -13,6 +13,13 @@ def test_fuzz_options__each_runs_or_is_refused_in_words(tmp_path):
     assert '120 files' in result.stdout and ' 0 failures' in result.stdout
 
 
+def test_fuzz_readers__each_file_is_read_or_refused_in_a_line(tmp_path):
+    result = subprocess.run([sys.executable, str(SCRIPTS / 'fuzz_readers.py'), '--count', '80', '--seed', '5'],
+                            cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert result.stdout.count('|    80 |') == 4
+
+
 def test_crash_test__killed_and_resumed_ends_bit_for_bit(tmp_path):
     result = subprocess.run([sys.executable, str(SCRIPTS / 'crash_test.py'), '--kills', '3', '--processes', '1'],
                             cwd=tmp_path, capture_output=True, text=True, timeout=280)
