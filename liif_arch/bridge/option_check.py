@@ -54,6 +54,7 @@ LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_
           'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
           'pin_memory': FLAG, 'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']},
           'most_bad_samples': COUNT}
+SKIPPING = ('on_bad_sample', 'most_bad_samples')  # of training alone: figures are of all images
 METRIC = {'crop_border': COUNT, 'input_order': {'enum': ['HWC', 'CHW']}, 'test_y_channel': FLAG,
           'better': {'enum': ['higher', 'lower']}}
 DATASET_TYPES = {  # of keys that several datasets read
@@ -268,7 +269,8 @@ def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
     if 'type' not in dataset or not _check_typed(dataset['type'], DATASET_REGISTRY, f'{place}.type', problems):
         return
     cls = registered(DATASET_REGISTRY)[dataset['type']]
-    _check_mapping(dataset, LOADER, dataset_options(cls), place, problems, DATASET_TYPES)
+    known = LOADER if place == 'datasets.train' else {k: v for k, v in LOADER.items() if k not in SKIPPING}
+    _check_mapping(dataset, known, dataset_options(cls), place, problems, DATASET_TYPES)
 
 
 def dataset_options(cls: type) -> Iterable[str]:

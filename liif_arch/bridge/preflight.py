@@ -130,10 +130,10 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
         raise UserError(f'{place}: found no images.')
     if dataset_opt['phase'] == 'train':
         _check_batch(opt, place, dataset_opt, len(dataset))
-    if hasattr(dataset, 'verify'):
+    if not hasattr(dataset, 'verify'):
+        SampleSet(dataset, dataset_opt)[0]
+    elif dataset_opt.get('on_bad_sample') != 'skip':
         dataset.verify()
-    else:
-        SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})[0]
     return dataset
 
 

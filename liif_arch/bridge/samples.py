@@ -18,7 +18,7 @@ class SampleSet(Dataset):
     Of a dataset that draws from Python's, NumPy's or PyTorch's global generators (BasicSR's do) they are seeded from
     (seed, epoch, repeat, index) for each sample, so that neither workers nor restarts change a sample.
 
-    Options (of a dataset; skipping is for training):
+    Options (of `datasets.train`):
         on_bad_sample: raise (default), or skip: the next sample takes its place, with a line that names the bad one.
         most_bad_samples: Number of skipped samples above which the run stops. Default 100.
 
@@ -28,7 +28,7 @@ class SampleSet(Dataset):
 
     def __init__(self, dataset: Dataset, opt: Mapping) -> None:
         self.dataset, self.seed, self.opt = dataset, opt.get('seed') or 0, opt
-        self.skip = require_choice(opt) == 'skip'
+        self.skip = require_choice(opt) == 'skip' and opt['phase'] == 'train'
         self.most_bad = opt.get('most_bad_samples', 100)
         require_whole(least=0, most_bad_samples=self.most_bad)
         self.bad = torch.zeros(1, dtype=torch.int64).share_memory_()  # of all workers

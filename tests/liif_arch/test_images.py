@@ -90,8 +90,9 @@ def test_header__that_asks_for_more_than_there_is(tmp_path, monkeypatch):
     import zlib
 
     def png(width: int, height: int) -> bytes:
-        chunk = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-        return b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + chunk + struct.pack('>I', zlib.crc32(chunk))
+        chunks = [b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0), b'IDAT' + zlib.compress(bytes(99))]
+        return b'\x89PNG\r\n\x1a\n' + b''.join(
+            struct.pack('>I', len(chunk) - 4) + chunk + struct.pack('>I', zlib.crc32(chunk)) for chunk in chunks)
 
     for width, height in [(30000, 30000), (10000, 60000)]:
         (tmp_path / 'bomb.png').write_bytes(png(width, height))

@@ -83,6 +83,20 @@ def test_on_bad_sample__stops_above_the_limit_and_is_not_silent(tmp_path, caplog
         broken[0]
 
 
+def test_on_bad_sample__of_our_own_dataset_and_in_training_alone(tmp_path, photos, monkeypatch, capsys):
+    data = (photos / 'im02.png').read_bytes()
+    (photos / 'im02.png').write_bytes(data[:len(data) // 2])
+    options = tiny_train(photos, datasets__train__on_bad_sample='skip', datasets__train__dataset_enlarge_ratio=4)
+    del options['datasets']['val']
+    options['val'] = None
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    options = tiny_train(photos, datasets__val__on_bad_sample='skip')
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
+    assert 'datasets.val: found on_bad_sample' in capsys.readouterr().err
+
+
 def test_rows_4_5__samples_of_basicsr_depend_on_their_address_alone(tmp_path):
     from liif_arch.bridge.sampler import SampleIndex
     options = {**paired_options(tmp_path)['datasets']['train'], 'phase': 'train', 'scale': 2}
