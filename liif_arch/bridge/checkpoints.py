@@ -83,11 +83,14 @@ def save_training_state(self, epoch: int, current_iter: int) -> None:
         save_file(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
 
 
-def prune(path: Mapping, keep: int | None) -> None:
-    """Remove all but the newest `keep` training states, and their networks; None: keep all."""
+def prune(path: Mapping, keep: int | None, last: int) -> None:
+    """Remove all but the newest `keep` training states up to iteration `last`, and their networks; None: keep all.
+
+    Later ones are of a run that was left for an earlier state, and are nobody's to remove.
+    """
     if keep is None:
         return
-    for iteration, state in list(_states(path))[keep:]:
+    for iteration, state in [s for s in _states(path) if s[0] <= last][keep:]:
         state.unlink(missing_ok=True)  # first: a state implies its networks
         for network in Path(path['models']).glob(f'net_*_{iteration}.pth'):
             network.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def run_pipeline(is_train: bool) -> dict:
             problems = Problems()
             opt, args = options.parse_options(root_path, is_train, problems)
         except UserError:
-            if int(os.environ.get('RANK', 0)) > 0:  # the first process says it
+            if int(os.environ.get('LOCAL_RANK', 0)) > 0:  # the first process of a machine says it
                 raise SystemExit(2) from None
             raise
         _agree(lambda: preflight.check(opt, problems))

@@ -43,7 +43,7 @@ ROOT = {'name': TEXT, 'model_type': TEXT, 'scale': maybe(SCALE), 'num_gpu': {'ty
         'val': maybe(OBJECT), 'logger': OBJECT, 'dist_params': maybe(OBJECT), 'find_unused_parameters': FLAG}
 PATH = {'pretrain_network_*': maybe(TEXT), 'strict_load_*': FLAG, 'param_key_*': maybe(TEXT),
         'resume_state': maybe(TEXT), 'ignore_resume_networks': maybe(LIST)}
-TRAIN = {'total_iter': EVERY, 'warmup_iter': {'type': 'integer', 'minimum': -1}, 'scheduler': OBJECT}
+TRAIN = {'total_iter': EVERY, 'warmup_iter': {'type': 'number', 'minimum': -1}, 'scheduler': OBJECT}
 TRAIN_TYPES = {'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1}, 'optim_*': OBJECT, '*_opt': maybe(OBJECT)}
 VAL = {'val_freq': EVERY, 'save_img': FLAG, 'suffix': maybe(TEXT), 'pbar': FLAG, 'metrics': ANY}
 LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': FLAG, 'wandb': maybe(OBJECT),
@@ -53,7 +53,7 @@ LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_
           'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': {**COUNT, 'maximum': 1024}, 'dataset_enlarge_ratio': WHOLE,
           'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
           'pin_memory': FLAG, 'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']},
-          'most_bad_samples': COUNT}
+          'most_bad_samples': COUNT, 'use_shuffle': FLAG}  # the last: in BasicSR's files, though nothing reads it
 SKIPPING = ('on_bad_sample', 'most_bad_samples')  # of training alone: figures are of all images
 METRIC = {'crop_border': COUNT, 'input_order': {'enum': ['HWC', 'CHW']}, 'test_y_channel': FLAG,
           'better': {'enum': ['higher', 'lower']}}
@@ -306,12 +306,13 @@ def _check_training(train: dict, problems: Problems) -> None:
 
 def _try_optimizer(optimizer: type, keywords: dict, place: str, problems: Problems) -> None:
     """Build it, and take a step with one parameter."""
+    keywords = {k: v for k, v in keywords.items() if k not in ('capturable', 'fused')}  # of GPUs
     parameter = torch.nn.Parameter(torch.zeros(1, 1))
     parameter.grad = torch.ones(1, 1)
     try:
         optimizer([parameter], **keywords).step(*[lambda: 0.0] * (optimizer is torch.optim.LBFGS))
-    except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
-        problems.add(place, f'{place}: {optimizer.__name__}: {str(error).splitlines()[0]}.')
+    except (AssertionError, IndexError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        problems.add(place, f'{place}: {optimizer.__name__}: {(str(error) or type(error).__name__).splitlines()[0]}.')
 
 
 def _check_schedule(train: dict, problems: Problems) -> None:

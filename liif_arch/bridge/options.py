@@ -147,7 +147,7 @@ def force_option(opt: dict, entry: str) -> None:
 
 def build_parser(command: str) -> argparse.ArgumentParser:
     """The flags of BasicSR's own parser, for `basicsr train` and `basicsr test`."""
-    parser = argparse.ArgumentParser(prog=f'basicsr {command}', description={
+    parser = argparse.ArgumentParser(prog=f'basicsr {command}', allow_abbrev=False, description={
         'train': "Train a model with BasicSR's train_pipeline; the current directory is the root.",
         'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
     }[command])
@@ -187,7 +187,7 @@ def parse_options(root_path: str, is_train: bool = True,
     found = Problems() if problems is None else problems
     found.name = args.opt
     check_options(opt, is_train, found)
-    _check_run(opt, found)
+    _check_run(opt, found, args.launcher)
     if problems is None or any(p.place in ('name', 'num_gpu', 'manual_seed', 'logger', 'val') for p in found):
         found.raise_any()
     opt.setdefault('val', None)
@@ -199,8 +199,16 @@ def parse_options(root_path: str, is_train: bool = True,
     if opt['dist']:
         if 'fork' in multiprocessing.get_all_start_methods() and not multiprocessing.get_start_method(allow_none=True):
             multiprocessing.set_start_method('fork')  # BasicSR would spawn data workers, which takes long
-        init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
+        here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
+            raise UserError(f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there are, or '
+                            'set num_gpu: 0.')
+        slurm = opt.get('dist_params') or {} if args.launcher == 'slurm' else {}
+        init_dist(args.launcher, 'gloo' if opt['num_gpu'] == 0 else 'nccl', **slurm)
     opt['rank'], opt['world_size'] = get_dist_info()
+    if opt.get('deterministic', False):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # what cuBLAS needs for it
+        torch.use_deterministic_algorithms(True)
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
     set_random_seed(opt['manual_seed'] + opt['rank'])
@@ -237,7 +245,7 @@ def _test_of_training_options(opt: dict, root_path: str) -> None:
             path.update(pretrain_network_g=weights, param_key_g='params_ema')  # falls back to params
 
 
-def _check_run(opt: dict, problems: 'Problems') -> None:
+def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
     """What of the file's own keys is more than a type."""
     import torch
     name, num_gpu, there = opt.get('name'), opt.get('num_gpu'), torch.cuda.device_count()
@@ -245,8 +253,14 @@ def _check_run(opt: dict, problems: 'Problems') -> None:
         problems.add('name', f'name: found {name!r}; it names a folder: letters, digits, spaces, and . _ - + = @.')
     if num_gpu != 'auto' and (not isinstance(num_gpu, int) or num_gpu < 0):
         problems.add('num_gpu', f'num_gpu: found {num_gpu!r}; needed auto or a number of GPUs.')
-    elif num_gpu != 'auto' and num_gpu > there:
+    elif num_gpu != 'auto' and num_gpu > there and launcher == 'none':  # else BasicSR asks only whether it is 0
         problems.add('num_gpu', f'num_gpu: found {num_gpu}, and this machine has {there}; set num_gpu: auto.')
+
+
+def _is_addressed(name: object) -> bool:
+    """Whether a registered dataset draws its own random numbers, by address."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+    return getattr(dict(iter(DATASET_REGISTRY)).get(name) if isinstance(name, str) else None, 'addressed', False)
 
 
 def _complete_datasets(opt: dict) -> None:
@@ -256,6 +270,12 @@ def _complete_datasets(opt: dict) -> None:
             if dataset.get('prefetch_mode') == 'cuda':
                 print(f'datasets.{phase}.prefetch_mode: cuda needs a GPU; using cpu.', flush=True)
                 dataset['prefetch_mode'] = 'cpu'
+        if dataset.get('prefetch_mode') == 'cpu':
+            dataset.pop('persistent_workers', None)  # threads of two epochs would share one iterator
+            if dataset.get('num_worker_per_gpu') == 0 and not _is_addressed(dataset['type']):
+                print(f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the same random numbers as '
+                      'the model; using none.', flush=True)
+                dataset['prefetch_mode'] = None
         if dataset.get('num_worker_per_gpu') == 0:
             dataset.pop('persistent_workers', None)  # torch refuses it without workers
         dataset['phase'] = phase.split('_')[0]

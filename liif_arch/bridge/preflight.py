@@ -2,9 +2,11 @@
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
+from pathlib import Path
 
+import torch
 from basicsr.archs import build_network
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset, default_collate
@@ -74,7 +76,8 @@ def silent_logger() -> Iterator[None]:
 
 def _check_network(opt: dict, key: str) -> None:
     net = _attempt(key, build_network, opt[key])
-    weights = opt['path'].get(f'pretrain_{key}')
+    resumes = opt.get('auto_resume') and any(Path(opt['path']['training_states']).glob('*.state'))
+    weights = None if resumes else opt['path'].get(f'pretrain_{key}')  # a resumed run reads its own
     if weights is not None:
         label = key.removeprefix('network_')
         try:
@@ -94,9 +97,10 @@ def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
         if found != wanted:
             raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
                             'channels; change it (and num_out_ch), or the color of the dataset.')
-    if opt['is_train'] and opt['num_gpu'] <= 1:
-        batch = default_collate([datasets['train'][0]] * 2)
-        _attempt(f'{opt["model_type"]}, first step', lambda: (built.feed_data(batch), built.optimize_parameters(1)))
+    if opt['is_train'] and opt['num_gpu'] <= 1 and not hasattr(built, 'queue_size'):  # a queue wants whole batches
+        batch = default_collate([datasets['train'][0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
+        with suppress(torch.OutOfMemoryError):  # the earlier run beside this one, perhaps
+            _attempt(f'{opt["model_type"]}, first step', lambda: (built.feed_data(batch), built.optimize_parameters(1)))
 
 
 def _channels(sample: dict) -> int:
@@ -108,7 +112,9 @@ def _attempt(place: str, build: Callable, *arguments: object) -> object:
     """Call a constructor; what it raises becomes one line that names the place."""
     try:
         return build(*arguments)
-    except UserError as error:
+    except (UserError, torch.OutOfMemoryError) as error:
+        if not isinstance(error, UserError):
+            raise
         raise UserError(f'{place}{"." if place.startswith("datasets.") else ": "}{error}') from None
     except KeyError as error:
         raise UserError(f'{place}: missing or unknown {error.args[0]!r}.') from None
@@ -130,11 +136,12 @@ def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
         raise UserError(f'{place}: found no images.')
     if dataset_opt['phase'] == 'train':
         _check_batch(opt, place, dataset_opt, len(dataset))
+    samples = SampleSet(dataset, dataset_opt)
     if not hasattr(dataset, 'verify'):
-        SampleSet(dataset, dataset_opt)[0]
-    elif dataset_opt.get('on_bad_sample') != 'skip':
+        samples[0]
+    elif not samples.skip:
         dataset.verify()
-    return dataset
+    return samples
 
 
 def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:

@@ -1,9 +1,9 @@
 """What several processes of one run do together: agree, gather, share a validation out."""
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 
-import basicsr.models.sr_model
 import torch
 import torch.distributed as dist
 from basicsr.models.sr_model import SRModel
@@ -75,17 +75,18 @@ def dist_validation(model: SRModel, loader: DataLoader, current_iter: int, tb_lo
 
 def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
     """Every figure that BasicSR's validation computes, in its order; what it would log and remember is left out."""
-    figures, calculate = [], basicsr.models.sr_model.calculate_metric
+    module = sys.modules[type(model).nondist_validation.__module__]  # some plugins copy the function, to change a line
+    figures, calculate = [], module.calculate_metric
 
     def record(data: dict, opt: dict) -> float:
         figures.append(calculate(data, opt))
         return figures[-1]
 
-    basicsr.models.sr_model.calculate_metric = record
+    module.calculate_metric = record
     model._update_best_metric_result = model._log_validation_metric_values = lambda *_: None
     try:
         validate()
     finally:
-        basicsr.models.sr_model.calculate_metric = calculate
+        module.calculate_metric = calculate
         del model._update_best_metric_result, model._log_validation_metric_values
     return figures

@@ -18,6 +18,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch.bridge import checkpoints, networks, options, processes
+from liif_arch.bridge.option_check import optimizers
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
 from liif_arch.lmdb_environments import environment
@@ -53,7 +54,7 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
 
 def init_dist_pytorch(backend: str, **kwargs) -> None:
     """`basicsr.utils.dist_util._init_dist_pytorch` for any machine: gloo where there is no GPU."""
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and backend != 'gloo'
     if cuda:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     torch.distributed.init_process_group(backend if cuda else 'gloo', **kwargs)
@@ -61,7 +62,7 @@ def init_dist_pytorch(backend: str, **kwargs) -> None:
 
 def init_dist_slurm(backend: str, port: int | None = None) -> None:
     """`basicsr.utils.dist_util._init_dist_slurm`, on machines without a GPU too."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and backend != 'gloo':
         return basicsr_init_dist_slurm(backend, port)
     found = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True,
                            text=True, check=True)
@@ -88,10 +89,9 @@ def scandir(path: str, *arguments, **keywords) -> list[str]:
 
 def get_optimizer(self, optim_type: str, params: list, lr: float, **keywords) -> torch.optim.Optimizer:
     """`BaseModel.get_optimizer` for every optimiser of `torch.optim`."""
-    known = {name for name, value in vars(torch.optim).items()
-             if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and name != 'Optimizer'}
+    known = optimizers()
     require_known([optim_type], known, 'train.optim_g.type')
-    return getattr(torch.optim, optim_type)(params, lr=lr, **keywords)
+    return known[optim_type](params, lr=lr, **keywords)
 
 
 class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
@@ -126,6 +126,11 @@ def prefetch(self) -> None:
         self.queue.put(error)
 
 
+def prefetch_later(self, loader) -> None:
+    """`CPUPrefetcher.__init__`, which leaves the first batches to `reset`; BasicSR starts twice, in two threads."""
+    self.ori_loader = loader
+
+
 def next_prefetched(self):
     """`PrefetchGenerator.__next__`, which raises what the thread met."""
     item = self.queue.get()
@@ -151,5 +156,6 @@ def apply() -> None:
     basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
     basicsr.data.data_util.scandir = scandir
     basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
+    basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = prefetch_later
     basicsr.data.prefetch_dataloader.PrefetchGenerator.run = prefetch
     basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = next_prefetched

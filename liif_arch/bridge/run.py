@@ -23,8 +23,12 @@ _create_loaders, _init_tb_loggers = basicsr.train.create_train_val_dataloader, b
 _build_dataset, _build_model = basicsr.train.build_dataset, basicsr.train.build_model
 
 
-class Stopped(Exception):
-    """A run that a signal has stopped, after it saved itself; its first process says so."""
+# What BasicSR's models carry from one iteration to the next beside networks and optimisers: RealESRGAN, StyleGAN2.
+MODEL_STATE = ('queue_lr', 'queue_gt', 'queue_ptr', 'mean_path_length')
+
+
+class Stopped(BaseException):
+    """A run that a signal has stopped; nothing on the way out takes it for an error of its own."""
 
 
 class Run:
@@ -81,8 +85,7 @@ class Run:
     def build_model(self, opt: dict) -> 'Supervisor':
         """BasicSR's model, supervised."""
         if opt.get('deterministic', False):
-            torch.backends.cudnn.benchmark = False
-            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = False  # the pipeline has switched it on
         self.supervisor = Supervisor(_build_model(opt), opt, self)
         return self.supervisor
 
@@ -131,7 +134,7 @@ class Supervisor:
         self.total = int(opt['train']['total_iter'])
         self.iteration = 0 if run.state is None else run.state['iter']
         self.saved = None if run.state is None else self.iteration  # iteration of the newest state on the disk
-        self.validated: dict[str, int] = {}  # iteration of each validation set's last validation
+        self.validated: dict[int, int] = {}  # iteration of the last validation of each of the run's sets
         self.losses = LossWatch(opt)
         self.signal: int | None = None
         self.validating = False
@@ -146,17 +149,24 @@ class Supervisor:
     def extra_state(self) -> dict:
         """What a training state holds beside BasicSR's content; called by all processes."""
         _, consumed = self.run.sampler.position(self.iteration, self.run.batch)
-        validated = all(self.validated.get(_name(loader)) == self.iteration for loader in self.run.val_loaders)
+        validated = all(self.validated.get(i) == self.iteration for i in range(len(self.run.val_loaders)))
+        own = {name: value for name in MODEL_STATE if (value := getattr(self.model, name, None)) is not None}
         return {'consumed': consumed, 'validated': validated, 'random': processes.gather(randomness.capture()),
+                'model': {k: v.cpu() if isinstance(v, Tensor) else v for k, v in own.items()},
                 'best_metric_results': checkpoints.plain(getattr(self.model, 'best_metric_results', {}))}
 
     def resume_training(self, state: dict) -> None:
         """BasicSR's, and the best figures so far, and the generators of random numbers."""
         restored(state, lambda: self.model.resume_training(state), *get_dist_info(), self.opt['path']['resume_state'])
-        if state.get('best_metric_results'):
-            self.model.best_metric_results = state['best_metric_results']
+        metrics = (self.opt.get('val') or {}).get('metrics')
+        names = set(metrics) if isinstance(metrics, dict) else set()  # a metric that is new begins anew
+        best = {k: v for k, v in state.get('best_metric_results', {}).items() if names <= set(v)}
+        if best:
+            self.model.best_metric_results = best
+        for name, value in state.get('model', {}).items():
+            setattr(self.model, name, value.to(self.model.device) if isinstance(value, Tensor) else value)
         if state.get('validated'):
-            self.validated = {_name(loader): self.iteration for loader in self.run.val_loaders}
+            self.validated = dict.fromkeys(range(len(self.run.val_loaders)), self.iteration)
 
     # ----------------------------------------------------------------------------------------------------- iterations
 
@@ -198,12 +208,13 @@ class Supervisor:
         if current_iter != -1:
             self.saved = current_iter
             if self.opt['rank'] == 0:
-                checkpoints.prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))
+                checkpoints.prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'), current_iter)
 
     def validation(self, loader, current_iter: int, tb_logger, save_img: bool) -> None:
         """BasicSR's, shared out among the processes; a state of the same iteration then says that it is done."""
-        current_iter, name = min(current_iter, self.total), _name(loader)  # at the end BasicSR counts one too far
-        if self.validated.get(name) == current_iter:
+        current_iter = min(current_iter, self.total)  # at the end BasicSR counts one too far
+        number = self.run.val_loaders.index(loader)
+        if self.validated.get(number) == current_iter:
             return
         self.losses.check(self.saved)
         self.validating = True
@@ -211,9 +222,11 @@ class Supervisor:
             with randomness.preserved():  # it may be done again after a stop; and some imports draw
                 self.model.validation(loader, current_iter, tb_logger, save_img)
                 processes.gather(None)  # until all are here
+        except Stopped:
+            self._stop()
         finally:
             self.validating = False
-        self.validated[name] = current_iter
+        self.validated[number] = current_iter
         if self.saved == current_iter and loader is self.run.val_loaders[-1]:
             self.model.save_training_state(self.run.sampler.position(self.iteration, self.run.batch)[0], current_iter)
 
@@ -240,7 +253,7 @@ class Supervisor:
             return
         self.signal = number
         if self.validating and self.opt['world_size'] == 1:
-            self._stop()
+            raise Stopped  # `validation` saves, once the generators are as they were
         if self.opt['rank'] == 0:
             print(f'\n{signal.Signals(number).name}: saving after this iteration (Ctrl+C: stop at once).', flush=True)
 
@@ -250,6 +263,8 @@ class Supervisor:
         if self.saved != self.iteration and self.iteration > 0:
             self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
         processes.gather(None)
+        if self.run.tb_logger:
+            self.run.tb_logger.close()
         text = (f'{signal.Signals(self.signal).name}: stopped after iteration {self.iteration}, which is saved. '
                 'The same command with --auto_resume goes on from there.')
         raise Stopped(text) if self.opt['rank'] == 0 else Stopped
@@ -293,7 +308,3 @@ class LossWatch:
                     raise UserError(f'the loss is {value} at iteration {iteration}, with the batch '
                                     f'{", ".join(dict.fromkeys(names)) or "(unnamed)"}; {state}. Look at these images; '
                                     'a lower learning rate (train.optim_g.lr), warmup_iter or precision: float32 help.')
-
-
-def _name(loader) -> str:
-    return loader.dataset.opt['name']

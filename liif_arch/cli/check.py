@@ -34,15 +34,15 @@ def main() -> int:
     sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
     problems, failure = Problems(), None
     opt, _ = options.parse_options(os.getcwd(), is_train, problems)
+    sound = [phase for phase in opt['datasets'] if not problems.at(f'datasets.{phase}')]
     try:
         preflight.check(opt, problems)
     except UserError as error:
         failure = error
     faulty: list[str] = []
     if not args.options_only:
-        for phase, dataset_opt in opt['datasets'].items():
-            if not problems.at(f'datasets.{phase}') or 'not a readable image' in str(failure):
-                faulty += walk(phase, dataset_opt)
+        for phase in sound:
+            faulty += walk(phase, opt['datasets'][phase])
     if args.fix_list is not None:
         Path(args.fix_list).write_text(''.join(f'{path}\n' for path in faulty), encoding='utf-8')
     if failure is not None:

@@ -1,4 +1,5 @@
 """`basicsr train -opt FILE`."""
+import os
 import sys
 from pathlib import Path
 
@@ -6,11 +7,13 @@ from pathlib import Path
 def main() -> int:
     """Run BasicSR's train_pipeline; ends with the table of the last validation."""
     from liif_arch.bridge.options import build_parser, find_option_file
+    from liif_arch.errors import require_whole
     args = build_parser('train').parse_args()
     find_option_file(args.opt)  # --help and a wrong path answer before torch is imported
 
     from liif_arch.bridge import launch
-    if args.nproc is not None:
+    if args.nproc is not None and 'RANK' not in os.environ:
+        require_whole(**{'--nproc': args.nproc})
         return launch.run_processes('train', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts)
     from liif_arch.bridge.run import Stopped
     try:

@@ -8,7 +8,7 @@ import torch
 from helpers import differences, paired_options, run_here, tiny_train, write_options
 
 from liif_arch.bridge import checkpoints, randomness
-from liif_arch.bridge.run import LossWatch
+from liif_arch.bridge.run import LossWatch, Supervisor
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
 
@@ -23,25 +23,24 @@ def results(run: Path, iteration: int) -> list[dict]:
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """`stop_at(cls, iteration)`: the process gets a signal while the model does that iteration."""
-    def arrange(model: type, iteration: int, number: int = signal.SIGTERM) -> None:
-        step = model.optimize_parameters
+    """`stop_at(iteration)`: the process gets a signal while the run does that iteration."""
+    def arrange(iteration: int, number: int = signal.SIGTERM) -> None:
+        step = Supervisor.optimize_parameters
 
         def stop(self, current_iter: int) -> None:
             if current_iter == iteration:
                 os.kill(os.getpid(), number)
             step(self, current_iter)
 
-        monkeypatch.setattr(model, 'optimize_parameters', stop)
+        monkeypatch.setattr(Supervisor, 'optimize_parameters', stop)
 
     return arrange
 
 
-@pytest.mark.parametrize('case', ['liif', 'liif, 2 workers', 'liif, bfloat16', 'liif, device', 'SRModel',
-                                  'SRModel, 2 workers'])
-@pytest.mark.parametrize('stopped', [1, 5])
+@pytest.mark.parametrize('case,stopped', [
+    ('liif', 5), ('liif, 2 workers', 1), ('liif, bfloat16', 7), ('liif, device', 9), ('SRModel', 1),
+    ('SRModel, 2 workers', 5)])
 def test_resume__bit_for_bit(tmp_path, photos, monkeypatch, stop_at, case, stopped):
-    from basicsr.models.sr_model import SRModel
     options = paired_options(tmp_path) if case.startswith('SRModel') else tiny_train(photos)
     train = options['datasets']['train']
     train['num_worker_per_gpu'] = 2 if 'workers' in case else 0
@@ -58,7 +57,7 @@ def test_resume__bit_for_bit(tmp_path, photos, monkeypatch, stop_at, case, stopp
         write_options(folder / 'o.yml', options)
     assert run_here(monkeypatch, whole, 'train', '-opt', 'o.yml') == 0
     with monkeypatch.context():
-        stop_at(SRModel if case.startswith('SRModel') else LIIFModel, stopped)
+        stop_at(stopped)
         assert run_here(monkeypatch, cut, 'train', '-opt', 'o.yml') == STOPPED
         monkeypatch.undo()
     assert (cut / f'experiments/tiny/training_states/{stopped}.state').exists()
@@ -120,6 +119,20 @@ def test_keep_checkpoints__keeps_the_newest_and_their_networks(tmp_path, photos,
     run = tmp_path / 'experiments/tiny'
     assert sorted(p.name for p in (run / 'training_states').iterdir()) == ['6.state', '7.state']
     assert sorted(p.name for p in (run / 'models').iterdir()) == ['net_g_6.pth', 'net_g_7.pth', 'net_g_latest.pth']
+
+
+def test_keep_checkpoints__leaves_later_ones_of_an_abandoned_run(tmp_path, photos, monkeypatch):
+    """Going back to an earlier state: what is saved then is kept, though later iterations lie there."""
+    options = tiny_train(photos, train__total_iter=6, logger__save_checkpoint_freq=2)
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    states = tmp_path / 'experiments/tiny/training_states'
+    options['path']['resume_state'] = str(states / '2.state')
+    options['train']['total_iter'], options['logger'] = 5, {**options['logger'], 'save_checkpoint_freq': 1,
+                                                            'keep_checkpoints': 1}
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    assert sorted(p.name for p in states.iterdir()) == ['5.state', '6.state']
 
 
 def test_save__a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, photos, monkeypatch, capsys):
