@@ -57,7 +57,11 @@ def init_dist_pytorch(backend: str, **kwargs) -> None:
     cuda = torch.cuda.is_available() and backend != 'gloo'
     if cuda:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
-    torch.distributed.init_process_group(backend if cuda else 'gloo', **kwargs)
+    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    # torchrun keeps one store for all its attempts; a restarted run must not read the addresses of those that died.
+    store = torch.distributed.PrefixStore(f'attempt {os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)}', store)
+    torch.distributed.init_process_group(backend if cuda else 'gloo', store=store, rank=rank, world_size=world_size,
+                                         **kwargs)
 
 
 def init_dist_slurm(backend: str, port: int | None = None) -> None:
