@@ -44,3 +44,9 @@ def golden(shared):
 def photos(tmp_path) -> Path:
     """Four small images in a folder."""
     return write_photos(tmp_path / 'gt', [(60, 72), (64, 64), (71, 60), (80, 66)])
+
+
+@pytest.fixture
+def no_trial_step(monkeypatch):
+    """The run's own steps alone are seen: the one that is tried before a run is left out."""
+    monkeypatch.setattr('liif_arch.bridge.preflight._check_model', lambda *arguments: None)

@@ -166,7 +166,7 @@ def test_prefetching_thread__hands_an_error_on(tmp_path, monkeypatch, capsys):
     assert 'plq/im02.png' in capsys.readouterr().err
 
 
-def test_a_file_that_disappears__is_named(tmp_path, photos, monkeypatch, capsys):
+def test_a_file_that_disappears__is_named(tmp_path, photos, monkeypatch, capsys, no_trial_step):
     from liif_arch.models.liif_model import LIIFModel
     write_options(tmp_path / 'o.yml', tiny_train(photos, train__total_iter=50))
     step = LIIFModel.optimize_parameters

@@ -65,7 +65,7 @@ def test_train__same_seed_same_result(monkeypatch, tmp_path, photos):
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, photos, workers):
+def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, photos, no_trial_step, workers):
     losses = {'loader': [], 'device': []}
     optimize = LIIFModel.optimize_parameters
 
@@ -83,7 +83,7 @@ def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, p
     assert losses['device'][0] != losses['device'][1]
 
 
-def test_train__bfloat16_follows_float32(monkeypatch, tmp_path, photos):
+def test_train__bfloat16_follows_float32(monkeypatch, tmp_path, photos, no_trial_step):
     monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)  # slow where it is emulated
     losses = {'float32': [], 'bfloat16': []}
     optimize = LIIFModel.optimize_parameters
@@ -109,7 +109,7 @@ def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
     assert compiled and set(compiled) == {EDSREncoder}
 
 
-def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos):
+def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos, no_trial_step):
     """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, after every iteration."""
     expected, seen = [], []
     optimize = LIIFModel.optimize_parameters
