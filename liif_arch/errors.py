@@ -1,7 +1,9 @@
 """What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
 import difflib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,18 +12,46 @@ class UserError(ValueError):
     """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback."""
 
 
-def exit_status(main: Callable[[], None], stopped: str = 'stopped.') -> int:
-    """Run a script's main: status 0, 2 after a UserError (its text in one line), 130 after Ctrl+C (`stopped`)."""
-    name = Path(sys.argv[0]).stem
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends a command as Ctrl+C does, so that what is half-written is removed on the way out."""
+
+
+def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name: str = '') -> int:
+    """Run a command's or script's main.
+
+    Args:
+        main: Returns an exit status, or None for 0.
+        stopped: What to say after Ctrl+C or SIGTERM.
+        name: What a line begins with; by default the script's name.
+
+    Returns:
+        Main's status; 2 after a UserError (its text in one line), 130 after Ctrl+C, 143 after SIGTERM.
+    """
+    name = name or Path(sys.argv[0]).stem
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    on_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if on_main else None
     try:
-        main()
+        return main() or 0
     except UserError as error:
-        print(f'{name}: {error}', file=sys.stderr)
+        print(f'{name}: {_message(error)}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f'\n{name}: {stopped}', file=sys.stderr)
-        return 130
-    return 0
+        return 143 if isinstance(stop, Terminated) else 130
+    finally:
+        if on_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _message(error: Exception) -> str:
+    """An error's text; one that a data worker raised arrives with that worker's traceback in front."""
+    text = str(error)
+    marker = 'UserError: '
+    return text.rpartition(marker)[2].strip() if 'Original Traceback' in text else text
 
 
 def suggest(name: object, known: Iterable[object]) -> str:

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +16,7 @@ from tqdm import tqdm
 from liif_arch.atomic import umask as _umask
 from liif_arch.errors import UserError, suggest
 from liif_arch.images import decode_image, is_image_file
+from liif_data.parallel import in_processes
 from liif_data.store import RAW_DTYPES, LmdbRecord, LmdbStore
 
 ENCODINGS = ('file', 'raw')
@@ -143,25 +142,12 @@ def describe(target: Path, images: dict[str, Path]) -> str:
     return f'holds {len(keys)} images ({len(keys & set(images))} of the {len(images)} in the folder)'
 
 
-def _records(images: dict[str, Path], workers: int, encoding: str) -> Iterator[Record]:
-    make = partial(make_record, encoding=encoding)
-    if workers <= 1 or len(images) < 8:
-        yield from map(make, images.items())
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        items: Iterable[tuple[str, Path]] = images.items()
-        try:
-            yield from pool.map(make, items, chunksize=4)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _write(folder: Path, images: dict[str, Path], workers: int, encoding: str) -> tuple[list[str], dict[str, bytes]]:
     """Put all records, growing the map when it is full; returns meta_info.txt's lines, and digests of the values."""
     lines, digests, pending, pending_bytes = [], {}, [], 0
+    records = in_processes(partial(make_record, encoding=encoding), images.items(), workers)
     with lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE) as env:
-        for record in tqdm(_records(images, workers, encoding), total=len(images), unit='image', desc='write'):
+        for record in tqdm(records, total=len(images), unit='image', desc='write'):
             lines.append(record.meta.line(record.key))
             digests[record.key] = _digest(record.data)
             pending.append(record)

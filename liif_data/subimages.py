@@ -1,7 +1,6 @@
 """Large images cut into overlapping pieces, so that a training sample decodes a piece and not a 2K photograph."""
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tqdm import tqdm
 from liif_arch.errors import UserError
 from liif_arch.images import read_image, write_image
 from liif_data.lmdb_writer import list_images
+from liif_data.parallel import in_processes
 
 
 def starts(length: int, size: int, step: int) -> list[int]:
@@ -46,8 +46,8 @@ def extract_subimages(folder: Path, target: Path, size: int = 480, step: int = 2
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         run = partial(cut, target=temporary, size=size, step=step)
-        with ProcessPoolExecutor(workers) as pool:
-            count = sum(tqdm(pool.map(run, images.values()), total=len(images), unit='image', desc='cut'))
+        pieces = in_processes(run, images.values(), workers)
+        count = sum(tqdm(pieces, total=len(images), unit='image', desc='cut'))
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

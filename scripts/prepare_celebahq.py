@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from liif_arch.errors import UserError, exit_status
 from liif_arch.images import read_image, resize_bicubic, write_image
 from liif_data.lmdb_writer import create_lmdb, list_images
+from liif_data.parallel import in_processes
 
 SIDES = (256, 128, 64, 32)
 
@@ -64,9 +64,8 @@ def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, 
         partial_folder = target / f'.{part}.part'
         shutil.rmtree(partial_folder, ignore_errors=True)
         try:
-            with ProcessPoolExecutor(workers) as pool:
-                run = partial(reduce, target=partial_folder)
-                list(tqdm(pool.map(run, [images[n] for n in names]), total=len(names), unit='image', desc=part))
+            reduced = in_processes(partial(reduce, target=partial_folder), [images[n] for n in names], workers)
+            list(tqdm(reduced, total=len(names), unit='image', desc=part))
             for side in SIDES if not folders else ():
                 create_lmdb(partial_folder / str(side), partial_folder / f'{side}.lmdb', workers)
                 shutil.rmtree(partial_folder / str(side))

@@ -22,7 +22,7 @@ commands:
 
 def main() -> int:
     """Run one subcommand; returns the exit status (2: a mistake in what was asked, said in one line)."""
-    from liif_arch.errors import UserError
+    from liif_arch.errors import exit_status
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ('-h', '--help'):
         print(USAGE)
@@ -36,19 +36,6 @@ def main() -> int:
         print(f'basicsr: no command "{arguments[0]}"; {suggest(arguments[0], COMMANDS)}', file=sys.stderr)
         return 2
     sys.argv = [f'{sys.argv[0]} {arguments[0]}', *arguments[1:]]
-    try:
-        return import_module(f'liif_arch.cli.{arguments[0]}').main()
-    except UserError as error:
-        print(f'basicsr {arguments[0]}: {_message(error)}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        again = ' The same command with --auto_resume goes on from the last saved state.' * (arguments[0] == 'train')
-        print(f'\nbasicsr {arguments[0]}: stopped.{again}', file=sys.stderr)
-        return 130
-
-
-def _message(error: Exception) -> str:
-    """An error's text; one that a data worker raised arrives with that worker's traceback in front."""
-    text = str(error)
-    marker = 'UserError: '
-    return text.rpartition(marker)[2].strip() if 'Original Traceback' in text else text
+    again = ' The same command with --auto_resume goes on from the last saved state.' * (arguments[0] == 'train')
+    command = import_module(f'liif_arch.cli.{arguments[0]}').main
+    return exit_status(command, f'stopped.{again}', f'basicsr {arguments[0]}')

@@ -1,5 +1,12 @@
-"""What BasicSR needs mended; the numbers are those of the list of what breaks, BASICSR_TODAY."""
+"""What BasicSR needs mended; the numbers are those of the list of what breaks, BASICSR_TODAY.
+
+Rows shown elsewhere: 4 and 7, test_run (resume, auto_resume); 9, 10 and 12, test_processes (training and validation on
+two); 16, 17 and 23, test_options (read_yaml, force_option); 19 to 22, test_preflight (bad_options).
+"""
+import importlib.util
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import lmdb
@@ -29,6 +36,35 @@ def paired_lmdb(folder: Path) -> dict:
         dataset.update(dataroot_gt=str(folder / 'pgt.lmdb'), dataroot_lq=str(folder / 'plq.lmdb'),
                        io_backend={'type': 'lmdb'})
     return options
+
+
+def test_row_1__basicsr_imports_once_the_package_has():
+    code = 'import liif_arch.register, basicsr.data.degradations as d; print(d.rgb_to_grayscale.__module__)'
+    found = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
+    assert found.returncode == 0 and 'torchvision' in found.stdout, found.stderr
+
+
+def test_rows_2_3__resumed_on_a_cpu_and_from_another_folder(tmp_path, photos, monkeypatch):
+    write_options(tmp_path / 'o.yml', tiny_train(photos, train__total_iter=2))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    opt = {'name': 'tiny', 'auto_resume': True, 'rank': 0, 'path': {
+        'training_states': str(tmp_path / 'experiments/tiny/training_states'),
+        'models': str(tmp_path / 'experiments/tiny/models')}}
+    monkeypatch.chdir('/')
+    assert checkpoints.load_resume_state(opt)['iter'] == 2
+    assert opt['path']['resume_state'].endswith('2.state')
+
+
+def test_row_11__the_old_launchers_argument(tmp_path, photos, monkeypatch):
+    write_options(tmp_path / 'o.yml', tiny_train(photos, train__total_iter=1))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml', '--local-rank=0') == 0
+
+
+def test_row_18__prefetching_for_a_gpu_falls_back_and_says_so(tmp_path, photos, monkeypatch, capsys):
+    write_options(tmp_path / 'o.yml', tiny_train(photos, train__total_iter=2, datasets__train__prefetch_mode='cuda',
+                                                 datasets__train__num_prefetch_queue=2))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    assert 'datasets.train.prefetch_mode: cuda needs a GPU; using cpu.' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -140,6 +176,24 @@ def test_row_25__the_last_validation_has_the_last_iteration(tmp_path, monkeypatc
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     state = checkpoints.load_file(tmp_path / 'experiments/tiny/training_states/5.state')
     assert state['best_metric_results']['v']['psnr']['iter'] == 5 and state['validated']
+
+
+def test_row_26__gathering_without_a_gpu():
+    """mmengine's collectives, in a group of one that gloo has made."""
+    code = ('import os\nos.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT="0")\n'
+            'from liif_arch.bridge import processes, remedies\nremedies.init_dist_pytorch("gloo")\n'
+            'import torch.distributed as d\nprint(d.get_backend(), processes.gather([1, "a"]), processes.any_of(True))')
+    found = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
+    assert found.stdout.strip() == "gloo [[1, 'a']] True", found.stderr
+
+
+def test_row_27__wandb_where_it_is_not_installed(tmp_path, photos, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'wandb' else find(name, *a))
+    write_options(tmp_path / 'o.yml', tiny_train(photos, logger__wandb={'project': 'p'}))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
+    assert 'wandb is not installed; pip install wandb' in capsys.readouterr().err
+    assert not (tmp_path / 'experiments').exists()
 
 
 @pytest.mark.parametrize('optimizer', [{'type': 'AdamW', 'lr': 1e-3}, {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9}])
