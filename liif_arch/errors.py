@@ -9,7 +9,16 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback."""
+    """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback.
+
+    Args:
+        text: One line.
+        paths: Faulty images, where that is what is wrong, for `basicsr check --fix-list`.
+    """
+
+    def __init__(self, text: str, paths: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.paths = list(paths)
 
 
 class Terminated(KeyboardInterrupt):

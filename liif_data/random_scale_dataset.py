@@ -83,7 +83,8 @@ class RandomScalePairedDataset(Dataset):
             raise UserError(f'{store.path(key)}: this image is {w}x{h} (width x height)'
                             f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that lq_size '
                             f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} needs; '
-                            f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.')
+                            f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.',
+                            [store.path(key) for key, _ in small])
 
     def _require_pixels(self) -> None:
         lowest = self.scale_range[0] if self.lq_store is None else min(self.scales.values())

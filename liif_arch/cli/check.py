@@ -65,7 +65,7 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
         dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
     except UserError as error:
         print(f'datasets.{phase}: {error}')
-        return []
+        return error.paths
     faulty, shapes = [], []
     images = list(images_of(dataset, dataset_opt))
     for path, read in tqdm(images, unit='image', desc=f'datasets.{phase}', leave=False):

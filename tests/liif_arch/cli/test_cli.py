@@ -230,6 +230,13 @@ def test_check__names_everything_and_creates_nothing(monkeypatch, tmp_path, phot
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, 'bad.txt'])
 
 
+def test_check__lists_all_images_that_are_too_small(monkeypatch, tmp_path, photos, capsys):
+    write_options(tmp_path / 'o.yml', tiny_train(photos, datasets__train__lq_size=16))
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--fix-list', 'bad.txt') == 2
+    assert 'this image is 72x60' in capsys.readouterr().err
+    assert {Path(p).name for p in (tmp_path / 'bad.txt').read_text().split()} == {'im00.png', 'im02.png'}
+
+
 def test_check__all_problems_in_one_list(monkeypatch, tmp_path, photos, capsys):
     write_options(tmp_path / 'o.yml', tiny_train(
         photos, train__ema_decay=2, datasets__train__scale_range=[4, 1], network_g__hiden_list=[8],
