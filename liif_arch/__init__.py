@@ -10,6 +10,7 @@ __version__ = '0.1.0'
 
 _HOME = {
     'LIIF': 'liif_arch.archs.liif_arch',
+    'LTE': 'liif_arch.archs.lte_arch',
     'MetaSR': 'liif_arch.archs.metasr_arch',
     'SubPixelSR': 'liif_arch.archs.subpixel_arch',
     'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',

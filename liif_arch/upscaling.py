@@ -105,7 +105,7 @@ def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int],
                    planes: int) -> Iterator[tuple[Window, Window]]:
     """Windows (y, x) of an input of size `full`, that are encoded holding no more than so many floats."""
     radius = getattr(net.encoder, 'receptive_radius', None)
-    margin, kept = (radius or 0) + net.reach, (planes - 1) * getattr(net.encoder, 'num_out_feat', 0)
+    margin, kept = (radius or 0) + net.reach, planes * net.code_channels - net.encoder.num_out_feat
 
     def fits(height: int, width: int) -> bool:
         return net.encoder.peak_floats(height, width) + kept * height * width <= floats
@@ -192,7 +192,7 @@ def _checked(net: nn.Module, image: np.ndarray, scale: object, size: tuple[int, 
              memory: float) -> tuple[np.ndarray, tuple[int, int]]:
     """The image as (h, w, C), and its output size (H, W), after everything that a user can get wrong."""
     if not hasattr(net, 'render_window'):
-        raise UserError(f'{type(net).__name__} has one scale of its own; upscaling to any size needs LIIF or MetaSR.')
+        raise UserError(f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.')
     is_array = isinstance(image, np.ndarray)
     if not is_array or image.ndim not in (2, 3) or 0 in image.shape or image.dtype.name not in DTYPES:
         found = f'{image.dtype} {image.shape}' if is_array else type(image).__name__

@@ -66,7 +66,7 @@ def alternate(works: dict[str, Callable[[], object]], device: torch.device, repe
 
 def matrix_work(width: int, dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], float]:
     """Matrix products of the decoder's shape by the fastest call there is, and their multiply-adds: the floor."""
-    from liif_arch.decode.fast import linear_relu
+    from liif_arch.decode.mlp import linear_relu
     rows = 4096 if device.type == 'cpu' else 2**17
     a, b = (torch.randn(n, width, device=device).to(dtype) for n in (rows, width))
     out, bias, repeat = torch.empty(rows, width, device=device, dtype=dtype), b[0].clone(), 8

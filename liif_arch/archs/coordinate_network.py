@@ -3,32 +3,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
+from liif_arch.archs.tapped_encoder import as_encoder
 from liif_arch.coordinates import as_scale, make_cell, make_coord, scaled_size
 from liif_arch.errors import UserError, suggest
 from liif_arch.precision import PRECISIONS, autocast, resolve
 
 TRAIN_QUERIES = 65536  # queries of a batch whose activations are kept for the backward pass (paper: 16 * 2304)
-
-
-class MLP(nn.Module):
-    """Linear layers with ReLU between them (`layers.0`, `layers.2`, ... as in reference checkpoints)."""
-
-    def __init__(self, in_dim: int, out_dim: int, hidden_list: Sequence[int]) -> None:
-        super().__init__()
-        if not hidden_list or any(not isinstance(n, int) or n < 1 for n in hidden_list):
-            raise UserError(f'hidden_list: found {hidden_list!r}; needed one or more positive widths.')
-        layers: list[nn.Module] = []
-        for hidden in hidden_list:
-            layers += [nn.Linear(in_dim, hidden), nn.ReLU()]
-            in_dim = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_dim) -> (..., out_dim)."""
-        return self.layers(x)
 
 
 class CoordinateNetwork(nn.Module, ABC):
@@ -39,7 +21,8 @@ class CoordinateNetwork(nn.Module, ABC):
     A decoder says what `query_plain`, `query` and `render_window` compute.
 
     Args:
-        encoder: A network that keeps the size and has `num_out_feat`, or its registered options ({'type': ...}).
+        encoder: A network that keeps the size and has `num_out_feat`; or any other network of one scale, whose
+            features before its upsampler are taken (see `TappedEncoder`); or its registered options ({'type': ...}).
             None: the paper's EDSR-baseline. With `receptive_radius` and `peak_floats` (see EDSREncoder) `upscale`
             can work in windows.
         num_in_ch: Channels of the input image; must be the encoder's.
@@ -50,6 +33,7 @@ class CoordinateNetwork(nn.Module, ABC):
             None: 16 on a CPU, where chunks that stay in the cache are fastest, 512 on other devices.
 
     Attributes:
+        code_channels: Channels of what `encode` returns.
         reach: Latents beyond its own that a look-up reads, on each side.
         table_channels: Channels that the decoder holds per latent while it renders, for memory budgets.
 
@@ -69,13 +53,13 @@ class CoordinateNetwork(nn.Module, ABC):
         self.num_in_ch, self.num_out_ch = num_in_ch, num_out_ch
         self.scale = None if scale is None else as_scale(scale)
         self.precision, self.decode_memory = precision, decode_memory
-        if not isinstance(encoder, nn.Module):
-            encoder = build_network({'num_in_ch': num_in_ch, **(encoder or {'type': 'EDSREncoder'})})
-        self.encoder = encoder
+        self.encoder = as_encoder(encoder or {'type': 'EDSREncoder'}, num_in_ch)
+        self.code_channels = self.encoder.num_out_feat
 
     def encode(self, lq: Tensor) -> Tensor:
         """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, C, h, w)."""
-        lq = ((lq - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)  # convolutions are faster so
+        lq = lq if getattr(self.encoder, 'unit_range', False) else (lq - 0.5) / 0.5
+        lq = lq.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
         if torch.is_grad_enabled():
             return self.encoder(lq)
         with autocast(lq.device, self.render_dtype()):

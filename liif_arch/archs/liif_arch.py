@@ -5,9 +5,10 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from liif_arch.archs.coordinate_network import MLP, CoordinateNetwork
+from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import grid_lookup
 from liif_arch.decode.fast import FirstLayer, query_fast
+from liif_arch.decode.mlp import MLP
 from liif_arch.decode.plain import query_plain
 from liif_arch.decode.render import Decoder, cell_bias, render_grid
 
@@ -22,16 +23,18 @@ class LIIF(CoordinateNetwork):
         local_ensemble: Weighted prediction of the four nearest latents (eq. 4).
         feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
         cell_decode: Tell the decoder the size of the queried pixel (eq. 5).
+        activation: Of the decoder: relu, or sine (SIREN's; hidden layers stay float32 in every precision).
     """
 
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, 256, 256, 256),
-                 local_ensemble: bool = True, feat_unfold: bool = True, cell_decode: bool = True, num_in_ch: int = 3,
-                 num_out_ch: int = 3, scale: float | Sequence[float] | None = None,
+                 local_ensemble: bool = True, feat_unfold: bool = True, cell_decode: bool = True,
+                 activation: str = 'relu', num_in_ch: int = 3, num_out_ch: int = 3,
+                 scale: float | Sequence[float] | None = None,
                  precision: str = 'float32', decode_memory: float | None = None) -> None:
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         self.flags = {'local_ensemble': local_ensemble, 'feat_unfold': feat_unfold, 'cell_decode': cell_decode}
         in_dim = self.encoder.num_out_feat * (9 if feat_unfold else 1) + 2 + (2 if cell_decode else 0)
-        self.imnet = MLP(in_dim, num_out_ch, hidden_list)
+        self.imnet = MLP(in_dim, num_out_ch, hidden_list, activation)
         self.reach = 1 if feat_unfold else 0
         self.table_channels = 2 * hidden_list[0]
         self.widest = max(hidden_list)
@@ -53,7 +56,8 @@ class LIIF(CoordinateNetwork):
         """See `CoordinateNetwork.render_window`; computed by `decode.render.render_grid`."""
         first = FirstLayer.split(self.imnet.layers[0], feat.shape[1], self.flags['feat_unfold'],
                                  self.flags['cell_decode'])
-        table = first.table(feat, cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1])))
+        bias = cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1]))
+        table = first.table(feat, bias, self.imnet.activation)
         lookups = [grid_lookup(size[i], full[i], self.flags['local_ensemble'], feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
         decoder = Decoder.of(self.imnet, first, self.render_dtype())

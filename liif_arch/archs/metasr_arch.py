@@ -5,9 +5,10 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from liif_arch.archs.coordinate_network import MLP, CoordinateNetwork
+from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import corner_grid_lookup
 from liif_arch.decode.meta import meta_table, query_meta, query_meta_plain, render_meta
+from liif_arch.decode.mlp import MLP
 
 
 @ARCH_REGISTRY.register()

@@ -49,6 +49,40 @@ def load_into(net: nn.Module, path: str | Path, strict: bool = True, param_key: 
     net.load_state_dict(fitting, strict=False)
 
 
+def load_encoder(net: nn.Module, path: str | Path) -> str:
+    """Load the weights of a network of one scale, or of another network's encoder, into a network's encoder.
+
+    Args:
+        net: A `CoordinateNetwork`.
+        path: A file of BasicSR's (the EMA weights if it has them), of this package or of the reference implementation.
+
+    Returns:
+        What was used of the file, and what was not.
+
+    Raises:
+        UserError: The file does not hold all of the encoder; says what is missing or of another shape.
+    """
+    content = load_file(path)
+    key = next((k for k in ('params_ema', 'params') if k in content), None)
+    given = state_dict_of(content, path, key)
+    encoder = getattr(net.encoder, 'net', net.encoder)
+    if any(k.startswith('encoder.') for k in given):
+        prefix = 'encoder.net.' if encoder is not net.encoder else 'encoder.'
+        given = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
+    buffers = {k for k, _ in encoder.named_buffers()}  # such as masks, which follow from the options
+    own = {k: v for k, v in encoder.state_dict().items()
+           if k not in buffers or (k in given and given[k].shape == v.shape)}
+    problems = [f'{k} is missing' if k not in given else f'{k} is {tuple(given[k].shape)}, needed {tuple(v.shape)}'
+                for k, v in own.items() if k not in given or given[k].shape != v.shape]
+    if problems:
+        raise UserError(f'{path}: does not hold the encoder {type(encoder).__name__} as network_g.encoder describes it '
+                        f'({len(problems)} of its {len(own)} tensors): {some(problems)}.')
+    encoder.load_state_dict({k: given[k] for k in own}, strict=False)
+    unused = [k for k in given if k not in own and k not in buffers]
+    return (f'{path}: {len(own)} tensors for the encoder {type(encoder).__name__}'
+            f'{f"; not used: {some(unused)}" if unused else ""}.')
+
+
 def load_network(weights: str | Path, device: str | torch.device = 'cpu', network: dict | None = None) -> nn.Module:
     """Rebuild a trained network from its file.
 

@@ -221,10 +221,12 @@ def _lookup(known: Mapping[str, Fragment], key: object) -> Fragment | None:
 
 
 def check_network(network: object, place: str, problems: Problems) -> None:
-    """A network option, and the encoder in it."""
+    """A network option, and the encoder in it, which is told its channels and may be tapped."""
     check_object(network, ARCH_REGISTRY, place, problems)
     if isinstance(network, dict) and isinstance(network.get('encoder'), dict):
-        check_network(network['encoder'], f'{place}.encoder', problems)
+        from liif_arch.archs.tapped_encoder import given_channels
+        encoder = {**given_channels(network['encoder'].get('type'), 3), **network['encoder']}
+        check_object(encoder, ARCH_REGISTRY, f'{place}.encoder', problems, {'tap': maybe(TEXT)})
 
 
 def check_object(found: object, registry, place: str, problems: Problems, more: Mapping[str, Fragment] | None = None,

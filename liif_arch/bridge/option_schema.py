@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
+from liif_arch.archs.tapped_encoder import IN_CHANNELS, OUT_CHANNELS
 from liif_arch.bridge import option_check as known
 from liif_arch.bridge.option_check import Fragment, registered, signature
 from liif_arch.bridge.plugins import load_plugins
@@ -32,7 +33,7 @@ def schema() -> Fragment:
             'model_type': {'anyOf': [{'enum': names(MODEL_REGISTRY)}, SUGGESTED]},
             'datasets': {'type': 'object', 'additionalProperties': False,
                          'patternProperties': {'^(train|val|test)': {'$ref': '#/definitions/dataset'}}},
-            'path': section(known.PATH), 'logger': section(known.LOGGER, closed=True),
+            'path': section({**known.PATH, **model['path']}), 'logger': section(known.LOGGER, closed=True),
             'train': {**section(train), 'properties': {**section(train)['properties'], 'scheduler': scheduler},
                       'patternProperties': {'^optim_': optimizers, '_opt$': {'$ref': '#/definitions/loss'}}},
             'val': {**section(known.VAL), 'type': ['object', 'null']}},
@@ -41,6 +42,8 @@ def schema() -> Fragment:
         'then': {'properties': {**own, 'val': {**own['val'], 'type': ['object', 'null']}}},
         'definitions': {
             'network': by_type({name: keywords(value) for name, value in members(ARCH_REGISTRY)}),
+            'encoder': by_type({name: encoder(value) for name, value in members(ARCH_REGISTRY)
+                                if 'encoder' not in signature(value)[0]}),
             'loss': {**by_type({name: keywords(value) for name, value in members(LOSS_REGISTRY)}),
                      'type': ['object', 'null']},
             'metric': by_type({name: keywords(value) for name, value in members(METRIC_REGISTRY)}),
@@ -78,10 +81,18 @@ def keywords(function: object) -> Fragment:
     parameters, required, is_open = signature(function)
     parameters = {k: v for k, v in parameters.items() if k not in ('img', 'img2')}
     if 'encoder' in parameters:
-        parameters['encoder'] = {'anyOf': [{'$ref': '#/definitions/network'}, {'type': 'null'}]}
+        parameters['encoder'] = {'anyOf': [{'$ref': '#/definitions/encoder'}, {'type': 'null'}]}
     return {'properties': {'type': known.TEXT, **parameters},
             **({'required': [k for k in required if k in parameters]} if required else {}),
             **({} if is_open else {'additionalProperties': False})}
+
+
+def encoder(cls: type) -> Fragment:
+    """A network as another one's encoder, which tells it its channels."""
+    own = keywords(cls)
+    own['properties']['tap'] = known.maybe(known.TEXT)
+    required = [k for k in own.pop('required', []) if k not in (*IN_CHANNELS, *OUT_CHANNELS)]
+    return {**own, 'required': required} if required else own
 
 
 def dataset(cls: type) -> Fragment:

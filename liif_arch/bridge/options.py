@@ -289,7 +289,7 @@ def _complete_datasets(opt: dict) -> None:
 
 def _complete_paths(opt: dict, root_path: str) -> None:
     for key, value in opt['path'].items():
-        if isinstance(value, str) and ('resume_state' in key or 'pretrain_network' in key):
+        if isinstance(value, str) and ('resume_state' in key or 'pretrain_' in key):
             opt['path'][key] = os.path.expanduser(value)
     kind = 'experiments' if opt['is_train'] else 'results'
     root = os.path.join(root_path, kind, opt['name'])

@@ -23,6 +23,7 @@ from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
 from liif_arch.lmdb_environments import environment
 
+basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
 basicsr_scandir = basicsr.data.data_util.scandir
 basicsr_init_dist_slurm = basicsr.utils.dist_util._init_dist_slurm
 basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
@@ -50,6 +51,12 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
         plain = json.loads(json.dumps(options.load_options(Path(opt_file))))
         whole.write_text(yaml.safe_dump(plain, sort_keys=False), encoding='utf-8')
         return copy(str(whole), experiments_root)
+
+
+def make_exp_dirs(opt: dict) -> None:
+    """`basicsr.utils.make_exp_dirs`, which would make a folder of `path.pretrain_encoder`."""
+    path = {key: value for key, value in opt['path'].items() if not key.startswith('pretrain_')}
+    basicsr_make_exp_dirs({**opt, 'path': path})
 
 
 def init_dist_pytorch(backend: str, **kwargs) -> None:
@@ -150,6 +157,7 @@ def apply() -> None:
     import basicsr.train
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
+    basicsr.train.make_exp_dirs = make_exp_dirs
     basicsr.models.base_model.BaseModel.load_network = load_network
     basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
     basicsr.models.base_model.BaseModel.save_training_state = checkpoints.save_training_state

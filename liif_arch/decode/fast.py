@@ -9,6 +9,8 @@ One exception, on purpose: the weights where all four areas vanish, see `coordin
 
 Under autocast matrix products run in its type; coordinates, the first layer's sum and the last layer stay float32.
 """
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import axis_lookup, axis_weights
-from liif_arch.precision import ambient_dtype, autocast
+from liif_arch.decode.mlp import MLP, linear_relu
+from liif_arch.precision import autocast
 
 CACHED = 5 * 2**20  # bytes of one activation that stay in a CPU's cache together with what is made of them
 
@@ -44,56 +47,107 @@ class FirstLayer(NamedTuple):
         feature, rel, cell = linear.weight.split([num_feat * k * k, 2, 2 if cell_decode else 0], dim=1)
         return cls(feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias)
 
-    def table(self, feat: Tensor, bias: Tensor) -> Tensor:
-        """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D), at least float32."""
-        out = F.conv2d(feat, self.feature.to(feat.dtype), bias.to(feat.dtype), padding=self.feature.shape[-1] // 2)
+    def table(self, feat: Tensor, bias: Tensor, activation: str = 'relu') -> Tensor:
+        """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D), at least float32.
+
+        Before a sine, which multiplies what rounding does, it is computed in float32 too.
+        """
+        if activation == 'sine':
+            feat = feat.to(torch.promote_types(feat.dtype, torch.float32))
+        with autocast(feat.device, torch.float32) if activation == 'sine' else nullcontext():
+            out = F.conv2d(feat, self.feature.to(feat.dtype), bias.to(feat.dtype), padding=self.feature.shape[-1] // 2)
         return out.permute(0, 2, 3, 1).to(torch.promote_types(out.dtype, torch.float32)).contiguous()
 
 
-def query_fast(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
+def query_fast(imnet: MLP, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
                feat_unfold: bool = True, cell_decode: bool = True, chunk: int | None = None) -> Tensor:
-    """`decode.plain.query_plain`, differentiable, for imnet an `MLP`.
+    """`decode.plain.query_plain`, differentiable.
 
-    `chunk` queries per image are decoded at a time (None: all at once); under autograd, where there are several
-    chunks, each one's activations are computed again in the backward pass instead of being kept.
+    For `chunk` see `by_chunks`. ReLU decoders are one autograd function, others and exported ones are not.
     """
     first = FirstLayer.split(imnet.layers[0], feat.shape[1], feat_unfold, cell_decode)
-    table = first.table(feat, first.bias)
+    table = first.table(feat, first.bias, imnet.activation)
+    return by_chunks(partial(_query_table, imnet, first, table, local_ensemble), coord, cell, chunk)
+
+
+class Corners(NamedTuple):
+    """The T latents that each query looks up.
+
+    Attributes:
+        index: Which latent of the batch's B h w, (T, N), int64, N = B Q.
+        rel: Relative coordinates, (T, N, 2).
+        weight: The ensemble's weights, (T, N).
+        cell: Cells in latents, (N, 2).
+    """
+    index: Tensor
+    rel: Tensor
+    weight: Tensor
+    cell: Tensor
+
+    @classmethod
+    def of(cls, coord: Tensor, cell: Tensor, size: tuple[int, int], local_ensemble: bool) -> 'Corners':
+        """Look-ups of coord and cell, (B, Q, 2), in latents of size (h, w)."""
+        h, w = size
+        rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
+        index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
+        index = index + torch.arange(index.shape[1], device=index.device)[:, None] * (h * w)
+        rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(0, 1)  # (T, B, Q, 2)
+        weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
+        extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1)
+        return cls(index.flatten(1), rel.flatten(1, 2), weight.flatten(1), extent.flatten(0, 1))
+
+    def to(self, dtype: torch.dtype) -> 'Corners':
+        """Everything but the index in `dtype`."""
+        return Corners(self.index, *(x.to(dtype) for x in self[1:]))
+
+
+def by_chunks(query: Callable[[Tensor, Tensor], Tensor], coord: Tensor, cell: Tensor, chunk: int | None) -> Tensor:
+    """query(coord, cell), (B, Q, 2) each, `chunk` queries per image at a time (None: all at once), (B, Q, out).
+
+    Under autograd, where there are several chunks, each one's activations are computed again in the backward pass
+    instead of being kept.
+    """
     if chunk is None or coord.shape[1] <= chunk:
-        return _query_table(imnet, first, table, coord, cell, local_ensemble)
-    run = partial(checkpoint, _query_table, use_reentrant=False) if torch.is_grad_enabled() else _query_table
-    pieces = [run(imnet, first, table, c, k, local_ensemble)
-              for c, k in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)]
-    return torch.cat(pieces, dim=1)
+        return query(coord, cell)
+    run = partial(checkpoint, query, use_reentrant=False) if torch.is_grad_enabled() else query
+    return torch.cat([run(*pair) for pair in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)], dim=1)
 
 
-def _query_table(imnet: nn.Module, first: FirstLayer, table: Tensor, coord: Tensor, cell: Tensor,
-                 local_ensemble: bool) -> Tensor:
+def _query_table(imnet: MLP, first: FirstLayer, table: Tensor, local_ensemble: bool, coord: Tensor,
+                 cell: Tensor) -> Tensor:
     b, h, w, _ = table.shape
     if coord.numel() == 0:
         return table.new_zeros(*coord.shape[:2], imnet.layers[-1].out_features)
-    own = imnet.layers[-1].weight.dtype
-    dtype = ambient_dtype(table.device) if own == torch.float32 else own
-    rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
-    index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
-    rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(0, 1)  # (T, B, Q, 2)
-    weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
-    rel, weight = rel.to(table.dtype), weight.to(table.dtype)
-    extent = None  # cells in latents, (B, Q, 2)
-    if first.cell is not None:
-        extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1).to(table.dtype)
+    dtype, found = imnet.dtype(table.device), Corners.of(coord, cell, (h, w), local_ensemble).to(table.dtype)
     w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
+    if imnet.activation != 'relu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        hidden = table.flatten(0, 2)[found.index] + found.rel @ w_rel.t()  # (T, N, D)
+        return decode_corners(imnet.layers[1:], hidden if w_cell is None else hidden + found.cell @ w_cell.t(),
+                              found.weight, dtype).unflatten(0, (b, -1))
     params = [p for layer in imnet.layers[2::2] for p in (layer.weight, layer.bias)]
     with autocast(table.device, torch.float32):
-        colours = Decode.apply(dtype, b, table.flatten(0, 2), _flat_index(index, h * w), rel.flatten(1, 2),
-                               None if extent is None else extent.flatten(0, 1), weight.flatten(1), w_rel, w_cell,
-                               *params)
-        return colours.view(b, -1, imnet.layers[-1].out_features)
+        return Decode.apply(dtype, b, table.flatten(0, 2), found.index, found.rel,
+                            None if w_cell is None else found.cell, found.weight, w_rel, w_cell,
+                            *params).unflatten(0, (b, -1))
 
 
-def _flat_index(index: Tensor, latents: int) -> Tensor:
-    """Latents counted through the images of a batch: (T, B, Q) -> (T, B Q)."""
-    return (index + torch.arange(index.shape[1], device=index.device)[:, None] * latents).flatten(1)
+def decode_corners(layers: nn.Sequential, hidden: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A decoder's layers, the ensemble before the last one, in autograd's own operations: any activation, exportable.
+
+    Args:
+        layers: Of an `MLP`.
+        hidden: What goes into the first of them, (T, N, D).
+        weight: The ensemble's weights, (T, N).
+        dtype: Of the matrix products of all layers but the last.
+
+    Returns:
+        (N, out), at least float32.
+    """
+    with autocast(hidden.device, dtype):
+        hidden = layers[:-1](hidden)
+    with autocast(hidden.device, torch.float32):
+        total = (hidden.to(weight.dtype) * weight[..., None]).sum(0)
+        return F.linear(total, *(p.to(total.dtype) for p in (layers[-1].weight, layers[-1].bias)))
 
 
 class Decode(torch.autograd.Function):
@@ -210,14 +264,6 @@ def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
     rounded = weight.to(hidden.dtype)
     total = F.embedding_bag(corners, hidden, mode='sum', per_sample_weights=rounded)  # one pass over hidden
     return total if hidden.dtype == wide else total.to(wide) / rounded.to(wide).sum(1, keepdim=True)
-
-
-def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the result."""
-    fused = x.device.type == 'cpu' and x.dtype in (torch.float32, torch.bfloat16)
-    if fused and hasattr(torch.ops.mkldnn, '_linear_pointwise'):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu', [], '')
-    return F.linear(x, weight, bias).relu_()
 
 
 def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:

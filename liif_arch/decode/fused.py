@@ -29,22 +29,21 @@ _CONFIGS = [triton.Config({'BLOCK': block}, num_warps=warps, num_stages=1)  # tw
 
 def supports(decoder: 'Decoder', device: torch.device) -> bool:
     """Whether the kernel can run a decoder on a device: bfloat16, hidden layers of one width of 32 to 256."""
-    shapes = {tuple(weight.shape) for weight, _ in decoder.hidden}
-    dtypes = {weight.dtype for weight, _ in decoder.hidden}
-    width = len(decoder.rel)
-    return (device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
+    width, (activation, hidden, last) = len(decoder.rel), decoder.rest
+    shapes, dtypes = {tuple(weight.shape) for weight, _ in hidden}, {weight.dtype for weight, _ in hidden}
+    return (device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0) and activation == 'relu'
             and dtypes == {torch.bfloat16} and shapes == {(width, width)} and width in (32, 64, 128, 256)
-            and len(decoder.last[0]) <= COLOURS)
+            and len(last[0]) <= COLOURS)
 
 
 def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
     """See `render.render_grid`; (B, h, w, D) float32 -> (B, out, H, W) float32."""
     b, h, w, d = table.shape
     (corners, height), (_, width) = rows.index.shape, cols.index.shape
-    hidden = torch.stack([weight.t() for weight, _ in decoder.hidden]).contiguous()  # (layers, in, out)
-    bias = torch.stack([bias for _, bias in decoder.hidden]).float()
-    last = F.pad(decoder.last[0], (0, 0, 0, COLOURS - len(decoder.last[0]))).t().contiguous()
-    out = table.new_empty(b, len(decoder.last[0]), height, width)
+    hidden = torch.stack([weight.t() for weight, _ in decoder.rest.hidden]).contiguous()  # (layers, in, out)
+    bias = torch.stack([bias for _, bias in decoder.rest.hidden]).float()
+    last = F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
+    out = table.new_empty(b, len(decoder.rest.last[0]), height, width)
     axes = [t.contiguous() for axis in (rows, cols) for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))]
 
     def grid(meta: dict) -> tuple[int, int]:
@@ -52,7 +51,7 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
 
     with torch.cuda.device(table.device) if table.is_cuda else nullcontext():  # Triton launches on the current one
         _kernel[grid](table.contiguous(), *axes, decoder.rel.t().contiguous(), hidden, bias, last.to(hidden.dtype),
-                      decoder.last[1], out, h, w, height, width, out.shape[1],
+                      decoder.rest.last[1], out, h, w, height, width, out.shape[1],
                       LAYERS=len(hidden), CORNERS=corners, HALF=d // 2, COLOURS=COLOURS)
     return out
 

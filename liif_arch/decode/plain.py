@@ -2,6 +2,8 @@
 
 Every step stands alone and nothing is computed once that the equations compute per query. Users run `decode.fast`.
 """
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,32 @@ def look_up(grid: Tensor, coord: Tensor) -> Tensor:
     return picked[:, :, 0].transpose(1, 2)
 
 
+def corners(coord: Tensor, size: tuple[int, int], local_ensemble: bool) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The latents that a query looks up, in CORNERS' order (one without local ensemble).
+
+    Args:
+        coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1].
+        size: Latents (h, w).
+        local_ensemble: Four corners (eq. 4).
+
+    Yields:
+        Where to look it up, (B, Q, 2); the relative coordinate, (B, Q, 2); the area of the rectangle between query and
+        latent, (B, Q, 1).
+    """
+    extent = coord.new_tensor(size)
+    centres = make_coord(size, coord.device, coord.dtype).permute(2, 0, 1).expand(len(coord), 2, *size)
+    for corner in CORNERS if local_ensemble else [(0, 0)]:
+        shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
+        shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
+        rel = (coord - look_up(centres, shifted)) * extent
+        yield shifted, rel, rel.prod(-1, keepdim=True).abs() + AREA_EPS
+
+
+def ensemble(colours: list[Tensor], areas: list[Tensor]) -> Tensor:
+    """Corners' predictions, each weighted by the area at the corner diagonal to it (eq. 4): the list, backwards."""
+    return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)
+
+
 def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
                 feat_unfold: bool = True, cell_decode: bool = True) -> Tensor:
     """Colours at continuous coordinates (LIIF eq. 1-5).
@@ -37,18 +65,11 @@ def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loc
     Returns:
         What imnet predicts, (B, Q, out), in imnet's range.
     """
-    b, _, h, w = feat.shape
-    extent = coord.new_tensor([h, w])
-    centres = make_coord((h, w), feat.device, feat.dtype).permute(2, 0, 1).expand(b, 2, h, w)
+    size = tuple(feat.shape[-2:])
     latents = unfold_features(feat) if feat_unfold else feat
-
     colours, areas = [], []
-    for corner in CORNERS if local_ensemble else [(0, 0)]:
-        shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
-        shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
-        rel = (coord - look_up(centres, shifted)) * extent  # (B, Q, 2)
-        inputs = [look_up(latents, shifted), rel] + ([cell * extent] if cell_decode else [])
+    for shifted, rel, area in corners(coord, size, local_ensemble):
+        inputs = [look_up(latents, shifted), rel] + ([cell * coord.new_tensor(size)] if cell_decode else [])
         colours.append(imnet(torch.cat(inputs, dim=-1)))
-        areas.append(rel.prod(-1, keepdim=True).abs() + AREA_EPS)  # of the rectangle between query and corner
-    # A corner is weighted by the area at the corner diagonal to it (eq. 4): the same list, backwards.
-    return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)
+        areas.append(area)
+    return ensemble(colours, areas)

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from liif_arch.coordinates import AxisLookup, axis_weights
-from liif_arch.decode.fast import FirstLayer, linear_relu, sum_corners
+from liif_arch.decode.fast import FirstLayer, sum_corners
+from liif_arch.decode.mlp import MLP, Weights
 
 _unfused: list[Exception] = []  # why the Triton kernel is no longer tried
 BLOCK_ROWS = 16  # more rows share more of a block's first layer, fewer have longer runs of memory
@@ -27,20 +28,15 @@ class Decoder(NamedTuple):
 
     Attributes:
         rel: First layer's weight of the relative coordinate, (D, 2), at least float32.
-        hidden: Weight (out, in) and bias of the layers between the first and the last, in the chosen precision.
-        last: Weight (out, D) and bias of the last one, at least float32.
+        rest: The layers behind it.
     """
     rel: Tensor
-    hidden: list[tuple[Tensor, Tensor]]
-    last: tuple[Tensor, Tensor]
+    rest: Weights
 
     @classmethod
-    def of(cls, imnet: nn.Module, first: FirstLayer, dtype: torch.dtype) -> 'Decoder':
+    def of(cls, imnet: MLP, first: FirstLayer, dtype: torch.dtype) -> 'Decoder':
         """The weights of an `MLP` whose first layer is `first`."""
-        hidden = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in imnet.layers[2:-1:2]]
-        wide = torch.promote_types(first.rel.dtype, torch.float32)
-        last = imnet.layers[-1]
-        return cls(first.rel.to(wide), hidden, (last.weight.to(wide), last.bias.to(wide)))
+        return cls(first.rel.to(torch.promote_types(first.rel.dtype, torch.float32)), imnet.weights(1, dtype))
 
 
 def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
@@ -68,7 +64,7 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     if (fused := render_fused(decoder, table, rows, cols, progress)) is not None:
         return fused
     height, width = rows.index.shape[1], cols.index.shape[1]
-    out = table.new_empty(table.shape[0], len(decoder.last[0]), height, width)
+    out = table.new_empty(table.shape[0], len(decoder.rest.last[0]), height, width)
     step_x = _even(width, max(64, chunk // BLOCK_ROWS))
     step_y = _even(height, max(1, chunk // step_x))
     low, high = _span(rows.index)
@@ -89,7 +85,8 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
 def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup,
                  progress: Callable[[int], None] | None = None) -> Tensor | None:
     """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
-    if table.device.type != 'cuda' or _unfused or not decoder.hidden or decoder.hidden[0][0].dtype != torch.bfloat16:
+    hidden = decoder.rest.hidden
+    if table.device.type != 'cuda' or _unfused or not hidden or hidden[0][0].dtype != torch.bfloat16:
         return None
     try:
         from liif_arch.decode import fused
@@ -126,13 +123,9 @@ def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisL
     by_column += cols.rel[..., None] * decoder.rel[:, 1]
     hidden = by_column.index_select(0, rows.index.flatten()).view(i, r, j, c, d)
     hidden += (rows.rel[..., None] * decoder.rel[:, 0])[:, :, None, None]
-    hidden = hidden.relu_().view(-1, d)  # (I R J C, D)
-    if decoder.hidden:
-        hidden = hidden.to(decoder.hidden[0][0].dtype)
-    for weight, bias in decoder.hidden:
-        hidden = linear_relu(hidden, weight, bias)
+    hidden = decoder.rest.run_hidden(decoder.rest.activate_(hidden).view(-1, d))  # (I R J C, D)
     # The last layer is linear and the ensemble's weights sum to 1: it runs once, on the weighted hidden state.
     weight = axis_weights(rows.rel)[:, :, None, None] * axis_weights(cols.rel)
     corners = torch.arange(i * r * j * c, device=weight.device).view(i, r, j, c)
     total = sum_corners(hidden, *(x.permute(1, 3, 0, 2).reshape(r * c, i * j) for x in (corners, weight)))
-    return F.linear(total, *decoder.last).view(r, c, -1).permute(2, 0, 1)
+    return F.linear(total, *decoder.rest.last).view(r, c, -1).permute(2, 0, 1)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, maybe
+from liif_arch.bridge.networks import load_encoder
+from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.bridge.processes import gather
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
@@ -33,6 +34,10 @@ class LIIFModel(SRModel):
             has it). Parameters, coordinates and loss are float32.
         compile: torch.compile the encoder. Default false.
 
+    Under `path`:
+        pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or of another
+            network's encoder. They are read before training, unless it goes on from a state.
+
     And under `val`:
         metrics: Which of psnr, psnr_y, psnr_div2k, ssim; default all (see `liif_arch.metrics.fidelity`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
@@ -41,6 +46,7 @@ class LIIFModel(SRModel):
     """
 
     own_options: ClassVar = {  # beside BasicSR's common ones, see `bridge.option_check`
+        'path': {'pretrain_encoder': maybe(TEXT)},
         'train': {'optim_g': OBJECT, 'pixel_opt': OBJECT, 'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
                   'precision': {'enum': list(PRECISIONS)}, 'compile': FLAG},
         'val': {'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}), 'bicubic': FLAG,
@@ -57,6 +63,10 @@ class LIIFModel(SRModel):
             if scale not in validated:
                 raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
         if opt['is_train']:
+            path = opt['path']
+            if path.get('pretrain_encoder') and path.get('pretrain_network_g') and not path.get('resume_state'):
+                raise UserError('path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
+                                'one.')
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
             device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'
@@ -76,11 +86,19 @@ class LIIFModel(SRModel):
     # ----------------------------------------------------------------------------------------------------- training
 
     def init_training_settings(self) -> None:
-        """SRModel's, and the precision and compilation of the step."""
+        """SRModel's, the encoder's own weights, and the precision and compilation of the step."""
+        if self.opt['path'].get('pretrain_encoder') and not self.opt['path'].get('resume_state'):
+            self._load_encoder(self.opt['path']['pretrain_encoder'])
         super().init_training_settings()
         self.dtype = resolve(self.opt['train'].get('precision', 'float32'), self.device, 'train.precision')
         if self.opt['train'].get('compile', False):
             self.get_bare_model(self.net_g).encoder.compile()
+
+    def _load_encoder(self, path: str) -> None:
+        try:
+            get_root_logger().info(f'path.pretrain_encoder: {load_encoder(self.get_bare_model(self.net_g), path)}')
+        except UserError as error:
+            raise UserError(f'path.pretrain_encoder: {error}') from None
 
     def feed_data(self, data: dict) -> None:
         """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training.

@@ -8,6 +8,8 @@ import torch
 
 from liif_arch import LIIF, EDSREncoder, RDNEncoder
 from liif_arch.coordinates import make_cell, make_coord
+from liif_arch.decode.mlp import MLP
+from liif_arch.errors import UserError
 
 FLAGS = [dict(zip(('local_ensemble', 'feat_unfold', 'cell_decode'), f, strict=True))
          for f in itertools.product([False, True], repeat=3)]
@@ -245,3 +247,51 @@ def test_encoders__parameter_counts_of_the_paper():
     count = [sum(p.numel() for p in e.parameters()) for e in (EDSREncoder(), RDNEncoder())]
     assert math.isclose(count[0], 1.22e6, rel_tol=0.01)
     assert math.isclose(count[1], 22.0e6, rel_tol=0.02)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sine activations
+
+
+@pytest.mark.parametrize('flags', [{}, {'local_ensemble': False, 'cell_decode': False}, {'feat_unfold': False}])
+def test_sine__equals_the_plain_form(flags):
+    torch.manual_seed(0)
+    net = LIIF(EDSREncoder(num_feat=6, num_block=1), [10, 7], activation='sine', **flags).double()
+    lq, size = torch.rand(2, 3, 6, 5, dtype=torch.float64), (13, 17)
+    coord, cell = torch.rand(2, 40, 2, dtype=torch.float64) * 2 - 1, torch.rand(2, 40, 2, dtype=torch.float64) / 3
+    gradients = []
+    for query in (net.query, net.query_plain, lambda *a: net.query(*a, chunk=7)):
+        net.zero_grad()
+        query(net.encode(lq), coord, cell).pow(2).sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    for others in gradients[1:]:
+        for a, b in zip(gradients[0], others, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # 1e-9 in a weight, times 30, layer by layer
+    with torch.no_grad():
+        feat, grid = net.encode(lq), make_coord(size, dtype=torch.float64).view(1, -1, 2).expand(2, -1, -1)
+        plain = net.query_plain(feat, grid, make_cell(size, dtype=torch.float64).expand_as(grid))
+        image = net.render(feat, size).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(image, plain, rtol=0, atol=1e-5)  # the grid's relative coordinates are float32
+
+
+def test_sine__starts_with_activations_that_are_spread():
+    """SIREN's initialisation keeps the variance of every layer; PyTorch's own would let it vanish."""
+    torch.manual_seed(0)
+    mlp = MLP(64, 3, [256, 256, 256], 'sine')
+    x = torch.rand(4096, 64) * 2 - 1
+    for layer in mlp.layers[:-1]:
+        x = layer(x)
+        if not isinstance(layer, torch.nn.Linear):
+            assert 0.6 < x.std() < 0.8
+
+
+def test_sine__trains_and_stays_float32(monkeypatch):
+    monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)
+    torch.manual_seed(0)
+    net, lq = LIIF(EDSREncoder(num_feat=8, num_block=1), [16, 16], activation='sine'), torch.rand(1, 3, 6, 7)
+    with torch.no_grad():
+        exact = net(lq, size=(11, 12))
+        net.precision = 'bfloat16'
+        assert (net(lq, size=(11, 12)) - exact).abs().max() < 0.1
+    with pytest.raises(UserError, match="activation: found 'sin'; did you mean sine?"):
+        LIIF(EDSREncoder(num_feat=8, num_block=1), activation='sin')

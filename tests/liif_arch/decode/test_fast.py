@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from liif_arch import LIIF, MetaSR
-from liif_arch.decode.fast import linear_relu, relu_backward_, sum_corners
+from liif_arch.decode.fast import relu_backward_, sum_corners
+from liif_arch.decode.mlp import linear_relu
 
 FLAGS = [dict(zip(('local_ensemble', 'feat_unfold', 'cell_decode'), f, strict=True))
          for f in itertools.product([False, True], repeat=3)]

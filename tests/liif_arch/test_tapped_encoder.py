@@ -1,0 +1,213 @@
+"""Networks of one scale as encoders: features as they compute them, windows, taps, weights, training."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from basicsr.archs import build_network
+from helpers import run_here, tiny_train, write_options
+from torch import nn
+
+from liif_arch import LIIF, EDSREncoder, load_network, upscale
+from liif_arch.archs.tapped_encoder import TappedEncoder, as_encoder, window_multiple
+from liif_arch.bridge.checkpoints import load_file, save_file
+from liif_arch.errors import UserError
+
+SWINIR = {'type': 'SwinIR', 'img_size': 16, 'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2], 'window_size': 4,
+          'upscale': 4, 'upsampler': 'pixelshuffle', 'img_range': 1.0}
+NETWORKS = {
+    'SwinIR': SWINIR,
+    'RCAN': {'type': 'RCAN', 'num_feat': 16, 'num_group': 1, 'num_block': 2},
+    'RRDBNet': {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4},
+    'MSRResNet': {'type': 'MSRResNet', 'num_feat': 8, 'num_block': 2},
+    'EDSR': {'type': 'EDSR', 'num_feat': 8, 'num_block': 2},
+}
+CHANNELS = {'num_in_ch': 3, 'num_out_ch': 3}
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    net = build_network({**({} if name == 'SwinIR' else CHANNELS), **NETWORKS[name]}).eval()
+    for module in net.modules():  # initial biases are 0
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.bias, std=0.1)
+    return net
+
+
+def inside(net: nn.Module, name: str, lq: torch.Tensor) -> torch.Tensor:
+    """The features, from each network's own definition."""
+    if name == 'MSRResNet':
+        return net.body(net.lrelu(net.conv_first(lq)))
+    if name == 'RRDBNet':
+        first = net.conv_first(lq)
+        return first + net.conv_body(net.body(first))
+    x = net.conv_first((lq - net.mean) * net.img_range)
+    if name == 'SwinIR':
+        return net.conv_before_upsample(net.conv_after_body(net.forward_features(x)) + x)
+    return net.conv_after_body(net.body(x)) + x
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+@torch.no_grad()
+def test_features__are_those_inside_the_network(name):
+    net, lq = build(name), torch.rand(2, 3, 12, 16)
+    expected, before = inside(net, name, lq), {k: v.clone() for k, v in net.state_dict().items()}
+    encoder = TappedEncoder(net).eval()
+    assert encoder.num_out_feat == expected.shape[1]
+    torch.testing.assert_close(encoder(lq), expected, rtol=0, atol=0)
+    kept = encoder.net.state_dict()
+    assert all(torch.equal(before[k], v) for k, v in kept.items()) and len(kept) < len(before)
+    assert not any(k.startswith(('upsample', 'conv_last', 'upconv')) for k in kept)
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_encoder__trains_validates_and_renders(name, tmp_path, photos, monkeypatch):
+    """20 iterations, validation at x2.5, and 7x11 up to 33x60, from the file alone."""
+    opt = tiny_train(photos, network_g__encoder=NETWORKS[name], train__total_iter=20, val__val_freq=100,
+                     datasets__val__scales=[2.5], datasets__train__dataset_enlarge_ratio=10,
+                     logger__save_checkpoint_freq=100)
+    write_options(tmp_path / 'o.yml', opt)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    weights = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
+    net, lq = load_network(weights), torch.rand(1, 3, 7, 11)
+    with torch.no_grad():
+        assert net(lq, size=(33, 60)).shape == (1, 3, 33, 60)
+        padded = net.encode(lq)
+    assert padded.shape == (1, net.encoder.num_out_feat, 7, 11)
+    assert upscale(net, np.zeros((7, 11, 3), np.uint8), size=(33, 60)).shape == (33, 60, 3)
+    trained = load_file(weights)['params']
+    assert all(torch.isfinite(v).all() for v in trained.values())
+    first = {k: v for k, v in LIIF(NETWORKS[name], [16]).state_dict().items() if k.endswith('.weight')}
+    assert all(k in trained for k in first)
+
+
+@torch.no_grad()
+def test_sizes__that_do_not_fit_the_windows_are_padded_by_reflection():
+    net = as_encoder(SWINIR, 3).eval()
+    assert net.multiple == window_multiple(build('SwinIR')) == 4
+    lq = torch.rand(1, 3, 10, 15)
+    reflected = torch.nn.functional.pad(lq, (0, 1, 0, 2), 'reflect')
+    torch.testing.assert_close(net(lq), net(reflected)[..., :10, :15])
+    assert net(torch.rand(1, 3, 1, 2)).shape == (1, 64, 1, 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('scale,multiple,step', [(4, 1, 2), (2, 2, 2), (1, 4, 1)])
+def test_rrdbnet__of_every_scale(scale, multiple, step):
+    encoder = as_encoder({**NETWORKS['RRDBNet'], 'scale': scale}, 3).eval()
+    assert (encoder.multiple, encoder.step) == (multiple, step)
+    assert encoder(torch.rand(1, 3, 9, 13)).shape == (1, 8, 9, 13)
+
+
+def test_tap__named():
+    encoder = as_encoder({**NETWORKS['EDSR'], 'tap': 'conv_after_body'}, 3)
+    net, lq = build('EDSR'), torch.rand(1, 3, 8, 8)
+    encoder.net.load_state_dict(net.state_dict(), strict=False)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(lq), net.body(net.conv_first((lq - net.mean) * net.img_range)))
+
+
+class Shrinking(nn.Module):
+    """Works on half the size throughout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.out = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 3, 3, 1, 1)
+
+    def forward(self, x):
+        return self.out(self.down(x))
+
+
+class Bilinear(Shrinking):
+    """Enlarges its features bilinearly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, 1, 1)
+
+    def forward(self, x):
+        return self.out(nn.functional.interpolate(self.down(x), scale_factor=2, mode='bilinear'))
+
+
+@pytest.mark.parametrize('encoder,part', [
+    (Shrinking(), 'Shrinking has no features of the input'), (Bilinear(), 'by other means than repeating'),
+    ({**NETWORKS['EDSR'], 'tap': 'upsampel'}, "encoder.tap: found 'upsampel'.*did you mean upsample?"),
+    ({**NETWORKS['EDSR'], 'tap': 'upsample.1'}, None),
+    ({'type': 'EDSREncoder', 'tap': 'body'}, 'is an encoder itself'),
+    ({**SWINIR, 'window_size': 4, 'tap': 'norm'}, 'the input of norm is'),
+    ({'type': 'VGGStyleDiscriminator', 'num_feat': 8}, 'VGGStyleDiscriminator does not run on')])
+def test_encoder__refuses(encoder, part):
+    if part is None:  # a convolution's output, shuffled there: every fourth channel's pixel is a feature
+        part = 'by other means|needed features'
+        encoder = {**NETWORKS['EDSR'], 'tap': 'upsample.2'}
+    with pytest.raises(UserError, match=part):
+        as_encoder(encoder, 3)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Weights of the fixed-scale network
+
+
+def training(photos, weights, **changes) -> dict:
+    return tiny_train(photos, network_g__encoder=NETWORKS['EDSR'], path__pretrain_encoder=str(weights),
+                      train__total_iter=2, **changes)
+
+
+@pytest.mark.parametrize('wrapped', [None, 'params', 'params_ema'])
+def test_pretrain_encoder__is_used_and_reported(tmp_path, photos, monkeypatch, caplog, wrapped):
+    import logging
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
+    state = build('EDSR').state_dict()
+    save_file(state if wrapped is None else {wrapped: state}, tmp_path / 'edsr.pth')
+    write_options(tmp_path / 'o.yml', training(photos, tmp_path / 'edsr.pth', train__optim_g__lr=1e-12))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    report = next(r.getMessage() for r in caplog.records if 'pretrain_encoder' in r.getMessage())
+    assert 'tensors for the encoder EDSR; not used: ' in report and 'upsample.0.weight' in report
+    trained = load_file(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
+    for key, value in state.items():
+        if not key.startswith(('upsample', 'conv_last')):
+            torch.testing.assert_close(trained[f'encoder.net.{key}'], value)
+    # A resumed run goes on with its own.
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml', '--auto_resume', '--force_yml',
+                    'train:total_iter=3', 'train:optim_g:lr=0.01') == 0
+
+
+def test_pretrain_encoder__of_a_liif(tmp_path, photos, monkeypatch):
+    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [12])
+    save_file({'params': net.state_dict()}, tmp_path / 'liif.pth')
+    opt = tiny_train(photos, path__pretrain_encoder=str(tmp_path / 'liif.pth'), train__total_iter=1,
+                     train__optim_g__lr=1e-12)
+    write_options(tmp_path / 'o.yml', opt)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    trained = load_file(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
+    torch.testing.assert_close(trained['encoder.head.0.weight'], net.encoder.head[0].weight.data)
+
+
+@pytest.mark.parametrize('change,parts', [
+    ({}, ['path.pretrain_encoder', 'conv_first.weight is (16, 3, 3, 3), needed (8, 3, 3, 3)']),
+    ({'path__pretrain_network_g': 'x.pth'}, ['pretrain_encoder', 'remove one'])])
+def test_pretrain_encoder__that_does_not_fit(tmp_path, photos, monkeypatch, capsys, change, parts):
+    wide = build_network({**CHANNELS, **NETWORKS['EDSR'], 'num_feat': 16})
+    save_file({'params': wide.state_dict()}, tmp_path / 'wide.pth')
+    save_file({'params': wide.state_dict()}, tmp_path / 'x.pth')
+    write_options(tmp_path / 'o.yml', training(photos, tmp_path / 'wide.pth', **change))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
+    error = capsys.readouterr().err
+    assert all(part in error for part in parts) and 'Traceback' not in error, error
+    assert not (tmp_path / 'experiments').exists()
+
+
+@pytest.mark.parametrize('change,part', [
+    ({'tap': 'x'}, "network_g: encoder.tap: found 'x'"), ({'num_feet': 8}, 'did you mean num_feat'),
+    ({'type': 'EDSRR'}, 'did you mean EDSR')])
+def test_options__of_an_encoder_are_checked(tmp_path, photos, monkeypatch, capsys, change, part):
+    write_options(tmp_path / 'o.yml', tiny_train(photos, network_g__encoder={**NETWORKS['EDSR'], **change}))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
+    assert part in capsys.readouterr().err
+
+
+def test_window_multiple__of_windows_of_two_sizes():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    net[0].window_size, net[1].window_size = 6, (4, 4)
+    assert window_multiple(net) == math.lcm(6, 4)
