@@ -4,6 +4,8 @@ Every figure equals the one that the loader makes of the same crop: Pillow's 8-b
 arithmetic, and a subset of pixels that a hash of (seed, pixel) picks. Nothing here waits for the device.
 Letters in shapes: B batch, C channels, M side of the padded crops, s side of a crop in its top-left corner, Q queries.
 """
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,8 @@ _WEIGHT_BITS = 22  # Pillow's fixed-point weights: 32 bits less 8 of the pixel a
 INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negative int64
 
 
-def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int) -> dict[str, Tensor]:
+def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int,
+               patch: bool = False) -> dict[str, Tensor]:
     """A training batch from ground-truth crops.
 
     Args:
@@ -20,11 +23,12 @@ def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_sampl
         seed: Seeds of the pixel subsets, (B,), int64 in [0, 2**32).
         lq_size: Side of the low-resolution images, in pixels.
         num_samples: Pixels Q drawn from every crop, at most its s * s.
+        patch: They are a square, in row-major order.
 
     Returns:
         lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x); all float32.
     """
-    coord, cell, colours = draw_pixels(crop, side, seed, num_samples)
+    coord, cell, colours = draw_pixels(crop, side, seed, num_samples, patch)
     return {'lq': _unit_range(reduce_crops(crop, side, lq_size)), 'gt': _unit_range(colours), 'coord': coord,
             'cell': cell}
 
@@ -108,8 +112,17 @@ def hash32(x):
     return x ^ (x >> 16)
 
 
-def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+def patch_corner(seed, rows, cols):
+    """Where a square begins that has `rows` x `cols` places: (top, left), from hashes of seeds, any integer arrays."""
+    first = hash32(seed)
+    return first % rows, hash32(first) % cols
+
+
+def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int,
+                patch: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels of every crop, without replacement: those whose hash of (seed, row-major index) is smallest.
+
+    With `patch` a square of sqrt(num_samples) pixels a side, in row-major order.
 
     Args:
         crop: Crops in the top-left corners, (B, M, M, C).
@@ -121,9 +134,15 @@ def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int) -> t
         coord (B, Q, 2) pixel centres (y, x) in [-1, 1], and cell (B, Q, 2), float32; colours (B, Q, C).
     """
     width, channels = crop.shape[1], crop.shape[3]
-    keys = _pixel_keys(width, side[:, None, None], seed[:, None, None]).flatten(1)
-    drawn = keys.topk(num_samples, largest=False, sorted=True).values & (2**INDEX_BITS - 1)
-    rows, cols = drawn // side[:, None], drawn % side[:, None]
+    if patch:
+        inner = torch.arange(num_samples, device=crop.device)
+        length = math.isqrt(num_samples)
+        top, left = patch_corner(seed, side - length + 1, side - length + 1)
+        rows, cols = top[:, None] + inner // length, left[:, None] + inner % length
+    else:
+        keys = _pixel_keys(width, side[:, None, None], seed[:, None, None]).flatten(1)
+        drawn = keys.topk(num_samples, largest=False, sorted=True).values & (2**INDEX_BITS - 1)
+        rows, cols = drawn // side[:, None], drawn % side[:, None]
     pixels = (rows * width + cols)[..., None].expand(-1, -1, channels)
     colours = crop.flatten(1, 2).gather(1, pixels)
     size = side.double()[:, None, None]

@@ -43,6 +43,8 @@ class RandomScalePairedDataset(Dataset):
         lq_size: Side of the low-resolution crop.
         scale_range: [lowest, highest] scale.
         num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be alike.
+        patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a square number then.
+            Default false.
         use_hflip, use_rot: Augmentations: horizontal flip; vertical flip and transpose.
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
@@ -73,6 +75,7 @@ class RandomScalePairedDataset(Dataset):
             self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
             self._require_size(self.lq_store, self.lq_size, 'lq_size')
         self._require_pixels()
+        self.patch = self._patch()
         self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
 
@@ -96,6 +99,12 @@ class RandomScalePairedDataset(Dataset):
         elif self.num_samples > fewest:
             raise UserError(f'num_samples: found {self.num_samples}, but a crop may have only {fewest} pixels '
                             f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.')
+
+    def _patch(self) -> bool:
+        patch, count = bool(self.opt.get('patch', False)), self.num_samples
+        if patch and (count is None or math.isqrt(count)**2 != count):
+            raise UserError(f'num_samples: found {count}; patch: true needs a square number, the pixels of a square.')
+        return patch
 
     def _on_device(self) -> bool:
         degrade = self.opt.get('degrade', 'loader')
@@ -180,7 +189,7 @@ class RandomScalePairedDataset(Dataset):
         """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one is given."""
         gt, *given = crops
         lq = given[0] if given else resize_bicubic(gt, (self.lq_size, self.lq_size))
-        coord, cell, colours = query_samples(gt, self.num_samples, seed)
+        coord, cell, colours = query_samples(gt, self.num_samples, seed, self.patch)
         return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
                 'cell': torch.from_numpy(cell.copy())}
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from liif_arch.degradation import INDEX_BITS, hash32
+from liif_arch.degradation import INDEX_BITS, hash32, patch_corner
 
 Window = tuple[slice, slice]
 
@@ -71,21 +71,25 @@ def pad_square(image: np.ndarray, side: int) -> np.ndarray:
     return padded
 
 
-def query_samples(gt: np.ndarray, num_samples: int | None,
-                  seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query_samples(gt: np.ndarray, num_samples: int | None, seed: int,
+                  patch: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of an image as queries.
 
     Args:
         gt: Image, (H, W, C).
         num_samples: Pixels to draw, without replacement; None: all, in row-major order.
         seed: Seed of the draw, see `draw_seed`.
+        patch: Draw a square of sqrt(num_samples) pixels a side instead, in row-major order.
 
     Returns:
         coord (Q, 2) pixel centres (y, x) in [-1, 1], float32; cell (Q, 2) = (2/H, 2/W), float32; colours (Q, C).
     """
     h, w = gt.shape[:2]
-    flat = np.arange(h * w) if num_samples is None else draw_indices(h * w, num_samples, seed)
-    rows, cols = np.divmod(flat, w)
+    if num_samples is None:
+        index = np.arange(h * w)
+    else:
+        index = draw_patch(h, w, num_samples, seed) if patch else draw_indices(h * w, num_samples, seed)
+    rows, cols = np.divmod(index, w)
     coord = np.stack([-1 + (2 * rows + 1) / h, -1 + (2 * cols + 1) / w], axis=1).astype(np.float32)
     cell = np.broadcast_to(np.array([2 / h, 2 / w], np.float32), coord.shape)
     return coord, cell, gt[rows, cols]
@@ -106,6 +110,16 @@ def draw_indices(count: int, num_samples: int, seed: int) -> np.ndarray:
     index = few if len(few) >= num_samples else np.arange(count)
     keys = np.sort(hashes[index].astype(np.int64) << INDEX_BITS | index)
     return keys[:num_samples] & (2**INDEX_BITS - 1)
+
+
+def draw_patch(h: int, w: int, num_samples: int, seed: int) -> np.ndarray:
+    """Row-major indices of a square of num_samples pixels of an h x w image, which hashes of the seed place.
+
+    The same as `liif_arch.degradation.draw_pixels` draws.
+    """
+    side = math.isqrt(num_samples)
+    top, left = (int(x) for x in patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1))
+    return (np.arange(top, top + side)[:, None] * w + np.arange(left, left + side)).ravel()
 
 
 def _hashed_indices(count: int) -> np.ndarray:

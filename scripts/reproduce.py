@@ -43,6 +43,7 @@ LIIF = Run('LIIF', 'train_liif_edsr', None, _paper(34.67, 30.96, 29.00, 26.75, 2
 GROUPS = {
     'decoders': [
         LIIF,
+        Run('LTE', 'train_lte_edsr', None, _paper(34.72, 31.02, 29.04, 26.81, 23.78, 22.23, 21.24, 20.53)),
         Run('MetaSR', 'train_metasr_edsr', None, _paper(34.64, 30.93, 28.92, 26.61, 23.55, 22.03, 21.06, 20.37)),
         Run('EDSR x2', 'train_edsr_x2', [2], {2: 34.55}),
         Run('EDSR x3', 'train_edsr_x3', [3], {3: 30.90}),
@@ -88,6 +89,8 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
         network['encoder'] = dict(SMALL_ENCODER)
         if network['type'] == 'LIIF':
             network['hidden_list'] = [128] * (len(network['hidden_list']) - 1)
+        if network['type'] == 'LTE':
+            network.update(hidden_dim=128, hidden_list=[128, 128])
         if 'scale_range' in train:
             train.update(lq_size=24, num_samples=576)
         else:
@@ -243,7 +246,7 @@ def plot_curves(curves: dict[str, dict[str, float]], title: str, path: Path) -> 
 
 
 def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
-    """Bicubic, MetaSR, LIIF and the original at x4, x8 and x30 of the first test image."""
+    """Bicubic, the decoders and the original at x4, x8 and x30 of the first test image."""
     import torch
 
     from liif_arch.bridge.networks import load_network

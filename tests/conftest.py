@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ SHARED = ROOT.parent / 'shared'
 
 @pytest.fixture(scope='session', autouse=True)
 def _two_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
 
 
 @pytest.fixture(scope='session')

@@ -60,7 +60,7 @@ METRIC = {'crop_border': COUNT, 'input_order': {'enum': ['HWC', 'CHW']}, 'test_y
 DATASET_TYPES = {  # of keys that several datasets read
     'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'meta_info_file': maybe(TEXT), 'filename_tmpl': TEXT,
     'gt_size': WHOLE, 'lq_size': WHOLE, 'num_samples': maybe(WHOLE), 'first_k': maybe(WHOLE), 'cache': FLAG,
-    'use_hflip': FLAG, 'use_rot': FLAG, 'mean': maybe(LIST), 'std': maybe(LIST)}
+    'patch': FLAG, 'use_hflip': FLAG, 'use_rot': FLAG, 'mean': maybe(LIST), 'std': maybe(LIST)}
 COMMON = {**ROOT, **PATH, **TRAIN, **VAL, **LOGGER, **LOADER}
 NEEDED = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path')
 NEEDED_TRAIN = ('train', 'train:total_iter', 'train:scheduler', 'logger', 'logger:print_freq',

@@ -1,4 +1,4 @@
-"""Checkpoints of LIIF's reference implementation, from and to ours.
+"""Checkpoints of LIIF's and LTE's reference implementations, from and to ours.
 
 Parameter names are the same; what differs is the wrapping (`{'model': {'name', 'args', 'sd'}}` there, `params` and
 `network_g` here), EDSR's frozen mean shifts, which the reference stores and never uses, and the place of a fixed-scale
@@ -16,7 +16,7 @@ from liif_arch.errors import UserError
 _MEAN_SHIFTS = ('sub_mean.weight', 'sub_mean.bias', 'add_mean.weight', 'add_mean.bias')
 _DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 _FLAGS = ('local_ensemble', 'feat_unfold', 'cell_decode')
-_TYPES = {'liif': 'LIIF', 'metasr': 'MetaSR', 'edsr-baseline': 'SubPixelSR', 'edsr': 'SubPixelSR'}
+_TYPES = {'liif': 'LIIF', 'metasr': 'MetaSR', 'lte': 'LTE', 'edsr-baseline': 'SubPixelSR', 'edsr': 'SubPixelSR'}
 
 
 def is_reference(content: dict) -> bool:
@@ -26,7 +26,7 @@ def is_reference(content: dict) -> bool:
 
 
 def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
-    """`{'params', 'network_g'}` of a reference checkpoint: LIIF or MetaSR on EDSR or RDN, or EDSR with its tail.
+    """`{'params', 'network_g'}` of a reference checkpoint: LIIF, LTE or MetaSR on EDSR or RDN, or EDSR with its tail.
 
     Raises:
         UserError: Another network, or parameters that are not those of the network it names (lists them).
@@ -53,6 +53,8 @@ def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         network['hidden_list'] = _hidden_list(params) or [256]
     if kind == 'LIIF':
         network.update({flag: bool(args.get(flag, True)) for flag in _FLAGS})
+    if kind == 'LTE' and 'coef.weight' in params:
+        network['hidden_dim'] = len(params['coef.weight'])
     _require_fit(network, params, path)
     return {'params': params, 'network_g': network}
 
@@ -83,9 +85,12 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
     else:
         args = {'encoder_spec': spec}
         args['imnet_spec'] = {'name': 'mlp', 'args': {'hidden_list': _hidden_list(params)}}
-    if kind == 'LIIF':
+    if kind in ('LIIF', 'LTE'):
         args['imnet_spec']['args'] = {'out_dim': 3, **args['imnet_spec']['args']}
+    if kind == 'LIIF':
         args.update({flag: network.get(flag, True) for flag in _FLAGS})
+    if kind == 'LTE':
+        args['hidden_dim'] = network.get('hidden_dim', 256)
     name = next(n for n, t in _TYPES.items() if t == kind)
     return {'model': {'name': name, 'args': args, 'sd': params}, 'epoch': None}
 

@@ -114,7 +114,7 @@ class LIIFModel(SRModel):
     def _degrade(self, data: dict) -> dict[str, Tensor]:
         options = self.opt['datasets']['train']
         crop, side, seed = (data[key].to(self.device, non_blocking=True) for key in ('crop', 'side', 'seed'))
-        return make_batch(crop, side, seed, options['lq_size'], options['num_samples'])
+        return make_batch(crop, side, seed, options['lq_size'], options['num_samples'], options.get('patch', False))
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""

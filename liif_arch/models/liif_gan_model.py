@@ -1,0 +1,90 @@
+"""Perceptual and adversarial training at random scales, for sharper images than a pixel loss alone gives."""
+import math
+from collections import OrderedDict
+from typing import ClassVar
+
+from basicsr.models.srgan_model import SRGANModel
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
+
+from liif_arch.bridge.option_check import COUNT, OBJECT, WHOLE, maybe
+from liif_arch.errors import UserError
+from liif_arch.models.liif_model import LIIFModel
+from liif_arch.precision import autocast
+
+
+@MODEL_REGISTRY.register()
+class LIIFGANModel(LIIFModel, SRGANModel):
+    """LIIFModel with SRGANModel's losses and discriminator, on square patches of the ground truth.
+
+    The data set's `patch: true` makes a sample's queries a square of sqrt(num_samples) pixels, at a scale of its own.
+    Options are LIIFModel's and SRGANModel's: network_d, and under `train` gan_opt, optim_d, perceptual_opt, net_d_iters
+    and net_d_init_iters.
+    """
+
+    own_options: ClassVar = {**LIIFModel.own_options, 'train': {
+        **LIIFModel.own_options['train'], 'optim_d': OBJECT, 'gan_opt': OBJECT, 'perceptual_opt': maybe(OBJECT),
+        'net_d_iters': WHOLE, 'net_d_init_iters': COUNT}}
+
+    @staticmethod
+    def check_options(opt: dict) -> None:
+        """LIIFModel's, and what adversarial training needs."""
+        LIIFModel.check_options(opt)
+        if not opt['is_train']:
+            return
+        if not opt.get('network_d'):
+            raise UserError('network_d: missing; LIIFGANModel trains against a discriminator (UNetDiscriminatorSN).')
+        for key in ('gan_opt', 'optim_d'):
+            if not opt['train'].get(key):
+                raise UserError(f'train.{key}: missing; LIIFGANModel needs it, as SRGANModel does.')
+        if not opt['datasets']['train'].get('patch'):
+            raise UserError('datasets.train.patch: needed true; a discriminator sees squares, not scattered pixels.')
+
+    def init_training_settings(self) -> None:
+        """LIIFModel's and SRGANModel's."""
+        try:
+            super().init_training_settings()
+        except OSError as error:  # of the download of VGG's weights
+            raise UserError(f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put their file into '
+                            'experiments/pretrained_models/ here, or set perceptual_opt to ~.') from None
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the discriminator."""
+        with autocast(self.device, self.dtype):
+            self.output = self.net_g(self.lq, self.coord, self.cell)
+        fake, real = as_patch(self.output.float()), as_patch(self.gt)
+        losses = OrderedDict()
+        if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
+            self._step_generator(fake, real, losses)
+        self._step_discriminator(fake.detach(), real, losses)
+        self.log_dict = OrderedDict((name, loss.detach()) for name, loss in losses.items())
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _step_generator(self, fake: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
+        self.net_d.requires_grad_(False)
+        losses['l_g_pix'] = self.cri_pix(fake, real)
+        if self.cri_perceptual:
+            for name, loss in zip(('l_g_percep', 'l_g_style'), self.cri_perceptual(fake, real), strict=True):
+                if loss is not None:
+                    losses[name] = loss
+        losses['l_g_gan'] = self.cri_gan(self.net_d(fake), True, is_disc=False)
+        self.optimizer_g.zero_grad()
+        sum(losses.values()).backward()
+        self.optimizer_g.step()
+        self.net_d.requires_grad_(True)
+
+    def _step_discriminator(self, fake: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
+        self.optimizer_d.zero_grad()
+        for name, image, is_real in (('real', real, True), ('fake', fake, False)):
+            prediction = self.net_d(image)
+            loss = self.cri_gan(prediction, is_real, is_disc=True)
+            loss.backward()
+            losses[f'l_d_{name}'], losses[f'out_d_{name}'] = loss, prediction.mean()
+        self.optimizer_d.step()
+
+
+def as_patch(colours: Tensor) -> Tensor:
+    """Colours of a square in row-major order, (B, P * P, C), as images, (B, C, P, P)."""
+    side = math.isqrt(colours.shape[1])
+    return colours.transpose(1, 2).unflatten(2, (side, side))
