@@ -1,5 +1,7 @@
 from setuptools import find_packages, setup
 
+EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+
 setup(
     name='basicsr-liif',
     version='0.1.0',
@@ -20,7 +22,11 @@ setup(
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
-    extras_require={'test': ['pytest>=7', 'ruff', 'jsonschema']},
+    extras_require={
+        'test': ['pytest>=7', 'ruff', 'jsonschema', *EXPORT],
+        'export': EXPORT,  # basicsr export
+        'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
+    },
     # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},

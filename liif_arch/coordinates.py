@@ -111,7 +111,7 @@ def axis_weights(rel: Tensor) -> Tensor:
     Returns:
         Weights of the same shape, which sum to 1 over the first dimension.
     """
-    length = rel.abs() + AREA_EPS
+    length = rel.abs().clamp(min=AREA_EPS)  # exporters to ONNX take a sum with 1e-9 for one with 0
     return length.flip(0) / length.sum(0, keepdim=True)
 
 

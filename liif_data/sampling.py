@@ -118,7 +118,7 @@ def draw_patch(h: int, w: int, num_samples: int, seed: int) -> np.ndarray:
     The same as `liif_arch.degradation.draw_pixels` draws.
     """
     side = math.isqrt(num_samples)
-    top, left = (int(x) for x in patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1))
+    top, left = (x.item() for x in patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1))
     return (np.arange(top, top + side)[:, None] * w + np.arange(left, left + side)).ravel()
 
 

@@ -58,9 +58,9 @@ class Reached(Exception):
 
 
 class _Stop(nn.Module):
-    """Stands where the upsampler was."""
+    """Stands where the upsampler was; hooks, with which exporters follow calls, never see it begin."""
 
-    def forward(self, feat: Tensor, *_: object) -> None:
+    def __call__(self, feat: Tensor, *_: object) -> None:
         raise Reached(feat)
 
 
@@ -108,7 +108,7 @@ class TappedEncoder(nn.Module):
         if bottom or right:
             x = F.pad(x, (0, right, 0, bottom), 'reflect' if bottom < h and right < w else 'replicate')
         try:
-            self.net(x)
+            self.net.forward(x)
         except Reached as reached:
             return reached.feat[..., ::self.step, ::self.step][..., :h, :w]
         raise RuntimeError(f'{type(self.net).__name__} did not reach its features')

@@ -83,6 +83,21 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
             f'{f"; not used: {some(unused)}" if unused else ""}.')
 
 
+def build(network: dict, source: str | Path) -> nn.Module:
+    """The network that the option `network_g` of a file describes, with initial weights.
+
+    Raises:
+        UserError: It describes none.
+    """
+    from basicsr.archs import build_network
+
+    import liif_arch.archs  # noqa: F401  registers the networks
+    try:
+        return build_network(network)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{source}: cannot build its network_g ({error}).') from None
+
+
 def load_network(weights: str | Path, device: str | torch.device = 'cpu', network: dict | None = None) -> nn.Module:
     """Rebuild a trained network from its file.
 
@@ -97,9 +112,6 @@ def load_network(weights: str | Path, device: str | torch.device = 'cpu', networ
     Raises:
         UserError: The file cannot be read, does not describe its network, or does not fit it.
     """
-    from basicsr.archs import build_network
-
-    import liif_arch.archs  # noqa: F401  registers the networks
     content = load_file(weights)
     if 'optimizers' in content:
         raise UserError(f'{weights}: is a training state; the networks are beside it, in models/net_g_*.pth.')
@@ -109,10 +121,7 @@ def load_network(weights: str | Path, device: str | torch.device = 'cpu', networ
     if not isinstance(network, dict) or 'type' not in network:
         raise UserError(f'{weights}: found {some(content)}, but not which network they belong to (network_g); '
                         'name the option file it was trained with (-opt).')
-    try:
-        net = build_network(network)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{weights}: cannot build its network_g ({error}).') from None
+    net = build(network, weights)
     state_dict = state_dict_of(content, weights, 'params_ema')
     problems = misfits(net, state_dict)
     if problems:

@@ -234,6 +234,21 @@ def parse_options(root_path: str, is_train: bool = True,
     return opt, args
 
 
+def network_option(name: str | None) -> dict | None:
+    """`network_g` of the option file that a command's `-opt` names; None without one.
+
+    Raises:
+        UserError: The file is not there, or has no network_g.
+    """
+    if name is None:
+        return None
+    path = find_option_file(name)
+    opt = load_options(path)
+    if 'network_g' not in opt:
+        raise UserError(f'-opt: {path} has no network_g.')
+    return opt['network_g']
+
+
 def _test_of_training_options(opt: dict, root_path: str) -> None:
     """Let a training's option file test what it trained: its validation sets, and its own last weights."""
     datasets = opt.get('datasets')

@@ -7,6 +7,8 @@ COMMANDS = {
     'test': 'test a model:        basicsr test -opt options/test_liif_edsr.yml',
     'check': 'check first:         basicsr check -opt options/train_liif_edsr.yml',
     'upscale': 'enlarge images:      basicsr upscale photo.jpg --weights W --scale 3.7 -o OUT',
+    'export': 'to ONNX:             basicsr export --weights W -o DIR',
+    'complexity': 'what it costs:       basicsr complexity -opt options/train_liif_edsr.yml',
     'options': 'shipped options:     basicsr options [NAME --copy]',
 }
 
@@ -15,7 +17,7 @@ USAGE = f"""usage: basicsr COMMAND ...
 BasicSR with LIIF: super-resolution at any scale. Any BasicSR option file runs, and every installed plugin is loaded.
 
 commands:
-{chr(10).join(f'  {name:<9}{text}' for name, text in COMMANDS.items())}
+{chr(10).join(f'  {name:<12}{text}' for name, text in COMMANDS.items())}
 
 `basicsr COMMAND --help` lists the options of one command."""
 

@@ -31,10 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Upscale every input; nothing is overwritten half-way, and an image that cannot be done is named and left out."""
+    from liif_arch.bridge.options import network_option
     args = build_parser().parse_args()
     scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
     jobs = plan(args.inputs, args.output)
-    network = _network_option(args.opt)
+    network = network_option(args.opt)
 
     import torch
 
@@ -144,15 +145,3 @@ def _pair(text: str | None, flag: str, kind: type) -> tuple | None:
         example = 'two numbers such as 701x1000' if kind is int else 'a number above 0 such as 3.7, or 2x3'
         raise UserError(f'{flag}: found {text}; needed {example} (height x width).')
     return values if len(values) == 2 else (values[0], values[0])
-
-
-def _network_option(name: str | None) -> dict | None:
-    from liif_arch.bridge.options import find_option_file, load_options
-    from liif_arch.errors import UserError
-    if name is None:
-        return None
-    path = find_option_file(name)
-    opt = load_options(path)
-    if 'network_g' not in opt:
-        raise UserError(f'-opt: {path} has no network_g.')
-    return opt['network_g']

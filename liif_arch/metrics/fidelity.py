@@ -38,7 +38,7 @@ def ssim(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
     return float(np.mean(_ssim(*pair)))
 
 
-METRICS: dict[str, Callable[[Tensor, Tensor, tuple[float, float]], float]] = {
+FIDELITY: dict[str, Callable[[Tensor, Tensor, tuple[float, float]], float]] = {
     'psnr': psnr, 'psnr_y': psnr_y, 'psnr_div2k': psnr_div2k, 'ssim': ssim}
 
 

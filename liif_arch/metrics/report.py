@@ -11,7 +11,8 @@ from pathlib import Path
 
 from liif_arch.atomic import atomic_write
 
-TITLES = {'psnr': 'PSNR', 'psnr_y': 'PSNR-Y', 'psnr_div2k': 'PSNR-DIV2K', 'ssim': 'SSIM'}
+TITLES = {'psnr': 'PSNR', 'psnr_y': 'PSNR-Y', 'psnr_div2k': 'PSNR-DIV2K', 'ssim': 'SSIM', 'lpips': 'LPIPS',
+          'dists': 'DISTS', 'niqe': 'NIQE'}
 Figures = dict[str, float | None]
 Results = dict[str, dict[str, dict]]
 
@@ -136,7 +137,7 @@ def _finite(figures: dict[str, float]) -> Figures:
 
 
 def _cell(metric: str, value: float | None) -> str:
-    return '-' if value is None else f'{value:.4f}' if metric == 'ssim' else f'{value:.2f}'
+    return '-' if value is None else f'{value:.2f}' if metric.startswith('psnr') else f'{value:.4f}'
 
 
 def _write_text(path: Path, text: str) -> None:

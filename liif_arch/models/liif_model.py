@@ -19,8 +19,9 @@ from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic, to_uint8, write_image
-from liif_arch.metrics.fidelity import METRICS
+from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.metrics.panel import Row, write_panel
+from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.metrics.report import format_table, summarize, write_report
 from liif_arch.precision import PRECISIONS, autocast, resolve
 
@@ -39,7 +40,8 @@ class LIIFModel(SRModel):
             network's encoder. They are read before training, unless it goes on from a state.
 
     And under `val`:
-        metrics: Which of psnr, psnr_y, psnr_div2k, ssim; default all (see `liif_arch.metrics.fidelity`).
+        metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which need pyiqa (see
+            `liif_arch.metrics`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
         panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
         pbar: Show progress. Default true.
@@ -56,6 +58,7 @@ class LIIFModel(SRModel):
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates anything."""
         val = opt.get('val') or {}
+        require_pyiqa(val.get('metrics') or [])
         lists = [d.get('scales') for d in opt['datasets'].values()]
         validated = [s for scales in lists if isinstance(scales, list) for s in scales]
         for scale in val['panel'] if isinstance(val.get('panel'), list) else []:
@@ -77,7 +80,7 @@ class LIIFModel(SRModel):
     def __init__(self, opt: dict) -> None:
         self.check_options(opt)
         val = opt.get('val') or {}
-        self.metrics = list(val.get('metrics') or METRICS)
+        self.metrics = list(val.get('metrics') or FIDELITY)
         self.panel_scales = [as_scale(s) for s in val.get('panel') or []]
         self.results: dict[str, dict] = {}
         self.best_metric_results: dict[str, dict] = {}  # BasicSR's form

@@ -47,11 +47,12 @@ def test_query__gradients_of_the_plain_form(flags, chunk):
 
 
 def test_query__one_hidden_layer():
+    torch.manual_seed(0)
     net = LIIF(ENCODER, [16]).double()
     tensors = inputs()
     plain, fast = (gradients(net, q, tensors) for q in (net.query_plain, net.query))
     for name in ('feat', 'layers.0.weight', 'layers.2.bias'):
-        torch.testing.assert_close(fast[name], plain[name], rtol=1e-9, atol=1e-9, msg=name)
+        torch.testing.assert_close(fast[name], plain[name], rtol=1e-8, atol=1e-8, msg=name)
 
 
 def test_query__bfloat16_products_float32_colours():

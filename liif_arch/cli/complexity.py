@@ -1,0 +1,44 @@
+"""`basicsr complexity`: what a network costs."""
+import argparse
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    parser = argparse.ArgumentParser(prog='basicsr complexity',
+                                     description='Parameters, and multiply-accumulates per input and output pixel.')
+    parser.add_argument('--weights', metavar='W', help='trained network (.pth)')
+    parser.add_argument('-opt', metavar='FILE', help='option file that describes the network (network_g)')
+    return parser
+
+
+def main() -> int:
+    """Print a table."""
+    args = build_parser().parse_args()
+    from liif_arch.complexity import complexity
+    from liif_arch.metrics.report import markdown_table
+    net = load(args.weights, args.opt)
+    cost = complexity(net)
+    image = [cost.of_image((n, n), (n * s, n * s)) / 1e9 for n, s in ((128, 2), (128, 4))]
+    print(markdown_table(
+        ['network', 'encoder', 'parameters', 'of the encoder', 'kMAC per input pixel', 'kMAC per output pixel',
+         'GMAC 128x128 at x2', 'at x4'],
+        [[type(net).__name__, type(getattr(net.encoder, 'net', net.encoder)).__name__,
+          f'{cost.encoder + cost.decoder:,}', f'{cost.encoder:,}', f'{cost.per_input / 1e3:,.1f}',
+          f'{cost.per_output / 1e3:,.1f}', *(f'{g:,.1f}' for g in image)]]))
+    return 0
+
+
+def load(weights: str | None, option_file: str | None):
+    """The network of `--weights` or, with initial weights, of `-opt`."""
+    from liif_arch.bridge.networks import build, load_network
+    from liif_arch.bridge.options import network_option
+    from liif_arch.bridge.plugins import load_plugins
+    from liif_arch.errors import UserError
+    network = network_option(option_file)
+    if weights is None and network is None:
+        raise UserError('--weights, -opt: needed one of them.')
+    load_plugins()
+    net = build(network, option_file) if weights is None else load_network(weights, network=network)
+    if not hasattr(net, 'render_window'):
+        raise UserError(f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.')
+    return net
