@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from liif_arch.bridge.plugins import option_packages
 from liif_arch.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -46,9 +47,13 @@ OptionLoader.add_implicit_resolver(
 
 
 def shipped_options() -> dict[str, Path]:
-    """Option files inside the installed package, by name without extension."""
-    return {p.name.removesuffix('.yml'): Path(str(p))
-            for p in sorted(files('liif_arch.options').iterdir(), key=lambda p: p.name) if p.name.endswith('.yml')}
+    """Option files inside this package and other installed plugins, by name without extension; ours come first."""
+    found: dict[str, Path] = {}
+    for package in ('liif_arch.options', *option_packages()):
+        for path in sorted(files(package).iterdir(), key=lambda p: p.name):
+            if path.name.endswith('.yml'):
+                found.setdefault(path.name.removesuffix('.yml'), Path(str(path)))
+    return found
 
 
 def find_option_file(name: str) -> Path:

@@ -1,8 +1,11 @@
-"""Plugins: every installed package that names a module in the entry-point group `basicsr.plugins`."""
+"""Plugins: every installed package that names a module in the entry-point group `basicsr.plugins`.
+
+Those that ship option files name the package that holds them in `basicsr.options`.
+"""
 import sys
 from importlib.metadata import entry_points
 
-GROUP = 'basicsr.plugins'
+GROUP, OPTIONS = 'basicsr.plugins', 'basicsr.options'
 
 
 def load_plugins() -> dict[str, str | None]:
@@ -23,3 +26,16 @@ def load_plugins() -> dict[str, str | None]:
             print(f'basicsr: plugin "{entry.name}" ({entry.value}) does not load: {outcome[entry.value]}',
                   file=sys.stderr)
     return outcome
+
+
+def option_packages() -> list[str]:
+    """Packages of other plugins that hold option files; one that does not import is named and left out."""
+    found = []
+    for entry in sorted(entry_points(group=OPTIONS), key=lambda e: e.name):
+        try:
+            entry.load()
+            found.append(entry.value)
+        except Exception as error:
+            print(f'basicsr: option files of plugin "{entry.name}" ({entry.value}) do not load: {error}',
+                  file=sys.stderr)
+    return found

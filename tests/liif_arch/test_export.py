@@ -82,6 +82,15 @@ def test_export__what_cannot_be_leaves_nothing(tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / 'out').iterdir())
 
 
+def test_export__of_attention_masks_is_refused(tmp_path, monkeypatch, capsys):
+    """Their exporter fixes them to the size that it saw, without a word; the comparison finds it."""
+    pytest.importorskip('onnxruntime')
+    save({'type': 'LIIF', 'encoder': {**SWINIR, 'depths': [2, 2], 'num_heads': [2, 2]}, 'hidden_list': [8]},
+         tmp_path / 'w.pth')
+    assert run_here(monkeypatch, tmp_path, 'export', '--weights', 'w.pth', '-o', 'out') == 2
+    assert 'as SwinIR its attention masks' in capsys.readouterr().err and not list((tmp_path / 'out').iterdir())
+
+
 def convolution(inputs: int, outputs: int) -> int:
     return inputs * outputs * 9
 

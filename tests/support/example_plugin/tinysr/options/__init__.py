@@ -1,0 +1,1 @@
+"""Option files; `basicsr options` lists them."""
