@@ -16,13 +16,20 @@ class Complexity(NamedTuple):
     Attributes:
         encoder: Parameters of the encoder.
         decoder: Parameters of the decoder.
-        per_input: Multiply-accumulates for a pixel of the input: the encoder, and what the decoder computes per latent.
-        per_output: Multiply-accumulates for a pixel of the output.
+        encoding: Multiply-accumulates of `encode` for a pixel of the input.
+        per_latent: Multiply-accumulates of the decoder for a pixel of the input.
+        per_output: Multiply-accumulates of the decoder for a pixel of the output.
     """
     encoder: int
     decoder: int
-    per_input: float
+    encoding: float
+    per_latent: float
     per_output: float
+
+    @property
+    def per_input(self) -> float:
+        """All multiply-accumulates for a pixel of the input."""
+        return self.encoding + self.per_latent
 
     def of_image(self, size: tuple[int, int], out: tuple[int, int]) -> float:
         """Multiply-accumulates from an input of size (h, w) to an output of size (H, W)."""
@@ -63,7 +70,8 @@ def complexity(net: CoordinateNetwork) -> Complexity:
     per_output = (many - few) / QUERIES  # what is left for no queries is done once for every latent
     encoder = sum(p.numel() for p in net.encoder.parameters())
     total = sum(p.numel() for p in net.parameters())
-    return Complexity(encoder, total - encoder, (encode + few - per_output * QUERIES) / SIDE**2, per_output)
+    per_latent = (few - per_output * QUERIES) / SIDE**2
+    return Complexity(encoder, total - encoder, encode / SIDE**2, per_latent, per_output)
 
 
 def _count(module: nn.Module, *inputs: Tensor) -> int:

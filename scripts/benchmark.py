@@ -4,6 +4,7 @@ whether each path is right, whether bfloat16 learns as float32 does, how cost gr
     python scripts/benchmark.py                                      # on the GPU where there is one
     python scripts/benchmark.py --resume                             # what an earlier run left undone
     python scripts/benchmark.py --sections render --network small
+    python scripts/benchmark.py --decoder LTE
     python scripts/benchmark.py --sections memory --large            # a 16-megapixel input; half an hour on a CPU
 
 The plain form is the paper's equations one by one (`liif_arch.decode.plain`, 30,000 queries at a time; for the data,
@@ -29,11 +30,13 @@ from benchmark_data import data
 from benchmark_report import plot, plot_linearity, plot_losses, show, table
 from torch import Tensor, nn
 
+from liif_arch.complexity import complexity
 from liif_arch.coordinates import make_cell, make_coord, scale_label, scaled_size
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import autocast, has_bfloat16
 
 SCALES = ((2, 2), (4, 4), (8, 8), (30, 30), (3.3, 4.7))
+WIDTH = 256  # of the matrix products whose rate is the floor
 PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -84,26 +87,24 @@ def matrix_work(width: int, dtype: torch.dtype, device: torch.device) -> tuple[C
 # The networks, and their multiply-adds
 
 
-def build(encoder: str, size: str) -> nn.Module:
-    """A LIIF network; paper: as published, small: 8 blocks of 32 features and three hidden layers of 128."""
+def build(args: argparse.Namespace, encoder: str = 'EDSREncoder', size: str = '') -> nn.Module:
+    """A network of `--decoder`; paper: as published, small: 8 blocks of 32 features and narrower hidden layers."""
     import liif_arch.register  # noqa: F401  the encoders' names
-    from liif_arch import LIIF
-    if size == 'paper':
-        return LIIF({'type': encoder}).eval()
+    from liif_arch import LIIF, LTE, MetaSR
+    decoder = {'LIIF': LIIF, 'LTE': LTE, 'MetaSR': MetaSR}[args.decoder]
+    if (size or args.network) == 'paper':
+        return decoder({'type': encoder}).eval()
     small = {'num_feat': 32, 'num_block': 2 if encoder == 'RDNEncoder' else 8}
     small.update({'growth': 32, 'num_layer': 4} if encoder == 'RDNEncoder' else {})
-    return LIIF({'type': encoder, **small}, hidden_list=[128, 128, 128]).eval()
+    widths = {'LIIF': {'hidden_list': [128, 128, 128]}, 'LTE': {'hidden_dim': 128, 'hidden_list': [128, 128]},
+              'MetaSR': {'hidden_list': [128]}}
+    return decoder({'type': encoder, **small}, **widths[args.decoder]).eval()
 
 
-def encoder_macs(net: nn.Module) -> int:
-    """Multiply-adds of the encoder and of the decoder's first layer, per input pixel."""
-    convolutions = sum(m.weight.numel() for m in net.encoder.modules() if isinstance(m, nn.Conv2d))
-    return convolutions + net.imnet.layers[0].weight.numel()
-
-
-def decoder_macs(net: nn.Module) -> int:
-    """Multiply-adds of the decoder behind its first layer, per output pixel, of four corners."""
-    return 4 * sum(layer.weight.numel() for layer in net.imnet.layers[2:-1:2]) + net.imnet.layers[-1].weight.numel()
+def plain_codes(net: nn.Module, lq: Tensor) -> Tensor:
+    """What `query_plain` starts from, by the encoder as it is."""
+    own = net.encoder.num_out_feat == net.code_channels
+    return net.encoder((lq - 0.5) / 0.5) if own else net.encode(lq)  # LTE computes its codes in `encode`
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ def decoder_macs(net: nn.Module) -> int:
 def correctness(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Every path on this device against the plain form in float64 on the CPU."""
     torch.manual_seed(0)
-    net = build('EDSREncoder', args.network)
+    net = build(args)
     lq, size = torch.rand(1, 3, 24, 31), (61, 95)
     exact = _double(net, lq, size)
     rows = []
@@ -157,22 +158,22 @@ def available(device: torch.device) -> dict[str, torch.dtype]:
 @torch.no_grad()
 def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Encoders per input pixel, the decoder per output pixel at each scale, and the whole of both."""
-    nets = {encoder.removesuffix('Encoder'): build(encoder, args.network).to(device) for encoder in args.encoders}
+    nets = {encoder.removesuffix('Encoder'): build(args, encoder).to(device) for encoder in args.encoders}
     encodings = {}
     for encoder, net in nets.items():
         side = max(16, args.side // (4 if encoder == 'RDN' else 2))
         encodings[encoder] = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
-    rows = []
+    costs, rows = {encoder: complexity(net) for encoder, net in nets.items()}, []
     for scale in SCALES:
         sides = (args.side * 4 / scale[0], args.side * 6 / scale[1])  # about as many output pixels at every scale
         decoding = decoder_times(net, tuple(max(2, int(n)) for n in sides), scale, device, args.repeats)
         for name in available(device):
-            for encoder, net in nets.items():
+            for encoder, cost in costs.items():
                 encoding = {k: t / math.prod(scale) for k, t in encodings[encoder].items()}
-                macs = decoder_macs(net) + encoder_macs(net) / math.prod(scale)
+                macs = cost.per_output + cost.per_input / math.prod(scale)
                 rows.append(_render_row(encoder, scale, name, decoding, encoding, macs))
             rows.append(_render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
-                                    decoder_macs(net)))
+                                    cost.per_output + cost.per_latent / math.prod(scale)))
             [show(row) for row in rows[-1 - len(nets):]]
     return rows
 
@@ -185,17 +186,15 @@ def _render_row(what: str, scale: tuple[float, float], name: str, decoding: dict
 
 
 def encoder_times(net: nn.Module, size: tuple[int, int], device: torch.device, repeats: int) -> dict[str, float]:
-    """Seconds per input pixel: encoder and first-layer table in every precision; plain: the encoder as it is."""
-    from liif_arch.decode.fast import FirstLayer
+    """Seconds per input pixel: `encode` in every precision; plain: the encoder as it is."""
     lq = torch.rand(1, 3, *size, device=device)
-    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
 
     def encode(name: str) -> None:
         net.precision = name
-        first.table(net.encode(lq), first.bias)
+        net.encode(lq)
 
     works: dict[str, Callable[[], object]] = {name: lambda n=name: encode(n) for name in available(device)}
-    works['plain'] = lambda: net.encoder((lq - 0.5) / 0.5)
+    works['plain'] = lambda: plain_codes(net, lq)
     return {name: t / (size[0] * size[1]) for name, t in alternate(works, device, repeats).items()}
 
 
@@ -205,19 +204,18 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: tuple[float, flo
 
     Of the fast form a band of rows is timed, of the plain form two of its chunks; the others take as long.
     """
-    from liif_arch.coordinates import grid_lookup
-    from liif_arch.decode.fast import FirstLayer
-    from liif_arch.decode.render import Decoder, render_grid
-    feat = torch.randn(1, net.encoder.num_out_feat, *size, device=device)
     target = scaled_size(size, scale)
-    first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
-    table = first.table(feat, first.bias)
-    lookups = [grid_lookup(n, m, True, device) for n, m in zip(target, size, strict=True)]
     band = min(target[0], max(16, (2**18 if device.type == 'cpu' else 2**24) // target[1]))
-    lookups[0] = lookups[0].window(0, band)
+    rows = min(size[0], math.ceil(band / scale[0]) + 1 + net.reach)  # of latents, that the band reads
+    feat = torch.randn(1, net.code_channels, *size, device=device)
+    images = {}  # what `encode` gives in each precision
+    for name in available(device):
+        net.precision = name
+        images[name] = feat[:, :, :rows].to(net.encode(torch.rand(1, 3, 16, 16, device=device)).dtype).contiguous()
 
     def decode(name: str) -> None:
-        render_grid(Decoder.of(net.imnet, first, PRECISIONS[name]), table, *lookups, net.chunk_size(14 * net.widest))
+        net.precision = name
+        net.render_window(images[name], target, (0, 0), size, (0, band), (0, target[1]))
 
     coord = make_coord(target, device).view(1, -1, 2)[:, :2 * PLAIN_CHUNK]
     cell = make_cell(target, device).expand_as(coord)
@@ -230,7 +228,7 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: tuple[float, flo
     pixels, macs = {'plain': coord.shape[1]}, {}
     for name, dtype in available(device).items():
         works[name], pixels[name] = lambda n=name: decode(n), band * target[1]
-        works[f'rate {name}'], macs[f'rate {name}'] = matrix_work(net.widest, dtype, device)
+        works[f'rate {name}'], macs[f'rate {name}'] = matrix_work(WIDTH, dtype, device)
     times = alternate(works, device, repeats)
     return {name: macs[name] / t if name in macs else t / pixels[name] for name, t in times.items()}
 
@@ -238,7 +236,7 @@ def decoder_times(net: nn.Module, size: tuple[int, int], scale: tuple[float, flo
 @torch.no_grad()
 def linearity(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Seconds of one input's images at x2 to x30; the slope is the exponent of output pixels that they grow with."""
-    net = build('EDSREncoder', args.network).to(device)
+    net = build(args).to(device)
     net.precision = 'auto'
     side = max(16, args.side // (7 if device.type == 'cpu' else 1))
     feat = net.encode(torch.rand(1, 3, side, side, device=device))
@@ -258,7 +256,7 @@ def linearity(args: argparse.Namespace, device: torch.device) -> list[dict]:
 def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """One step (forward, backward, Adam), batch 16 of 48x48 inputs with 2304 queries; in small: 4 of 24x24."""
     batch, side = (16, 48) if args.network == 'paper' else (4, 24)
-    net = build('EDSREncoder', args.network).to(device).train()
+    net = build(args).to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), 1e-4)
     lq = torch.rand(batch, 3, side, side, device=device)
     coord = torch.rand(batch, side * side, 2, device=device) * 2 - 1
@@ -268,7 +266,7 @@ def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
         optimizer.zero_grad()
         with autocast(device, dtype or torch.float32):
             if dtype is None:
-                out = net.query_plain(net.encoder((lq - 0.5) / 0.5), coord, cell)
+                out = net.query_plain(plain_codes(net, lq), coord, cell)
             else:
                 out = net(lq, coord, cell)
         (out.float() - gt).abs().mean().backward()
@@ -278,9 +276,10 @@ def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     macs = {}
     for name, dtype in available(device).items():
         works[name] = lambda d=dtype: step(d)
-        works[f'rate {name}'], macs[name] = matrix_work(net.widest, dtype, device)
+        works[f'rate {name}'], macs[name] = matrix_work(WIDTH, dtype, device)
     times = alternate(works, device, args.repeats)
-    needed = 3 * batch * side * side * (encoder_macs(net) + decoder_macs(net))
+    cost = complexity(net)
+    needed = 3 * batch * side * side * (cost.per_input + cost.per_output)
     rows = [{'precision': name, 's a step': times[name], 'plain s': times['plain'],
              'faster': times['plain'] / times[name],
              'of the floor': needed / (macs[name] / times[f'rate {name}']) / times[name]} for name in available(device)]
@@ -302,7 +301,7 @@ def convergence(args: argparse.Namespace, device: torch.device) -> list[dict]:
     curves = {}
     for name, seed in runs:
         torch.manual_seed(seed)
-        net = build('EDSREncoder', 'small').to(device).train()
+        net = build(args, size='small').to(device).train()
         curves[f'{name}, start {seed}'] = _losses(net, samples, PRECISIONS[name], device, args.iterations)
     plot_losses(curves, args.out / 'convergence.png')
     last = max(1, args.iterations // 5)
@@ -341,7 +340,7 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
     rows = []
     for height, width, scale in cases:
         command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
-                   '--network', args.network, '--child', str(height), str(width), str(scale)]
+                   '--network', args.network, '--decoder', args.decoder, '--child', str(height), str(width), str(scale)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
@@ -358,7 +357,7 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> tuple[float,
 
     from liif_arch.upscaling import upscale_to_file
     height, width, scale = args.child
-    net = build('EDSREncoder', args.network).to(device)
+    net = build(args).to(device)
     net.precision = 'auto'
     image = np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -384,6 +383,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--encoders', nargs='+', choices=['EDSREncoder', 'RDNEncoder'],
                         default=['EDSREncoder', 'RDNEncoder'])
+    parser.add_argument('--decoder', choices=['LIIF', 'LTE', 'MetaSR'], default='LIIF')
     parser.add_argument('--network', choices=['paper', 'small'], default='paper', help='small: for a first look')
     parser.add_argument('--side', type=int, default=339,
                         help='height of the input at x4 (default 339); at other scales as many output pixels')
@@ -420,7 +420,8 @@ def main() -> None:
         return
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else \
         f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads'
-    results: dict = {'machine': machine, 'torch': torch.__version__, 'network': args.network}
+    results: dict = {'machine': machine, 'torch': torch.__version__, 'network': args.network,
+                     'decoder': args.decoder}
     args.out.mkdir(parents=True, exist_ok=True)
     if args.resume and (args.out / 'results.json').is_file():
         results = _earlier(args.out / 'results.json', results)

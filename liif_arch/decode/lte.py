@@ -48,28 +48,35 @@ def query_lte_plain(imnet: nn.Module, phase: nn.Module, codes: Tensor, coord: Te
     return ensemble(colours, areas) + skip[:, :, 0].transpose(1, 2)
 
 
-def waves_of(rows: Tensor, rel: Tensor, phase: Tensor) -> Tensor:
-    """What goes into imnet: amplitudes times waves.
+def decoder_input(amplitude: Tensor, frequency: Tensor, rel: Tensor, phase: Tensor) -> Tensor:
+    """Amplitudes times waves.
 
     Args:
-        rows: Codes of each look-up, (..., 2D + out), float32.
+        amplitude, frequency: Of each look-up, (..., D) each, float32.
         rel: Relative coordinates, (..., 2), (y, x).
         phase: Phases, that (..., D/2) broadcasts with.
 
     Returns:
         (..., D).
     """
-    width = phase.shape[-1]
-    pairs = rows[..., 2 * width:4 * width].unflatten(-1, (width, 2))
-    u = (pairs[..., 0] * rel[..., :1] + pairs[..., 1] * rel[..., 1:] + phase) * math.pi
-    return torch.cat([rows[..., :width] * torch.cos(u), rows[..., width:2 * width] * torch.sin(u)], dim=-1)
+    y, x = frequency.unflatten(-1, (-1, 2)).unbind(-1)
+    u = (y * rel[..., :1] + x * rel[..., 1:] + phase) * math.pi
+    return amplitude * torch.cat([torch.cos(u), torch.sin(u)], dim=-1)
 
 
 def query_lte(imnet: MLP, phase: nn.Linear, codes: Tensor, coord: Tensor, cell: Tensor,
               chunk: int | None = None) -> Tensor:
     """`query_lte_plain`, differentiable, the last layer behind the ensemble; for `chunk` see `by_chunks`."""
     rows = codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
-    return by_chunks(partial(_query_rows, imnet, phase, rows), coord, cell, chunk)
+    return by_chunks(partial(_query_images, imnet, phase, rows), coord, cell, chunk)
+
+
+def _query_images(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """On a CPU image by image, which is what its cache holds."""
+    if rows.device.type != 'cpu' or torch.compiler.is_compiling():
+        return _query_rows(imnet, phase, rows, coord, cell)
+    images = zip(rows.split(1), coord.split(1), cell.split(1), strict=True)
+    return torch.cat([_query_rows(imnet, phase, *image) for image in images])
 
 
 def _query_rows(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -77,9 +84,10 @@ def _query_rows(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell:
     found = Corners.of(coord, cell, (h, w), local_ensemble=True).to(rows.dtype)
     phases = found.cell @ phase.weight.t().to(rows.dtype)  # (N, D/2)
     picked = F.embedding(found.index, rows.flatten(0, 2))  # (T, N, 2D + out)
+    amplitude, frequency, image = _split(picked, phase.out_features)
     # Bilinear weights are the ensemble's, and both corners beyond a border find its latent: the image joins the sum.
-    skip = (picked[..., 4 * phase.out_features:] * found.weight[..., None]).sum(0)
-    hidden = waves_of(picked, found.rel, phases)
+    skip = (image * found.weight[..., None]).sum(0)
+    hidden = decoder_input(amplitude, frequency, found.rel, phases)
     return (decode_corners(imnet.layers, hidden, found.weight, imnet.dtype(rows.device)) + skip).unflatten(0, (b, -1))
 
 
@@ -113,16 +121,22 @@ def render_lte(weights: Weights, phases: Tensor, codes: Tensor, rows: AxisLookup
     return out
 
 
+def _split(codes: Tensor, waves: int) -> tuple[Tensor, ...]:
+    """Amplitude, frequency and image of codes, (..., 2D + out), of D/2 waves."""
+    return codes.split([2 * waves, 2 * waves, codes.shape[-1] - 4 * waves], dim=-1)
+
+
 def _render_block(weights: Weights, phases: Tensor, table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
     """One block: table (h, w, 2D + out) -> (out, R, C). Corner signs are I for rows, J for columns."""
     (i, r), (j, c) = rows.index.shape, cols.index.shape
     index = rows.index[:, :, None, None] * table.shape[1] + cols.index  # (I, R, J, C)
     picked = table.flatten(0, 1).index_select(0, index.flatten())  # (I R J C, 2D + out)
     rel = torch.stack(torch.broadcast_tensors(rows.rel[:, :, None, None], cols.rel), -1).view(-1, 2)
-    hidden = weights.run_hidden(waves_of(picked, rel, phases))
+    amplitude, frequency, image = _split(picked, len(phases))
+    hidden = weights.run_hidden(decoder_input(amplitude, frequency, rel, phases))
     weight = axis_weights(rows.rel)[:, :, None, None] * axis_weights(cols.rel)  # (I, R, J, C)
     order = torch.arange(i * r * j * c, device=weight.device).view(i, r, j, c)
     order, weight = (x.permute(1, 3, 0, 2).reshape(r * c, i * j) for x in (order, weight))
     colours = F.linear(sum_corners(hidden, order, weight), *weights.last)
-    skip = sum_corners(picked[:, 4 * len(phases):].contiguous(), order, weight)
+    skip = sum_corners(image.contiguous(), order, weight)
     return (colours + skip).view(r, c, -1).permute(2, 0, 1)
