@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from liif_arch import LIIF, EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, load_network
+from liif_arch import LIIF, LTE, EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, load_network
 from liif_arch.bridge import checkpoints, networks
 from liif_arch.bridge.reference_checkpoints import from_reference, to_reference
 from liif_arch.errors import UserError
@@ -111,12 +111,13 @@ def test_reference__there_and_back(encoder, flags):
 
 @pytest.mark.parametrize('net,network', [
     (MetaSR(EDSREncoder(num_feat=6, num_block=2), [9]), {'type': 'MetaSR', 'hidden_list': [9]}),
+    (LTE(EDSREncoder(num_feat=6, num_block=2), 8, [10, 7]), {'type': 'LTE', 'hidden_dim': 8, 'hidden_list': [10, 7]}),
     (SubPixelSR(EDSREncoder(num_feat=6, num_block=2), 4), {'type': 'SubPixelSR', 'scale': 4}),
     (SubPixelSR(EDSREncoder(num_feat=6, num_block=2), 3), {'type': 'SubPixelSR', 'scale': 3})])
 def test_reference__baselines_there_and_back(net, network):
     network = {**network, 'encoder': {'type': 'EDSREncoder', 'num_feat': 6, 'num_block': 2, 'res_scale': 1}}
     theirs = to_reference({'params': net.state_dict(), 'network_g': network})
-    assert all(k.startswith(('encoder.', 'imnet.')) for k in theirs['model']['sd'])
+    assert all(k.startswith(('encoder.', 'imnet.', 'coef.', 'freq.', 'phase.')) for k in theirs['model']['sd'])
     ours = from_reference(theirs)
     assert ours['network_g'] == network
     assert ours['params'].keys() == net.state_dict().keys()
@@ -146,7 +147,7 @@ def test_reference__refuses_what_does_not_fit():
     with pytest.raises(UserError, match=r'(?s)missing encoder\.head\.0\.weight.*unexpected stranger'):
         from_reference(good)
     good['model']['name'] = 'lte'
-    with pytest.raises(UserError, match='found a "lte" network'):
+    with pytest.raises(UserError, match='found a "itsrn" network'):
         from_reference(good)
     with pytest.raises(UserError, match='does not say which encoder'):
         from_reference({'model': {'name': 'liif', 'args': {}, 'sd': {}}})
