@@ -146,7 +146,7 @@ def test_reference__refuses_what_does_not_fit():
     good['model']['sd']['stranger'] = torch.zeros(1)
     with pytest.raises(UserError, match=r'(?s)missing encoder\.head\.0\.weight.*unexpected stranger'):
         from_reference(good)
-    good['model']['name'] = 'lte'
+    good['model']['name'] = 'itsrn'
     with pytest.raises(UserError, match='found a "itsrn" network'):
         from_reference(good)
     with pytest.raises(UserError, match='does not say which encoder'):
