@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def export_onnx(net: CoordinateNetwork, folder: str | Path) -> Iterator[Compared
     centres, (y, x) in [-1, 1], and `cell` (B, Q, 2) -> `rgb` (B, Q, out), about [0, 1]. B, h, w and Q are free.
 
     Args:
-        net: The network; float32, on the CPU.
+        net: The network, on the CPU.
         folder: Where to write; neither file may exist.
 
     Yields:
@@ -62,14 +63,18 @@ def export_onnx(net: CoordinateNetwork, folder: str | Path) -> Iterator[Compared
     for path in paths:
         if path.exists():
             raise UserError(f'{path}: exists; remove it, or name another folder.')
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    net = net.eval().requires_grad_(False)
+    net = deepcopy(net).eval().requires_grad_(False)
+    net.precision = 'float32'
     try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         _write(net, *paths)
         yield from compare(net, *paths)
-    except BaseException:
-        for path in paths:
-            path.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            for path in paths:
+                path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f'{folder}: cannot write here ({error.strerror or error}).') from None
         raise
 
 
@@ -90,6 +95,8 @@ def _export(module: torch.nn.Module, inputs: dict[str, Tensor], shapes: tuple, o
             warnings.simplefilter('ignore')
             torch.onnx.export(module, tuple(inputs.values()), str(path), dynamo=True, dynamic_shapes=shapes,
                               input_names=list(inputs), output_names=[output], external_data=False, verbose=False)
+    except OSError:
+        raise
     except Exception as error:
         text = [line for line in str(error).splitlines() if line.startswith('<class')] or [type(error).__name__]
         name = type(getattr(module.net.encoder, 'net', module.net.encoder)).__name__

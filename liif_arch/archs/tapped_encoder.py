@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from basicsr.archs import build_network
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
@@ -24,6 +25,8 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
     """
     if isinstance(encoder, nn.Module):
         return encoder if hasattr(encoder, 'num_out_feat') else TappedEncoder(encoder, num_in_ch)
+    if not isinstance(encoder, dict) or not isinstance(encoder.get('type'), str):
+        raise UserError(f'encoder: found {encoder!r}; needed "type: NAME" and its options.')
     options = dict(encoder)
     tap = options.pop('tap', None)
     net = build_network({**given_channels(options.get('type'), num_in_ch), **options})
@@ -44,9 +47,14 @@ def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
 
 
 class Tap(NamedTuple):
-    """Where features are taken: the input of module `name`, of which they are every `step`th row and column."""
+    """Where features are taken: the input of module `name`, of which they are every `step`th row and column.
+
+    Attributes:
+        feat: What it was given in the first run, (1, C, step h, step w).
+    """
     name: str
     step: int
+    feat: Tensor
 
 
 class Reached(Exception):
@@ -58,7 +66,7 @@ class Reached(Exception):
 
 
 class _Stop(nn.Module):
-    """Stands where the upsampler was; hooks, with which exporters follow calls, never see it begin."""
+    """Stands where the upsampler was. Hooks, by which tracers follow calls, never see it begin; see `remove_from`."""
 
     def __call__(self, feat: Tensor, *_: object) -> None:
         raise Reached(feat)
@@ -81,7 +89,8 @@ class TappedEncoder(nn.Module):
     Attributes:
         num_out_feat: Channels of the features.
         unit_range: It takes images in [0, 1].
-        removed: Names of the submodules that were removed.
+        tap: Name of the submodule whose input they are.
+        removed: Names of the outermost submodules that are not used for them.
 
     Raises:
         UserError: There are no features of the input's size.
@@ -93,13 +102,23 @@ class TappedEncoder(nn.Module):
         self.net, training = net, net.training
         net.eval()
         with torch.no_grad():
-            self.multiple, probe, calls = first_run(net, num_in_ch)
-            found = find_tap(net, calls, probe) if tap is None else named_tap(net, calls, probe, tap)
-            self.step, feat = found.step, next(c.given for c in calls if c.name == found.name)
+            self.multiple, probe, calls, found = first_run(net, num_in_ch, tap)
+            self.tap, self.step, self.num_out_feat = found.name, found.step, found.feat.shape[1]
             self.removed = remove_from(net, calls, found.name)
-            self.num_out_feat = feat.shape[1]
-            torch.testing.assert_close(self(probe), feat[..., ::self.step, ::self.step])
+            self._require_same(probe, found.feat)
         net.train(training)
+        get_root_logger().info(f'Encoder {type(net).__name__}: features in front of {self.tap}, {self.num_out_feat} '
+                               f'channels; not used: {", ".join(self.removed)}.')
+
+    def _require_same(self, probe: Tensor, feat: Tensor) -> None:
+        """Raise where the network, without what was removed, does not give the features that it gave before."""
+        try:
+            same = torch.allclose(self(probe), feat[..., ::self.step, ::self.step], rtol=1e-3, atol=1e-5)
+        except Exception:  # it reads what was removed
+            same = False
+        if not same:
+            raise UserError(f'encoder: {type(self.net).__name__} does not give the same features twice, or needs what '
+                            f'lies behind {self.tap} for them; name another submodule (encoder.tap).')
 
     def forward(self, x: Tensor) -> Tensor:
         """Images in [0, 1], (B, num_in_ch, h, w) -> (B, C, h, w)."""
@@ -121,28 +140,34 @@ def window_multiple(net: nn.Module) -> int:
     return math.lcm(*(n for n in flat if isinstance(n, int) and n > 0)) if flat else 1
 
 
-def first_run(net: nn.Module, num_in_ch: int) -> tuple[int, Tensor, list['Call']]:
-    """Run a network on a small image.
+def first_run(net: nn.Module, num_in_ch: int, tap: str | None) -> tuple[int, Tensor, list['Call'], Tap]:
+    """Run a network on a small image, and find its features.
 
     Returns:
-        The multiple that sizes must be of: of its windows, or twice or more of that if it runs on nothing else; the
-        image, (1, num_in_ch, h, w), h and w odd multiples of it; what ran.
+        The multiple that sizes must be of: of its windows, or twice or more of that if it has features of the image's
+        size on nothing else; the image, (1, num_in_ch, h, w), h and w odd multiples of it; what ran; the tap.
 
     Raises:
-        UserError: It runs on no image.
+        UserError: It runs on no image, or has no such features.
     """
+    parameter = next(net.parameters(), torch.zeros(()))
     windows, failure = window_multiple(net), None
     for multiple in (windows * factor for factor in (1, 2, 4, 8)):
         odd = -(-LEAST // multiple) | 1
         image = torch.rand(1, num_in_ch, multiple * odd, multiple * (odd + 2),
-                           generator=torch.Generator().manual_seed(0))
+                           generator=torch.Generator().manual_seed(0)).to(parameter)
         try:
-            return multiple, image, record_calls(net, image)
+            calls = record_calls(net, image)
+            found = find_tap(net, calls, image) if tap is None else named_tap(net, calls, image, tap)
+            return multiple, image, calls, found
+        except UserError as error:
+            failure = failure if isinstance(failure, UserError) else error  # of the smallest image that it ran on
         except Exception as error:
-            failure = error
+            failure = failure or error
+    if isinstance(failure, UserError):
+        raise failure
     text = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-    raise UserError(f'encoder: {type(net).__name__} does not run on a {image.shape[3]}x{image.shape[2]} image '
-                    f'({text}).')
+    raise UserError(f'encoder: {type(net).__name__} does not run on small images of {num_in_ch} channels ({text}).')
 
 
 class Call(NamedTuple):
@@ -196,70 +221,84 @@ def find_tap(net: nn.Module, calls: list[Call], image: Tensor) -> Tap:
     for i, call in enumerate(calls):
         given, made = _enlarged(call.given, image), _enlarged(call.made, image)
         if given == 1 and made > 1 and call.given.shape[1] != image.shape[1]:  # else it holds the whole network
-            return _behind_shuffle(calls, i, image)
+            return _tap(net, calls, _in_front_of_shuffle(calls, i), 1)
         if given > 1 and isinstance(call.module, nn.Conv2d):  # a function has enlarged it
-            return _sampled(net, call, given)
-    last = [c for c in calls if isinstance(c.module, nn.Conv2d) and c.given.shape[1] != image.shape[1]][-1:]
-    if last and _enlarged(last[0].given, image) == 1:
-        return Tap(last[0].name, 1)
+            return _tap(net, calls, i, given)
+    last = [i for i, c in enumerate(calls) if isinstance(c.module, nn.Conv2d) and _enlarged(c.given, image)
+            and c.given.shape[1] != image.shape[1]][-1:]
+    if last and _enlarged(calls[last[0]].given, image) == 1:
+        return _tap(net, calls, last[0], 1)
     raise UserError(f"encoder: {type(net).__name__} has no features of the input's size in front of an "
                     'upsampler; name the submodule whose input they are (encoder.tap), or use a network that '
                     "keeps the input's size until it enlarges it.")
 
 
-def _behind_shuffle(calls: list[Call], i: int, image: Tensor) -> Tap:
+def _in_front_of_shuffle(calls: list[Call], i: int) -> int:
     """A pixel shuffle's features are those in front of the convolution that made its channels."""
     if isinstance(calls[i].module, nn.PixelShuffle):
-        for earlier in reversed(calls[:i]):
-            if isinstance(earlier.module, nn.Conv2d) and earlier.made is not None and \
-                    earlier.made.shape == calls[i].given.shape and torch.equal(earlier.made, calls[i].given):
-                return Tap(earlier.name, 1)
-    return Tap(calls[i].name, 1)
+        for j in reversed(range(i)):
+            made = calls[j].made
+            if isinstance(calls[j].module, nn.Conv2d) and made is not None and \
+                    made.shape == calls[i].given.shape and torch.equal(made, calls[i].given):
+                return j
+    return i
 
 
-def _sampled(net: nn.Module, call: Call, step: int) -> Tap:
-    """Features that were enlarged by repeating them."""
-    feat = call.given[..., ::step, ::step]
-    if not torch.equal(feat.repeat_interleave(step, -1).repeat_interleave(step, -2), call.given):
+def _tap(net: nn.Module, calls: list[Call], i: int, step: int) -> Tap:
+    """A tap at a call, whose input may be features that were enlarged by repeating them."""
+    name, given = calls[i].name, calls[i].given
+    if any(c.name == name for c in calls[:i]):
+        raise UserError(f'encoder: {type(net).__name__} runs {name}, whose input its features are, earlier too; name '
+                        'another submodule (encoder.tap).')
+    feat = given[..., ::step, ::step]
+    if not torch.equal(feat.repeat_interleave(step, -1).repeat_interleave(step, -2), given):
         raise UserError(f'encoder: {type(net).__name__} enlarges its features by other means than repeating '
-                        f'them in front of {call.name}; name a submodule in front of that (encoder.tap).')
-    return Tap(call.name, step)
+                        f'them in front of {name}; name a submodule in front of that (encoder.tap).')
+    return Tap(name, step, given)
 
 
 def named_tap(net: nn.Module, calls: list[Call], image: Tensor, name: str) -> Tap:
-    """A tap that the user names.
+    """A tap that the user names, the first time that it runs.
 
     Raises:
         UserError: There is no such submodule, or its input has another size than the image.
     """
-    call = next((c for c in calls if c.name == name), None)
-    if call is None:
+    i = next((i for i, c in enumerate(calls) if c.name == name), None)
+    if i is None:
         known = list(dict.fromkeys(c.name for c in calls if '.' not in c.name))
         raise UserError(f'encoder.tap: found {name!r}, which {type(net).__name__} does not run; '
                         f'{suggest(name, known)}')
-    size = None if call.given is None else tuple(call.given.shape)
-    factor = _enlarged(call.given, image)
+    given = calls[i].given
+    factor = _enlarged(given, image)
     if factor == 0:
+        size = None if given is None else tuple(given.shape)
         raise UserError(f'encoder.tap: the input of {name} is {size} for an image {tuple(image.shape)}; needed '
                         "features (1, C, h, w) of the image's size.")
-    return Tap(name, 1) if factor == 1 else _sampled(net, call, factor)
+    return _tap(net, calls, i, factor)
 
 
 def remove_from(net: nn.Module, calls: list[Call], tap: str) -> list[str]:
     """Put a stop in a submodule's place, and nothing in that of those that run only behind it.
 
+    Modules around the stop lose their `__call__`, which keeps a record for hooks and tracers that an exception from
+    within would leave open.
+
     Returns:
-        The names of what was removed.
+        The names of the outermost that were removed.
     """
     start = next(i for i, c in enumerate(calls) if c.name == tap)
-    used = {c.name for c in calls[:start] if c.name != tap}
+    used = {c.name for c in calls[:start]}
     kept = used | {prefix for name in [*used, tap] for prefix in _parents(name)}
     ran = {c.name for c in calls}
-    removed = [name for name, _ in net.named_modules() if name in ran and name not in kept]
+    names = [name for name, _ in net.named_modules() if name in ran and name not in kept]
+    removed = [name for name in names if not any(parent in names for parent in _parents(name))]
     for name in removed:
         parent, _, child = name.rpartition('.')
-        if parent not in removed and not any(p in removed for p in _parents(name)):
-            net.get_submodule(parent)._modules[child] = _Stop() if name == tap else nn.Identity()
+        net.get_submodule(parent)._modules[child] = _Stop() if name == tap else nn.Identity()
+    for name in _parents(tap):
+        module = net.get_submodule(name)
+        kind = type(module)
+        module.__class__ = type(kind.__name__, (kind, ), {'__call__': kind.forward})
     return removed
 
 

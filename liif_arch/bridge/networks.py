@@ -19,6 +19,8 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
     Raises:
         UserError: The file holds no parameters under that key.
     """
+    if 'optimizers' in content:
+        raise UserError(f'{path}: is a training state; the networks are beside it, in models/net_g_*.pth.')
     if is_reference(content):
         return from_reference(content, path)['params']
     if param_key is not None:
@@ -66,7 +68,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     key = next((k for k in ('params_ema', 'params') if k in content), None)
     given = state_dict_of(content, path, key)
     encoder = getattr(net.encoder, 'net', net.encoder)
-    if any(k.startswith('encoder.') for k in given):
+    if any(k.startswith('encoder.') for k in given) and not encoder.state_dict().keys() <= given.keys():
         prefix = 'encoder.net.' if encoder is not net.encoder else 'encoder.'
         given = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
     buffers = {k for k, _ in encoder.named_buffers()}  # such as masks, which follow from the options
@@ -92,10 +94,18 @@ def build(network: dict, source: str | Path) -> nn.Module:
     from basicsr.archs import build_network
 
     import liif_arch.archs  # noqa: F401  registers the networks
+    from liif_arch.bridge.option_check import Problems, check_network
+    problems = Problems()
+    check_network(network, 'network_g', problems)
+    if problems:
+        raise UserError(f'{source}: {problems[0].text}')
     try:
         return build_network(network)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{source}: cannot build its network_g ({error}).') from None
+    except UserError as error:
+        raise UserError(f'{source}: network_g: {error}') from None
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f'{source}: cannot build its network_g ({str(error).splitlines()[0] if str(error) else "?"}).'
+                        ) from None
 
 
 def load_network(weights: str | Path, device: str | torch.device = 'cpu', network: dict | None = None) -> nn.Module:
@@ -113,8 +123,6 @@ def load_network(weights: str | Path, device: str | torch.device = 'cpu', networ
         UserError: The file cannot be read, does not describe its network, or does not fit it.
     """
     content = load_file(weights)
-    if 'optimizers' in content:
-        raise UserError(f'{weights}: is a training state; the networks are beside it, in models/net_g_*.pth.')
     if is_reference(content):
         content = from_reference(content, weights)
     network = network or content.get('network_g')

@@ -11,13 +11,12 @@ import random
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from liif_arch.bridge.plugins import option_packages
+from liif_arch.bridge.plugins import option_files, yaml_files
 from liif_arch.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -48,12 +47,8 @@ OptionLoader.add_implicit_resolver(
 
 def shipped_options() -> dict[str, Path]:
     """Option files inside this package and other installed plugins, by name without extension; ours come first."""
-    found: dict[str, Path] = {}
-    for package in ('liif_arch.options', *option_packages()):
-        for path in sorted(files(package).iterdir(), key=lambda p: p.name):
-            if path.name.endswith('.yml'):
-                found.setdefault(path.name.removesuffix('.yml'), Path(str(path)))
-    return found
+    own = yaml_files('liif_arch.options')
+    return own | {name: path for name, path in option_files().items() if name not in own}
 
 
 def find_option_file(name: str) -> Path:

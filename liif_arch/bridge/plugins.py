@@ -4,6 +4,8 @@ Those that ship option files name the package that holds them in `basicsr.option
 """
 import sys
 from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
 
 GROUP, OPTIONS = 'basicsr.plugins', 'basicsr.options'
 
@@ -20,22 +22,31 @@ def load_plugins() -> dict[str, str | None]:
         try:
             entry.load()
             outcome[entry.value] = None
-        except Exception as error:  # whatever a stranger's module raises; it is named, not swallowed
-            text = str(error).strip().splitlines()
-            outcome[entry.value] = f'{type(error).__name__}: {text[0] if text else ""}'
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises; it is named, not swallowed
+            outcome[entry.value] = _line(error)
             print(f'basicsr: plugin "{entry.name}" ({entry.value}) does not load: {outcome[entry.value]}',
                   file=sys.stderr)
     return outcome
 
 
-def option_packages() -> list[str]:
-    """Packages of other plugins that hold option files; one that does not import is named and left out."""
-    found = []
+def option_files() -> dict[str, Path]:
+    """Option files of other plugins, by name without extension; a package that does not load is named and left out."""
+    found: dict[str, Path] = {}
     for entry in sorted(entry_points(group=OPTIONS), key=lambda e: e.name):
         try:
-            entry.load()
-            found.append(entry.value)
-        except Exception as error:
-            print(f'basicsr: option files of plugin "{entry.name}" ({entry.value}) do not load: {error}',
+            found |= yaml_files(entry.value)
+        except (Exception, SystemExit) as error:
+            print(f'basicsr: option files of plugin "{entry.name}" ({entry.value}) do not load: {_line(error)}',
                   file=sys.stderr)
     return found
+
+
+def yaml_files(package: str) -> dict[str, Path]:
+    """The option files in a package, by name without extension."""
+    return {p.name.removesuffix('.yml'): Path(str(p))
+            for p in sorted(files(package).iterdir(), key=lambda p: p.name) if p.name.endswith('.yml')}
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {text[0] if text else ""}'

@@ -29,7 +29,8 @@ def main() -> int:
 
 
 def load(weights: str | None, option_file: str | None):
-    """The network of `--weights` or, with initial weights, of `-opt`."""
+    """The network for any scale of `--weights` or, with initial weights, of `-opt`."""
+    from liif_arch.archs.subpixel_arch import SubPixelSR
     from liif_arch.bridge.networks import build, load_network
     from liif_arch.bridge.options import network_option
     from liif_arch.bridge.plugins import load_plugins
@@ -39,6 +40,6 @@ def load(weights: str | None, option_file: str | None):
         raise UserError('--weights, -opt: needed one of them.')
     load_plugins()
     net = build(network, option_file) if weights is None else load_network(weights, network=network)
-    if not hasattr(net, 'render_window'):
+    if not hasattr(net, 'render_window') or isinstance(net, SubPixelSR):
         raise UserError(f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.')
     return net

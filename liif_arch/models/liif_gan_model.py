@@ -3,6 +3,7 @@ import math
 from collections import OrderedDict
 from typing import ClassVar
 
+import torch
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
@@ -47,6 +48,20 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         except OSError as error:  # of the download of VGG's weights
             raise UserError(f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put their file into '
                             'experiments/pretrained_models/ here, or set perceptual_opt to ~.') from None
+        self._require_patch()
+
+    @torch.no_grad()
+    def _require_patch(self) -> None:
+        """Raise where the discriminator does not take the data set's squares."""
+        side = math.isqrt(self.opt['datasets']['train']['num_samples'])
+        net = self.get_bare_model(self.net_d).eval()
+        try:
+            net(torch.zeros(2, self.get_bare_model(self.net_g).num_out_ch, side, side, device=self.device))
+        except (AssertionError, RuntimeError) as error:
+            raise UserError(f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} pixels '
+                            f'({str(error).splitlines()[0]}); set the square of another side (UNetDiscriminatorSN: of '
+                            'a multiple of 8).') from None
+        net.train()
 
     def optimize_parameters(self, current_iter: int) -> None:
         """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the discriminator."""

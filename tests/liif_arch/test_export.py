@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import run_here
+from helpers import run_here, write_options
 
 from liif_arch import LIIF, LTE, MetaSR, RDNEncoder, SubPixelSR
 from liif_arch.bridge.checkpoints import save_file
@@ -20,6 +20,9 @@ NETWORKS = {
     'sine': {'type': 'LIIF', 'encoder': SMALL, 'hidden_list': [16], 'activation': 'sine'},
     'lte': {'type': 'LTE', 'encoder': SMALL, 'hidden_dim': 16, 'hidden_list': [16]},
     'metasr': {'type': 'MetaSR', 'encoder': SMALL, 'hidden_list': [16]},
+    'auto': {'type': 'LIIF', 'encoder': SMALL, 'hidden_list': [16], 'precision': 'auto'},
+    'nested': {'type': 'LIIF', 'encoder': {'type': 'EDSR', 'num_feat': 8, 'num_block': 2, 'tap': 'body.1'},
+               'hidden_list': [8]},
     'rrdbnet': {'type': 'LIIF', 'encoder': {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4},
                 'hidden_list': [8]},
 }
@@ -41,6 +44,7 @@ def test_export__equals_pytorch_at_other_sizes(name, tmp_path, monkeypatch, caps
     assert '40x16 -> 148x59' in out and 'out/decoder.onnx' in out
     from liif_arch import load_network
     net = load_network(tmp_path / 'w.pth')
+    net.precision = 'float32'
     lq, coord, cell = torch.rand(3, 3, 9, 31), torch.rand(3, 77, 2) * 2 - 1, torch.rand(3, 77, 2) / 10
     with torch.no_grad():
         rgb = net(lq, coord, cell)
@@ -68,6 +72,13 @@ def test_export__refuses(tmp_path, monkeypatch, capsys):
     assert 'out/decoder.onnx: exists' in capsys.readouterr().err
     assert [p.name for p in (tmp_path / 'out').iterdir()] == ['decoder.onnx']
     assert (tmp_path / 'out/decoder.onnx').read_text() == 'precious'
+    (tmp_path / 'file').write_text('')
+    assert run_here(monkeypatch, tmp_path, 'export', '--weights', 'w.pth', '-o', 'file/x') == 2
+    assert 'file/x: cannot write here (Not a directory)' in capsys.readouterr().err
+    save({'type': 'SubPixelSR', 'encoder': SMALL}, tmp_path / 's.pth')
+    for command in (['export', '-o', 'new'], ['complexity']):
+        assert run_here(monkeypatch, tmp_path, *command, '--weights', 's.pth') == 2
+        assert 'SubPixelSR has one scale of its own; needed LIIF, LTE or MetaSR' in capsys.readouterr().err
     monkeypatch.setattr('importlib.util.find_spec', lambda name, *a: None)
     assert run_here(monkeypatch, tmp_path, 'export', '--weights', 'w.pth', '-o', 'new') == 2
     assert "onnx, onnxscript, onnxruntime: not installed; pip install 'basicsr-liif[export]'" in capsys.readouterr().err
@@ -120,6 +131,17 @@ def test_complexity__as_a_command(tmp_path, monkeypatch, capsys):
         'LIIF', 'EDSREncoder', '1,567,299', '1,220,416', '1,365.7', '789.8', '74.1', '229.4']
     assert run_here(monkeypatch, tmp_path, 'complexity') == 2
     assert '--weights, -opt: needed one of them.' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('network,part', [
+    ('LIIF', 'network_g: found'), ({'type': 'LIIF', 'encoder': 'EDSR'}, 'encoder'),
+    ({'type': 'LIIF', 'encoder': {'num_feat': 3}}, 'needed "type: NAME"'),
+    ({'type': 'LIIF', 'encoder': {**SWINIR, 'window_size': 7}}, 'cannot build its network_g (shape')])
+def test_complexity__of_options_that_describe_no_network(network, part, tmp_path, monkeypatch, capsys):
+    write_options(tmp_path / 'o.yml', {'network_g': network})
+    assert run_here(monkeypatch, tmp_path, 'complexity', '-opt', 'o.yml') == 2
+    error = capsys.readouterr().err
+    assert part in error and 'Traceback' not in error and error.count('\n') == 1, error
 
 
 def test_complexity__of_attention():

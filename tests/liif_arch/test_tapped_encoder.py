@@ -1,4 +1,5 @@
 """Networks of one scale as encoders: features as they compute them, windows, taps, weights, training."""
+import copy
 import math
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import nn
 from liif_arch import LIIF, EDSREncoder, load_network, upscale
 from liif_arch.archs.tapped_encoder import TappedEncoder, as_encoder, window_multiple
 from liif_arch.bridge.checkpoints import load_file, save_file
+from liif_arch.bridge.networks import load_encoder
+from liif_arch.complexity import complexity
 from liif_arch.errors import UserError
 
 SWINIR = {'type': 'SwinIR', 'img_size': 16, 'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2], 'window_size': 4,
@@ -107,6 +110,87 @@ def test_tap__named():
         torch.testing.assert_close(encoder(lq), net.body(net.conv_first((lq - net.mean) * net.img_range)))
 
 
+class Wrapped(nn.Module):
+    """A network in a network; its upsampler lies deep inside, as third parties write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.Module()
+        inner.up = nn.Sequential(nn.Conv2d(8, 12, 3, 1, 1), nn.PixelShuffle(2))
+        self.model = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Sequential(inner.up), nn.Identity())
+
+    def forward(self, x):
+        return self.model(x)
+
+
+@pytest.mark.parametrize('encoder', [Wrapped(), {**NETWORKS['EDSR'], 'tap': 'body.1'}])
+def test_tap__deep_inside(encoder):
+    """Features, a training step, counting and copying, none of which may trip over the stop within other modules."""
+    torch.manual_seed(0)
+    net = LIIF(as_encoder(encoder, 3), [8])
+    lq = torch.rand(1, 3, 9, 8)
+    net(lq, torch.rand(1, 5, 2), torch.rand(1, 5, 2)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    with torch.no_grad():
+        inside = net.encoder.net
+        expected = inside.model[1](inside.model[0](lq)) if isinstance(encoder, nn.Module) else \
+            inside.body[0](inside.conv_first((lq - inside.mean) * inside.img_range))
+        torch.testing.assert_close(net.encoder(lq), expected)
+        torch.testing.assert_close(copy.deepcopy(net)(lq, size=(11, 13)), net(lq, size=(11, 13)))
+    assert complexity(net).per_output > 0
+
+
+def test_tap__is_told(caplog):
+    import logging
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert as_encoder(NETWORKS['EDSR'], 3).tap == 'upsample'
+    assert 'Encoder EDSR: features in front of upsample, 8 channels; not used: upsample, conv_last.' in caplog.text
+
+
+class Padding(nn.Module):
+    """Pads to multiples of 8 by itself, and cuts at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.up, self.last = nn.Conv2d(3, 8, 3, 1, 1), nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 3, 1, 1)
+
+    def forward(self, x):
+        h, w = x.shape[-2:]
+        x = nn.functional.pad(x, (0, -w % 8, 0, -h % 8), 'reflect')
+        return self.last(self.up(self.first(x)))[..., :2 * h, :2 * w]
+
+
+@torch.no_grad()
+def test_sizes__of_a_network_that_pads_by_itself():
+    encoder = as_encoder(Padding(), 3)
+    assert encoder.multiple == 8 and encoder(torch.rand(1, 3, 5, 21)).shape == (1, 8, 5, 21)
+
+
+def test_encoder__of_another_type_and_of_one_channel():
+    assert as_encoder(Wrapped().double(), 3).num_out_feat == 8
+    assert LIIF(SWINIR, [8], num_in_ch=1, num_out_ch=1)(torch.rand(1, 1, 6, 6), size=(7, 7)).shape == (1, 1, 7, 7)
+
+
+class Twice(Wrapped):
+    """Runs one convolution at both sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.conv, self.last = nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 3, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.conv(self.first(x))
+        return self.last(self.conv(nn.functional.interpolate(x, scale_factor=2)))
+
+
+class Peeking(Wrapped):
+    """Reads what lies behind its features."""
+
+    def forward(self, x):
+        return self.model(x * self.model[2][0][0].weight.mean())
+
+
 class Shrinking(nn.Module):
     """Works on half the size throughout."""
 
@@ -131,6 +215,8 @@ class Bilinear(Shrinking):
 
 @pytest.mark.parametrize('encoder,part', [
     (Shrinking(), 'Shrinking has no features of the input'), (Bilinear(), 'by other means than repeating'),
+    (Twice(), 'runs conv, whose input its features are, earlier'), (Peeking(), 'needs what lies behind'),
+    ('EDSR', 'encoder: found .EDSR.; needed'), ({'num_feat': 3}, 'needed "type: NAME"'),
     ({**NETWORKS['EDSR'], 'tap': 'upsampel'}, "encoder.tap: found 'upsampel'.*did you mean upsample?"),
     ({**NETWORKS['EDSR'], 'tap': 'upsample.1'}, None),
     ({'type': 'EDSREncoder', 'tap': 'body'}, 'is an encoder itself'),
@@ -182,6 +268,26 @@ def test_pretrain_encoder__of_a_liif(tmp_path, photos, monkeypatch):
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     trained = load_file(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
     torch.testing.assert_close(trained['encoder.head.0.weight'], net.encoder.head[0].weight.data)
+
+
+def test_pretrain_encoder__of_a_network_that_has_an_encoder_itself(tmp_path):
+    class Auto(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Conv2d(3, 8, 3, 1, 1)
+            self.up = nn.Sequential(nn.Conv2d(8, 12, 3, 1, 1), nn.PixelShuffle(2))
+
+        def forward(self, x):
+            return self.up(self.encoder(x))
+
+    net = Auto()
+    save_file({'params': net.state_dict()}, tmp_path / 'auto.pth')
+    liif = LIIF(Auto(), [8])
+    assert 'not used: up.0.weight' in load_encoder(liif, tmp_path / 'auto.pth')
+    assert torch.equal(liif.encoder.net.encoder.weight, net.encoder.weight)
+    save_file({'optimizers': [], 'iter': 1}, tmp_path / '1.state')
+    with pytest.raises(UserError, match='is a training state'):
+        load_encoder(liif, tmp_path / '1.state')
 
 
 @pytest.mark.parametrize('change,parts', [

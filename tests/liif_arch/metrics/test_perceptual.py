@@ -34,15 +34,15 @@ def pyiqa(monkeypatch):
 
 
 def test_metrics__whole_images_of_three_channels(pyiqa):
-    sr, gt = torch.full((3, 100, 120), 0.5), torch.full((3, 100, 120), 0.25)
+    sr, gt = torch.full((3, 192, 200), 0.5), torch.full((3, 192, 200), 0.25)
     assert METRICS['lpips'](sr, gt, (2, 2)) == 0.25 and METRICS['niqe'](sr, gt, (2, 2)) == 0.5
     METRICS['dists'](sr[:1], gt[:1], (2, 2))
-    assert pyiqa == [[(1, 3, 100, 120)] * 2, [(1, 3, 100, 120)], [(1, 3, 100, 120)] * 2]
-    assert math.isnan(METRICS['niqe'](sr[:, :96], gt[:, :96], (2, 2)))
+    assert pyiqa == [[(1, 3, 192, 200)] * 2, [(1, 3, 192, 200)], [(1, 3, 192, 200)] * 2]
+    assert math.isnan(METRICS['niqe'](sr[:, :191], gt[:, :191], (2, 2)))
 
 
 def test_metrics__in_the_same_tables(pyiqa, tmp_path, monkeypatch, capsys):
-    gt = write_photos(tmp_path / 'gt', [(100, 104)])
+    gt = write_photos(tmp_path / 'gt', [(192, 196)])
     opt = tiny_train(gt, val__metrics=['psnr', 'lpips', 'niqe'], val__bicubic=True, datasets__val__scales=[2],
                      datasets__train__batch_size_per_gpu=1, train__total_iter=1)
     write_options(tmp_path / 'o.yml', opt)

@@ -96,6 +96,7 @@ def test_gan__each_step_moves_its_own_network(tmp_path, photos, monkeypatch, no_
 @pytest.mark.parametrize('change,part', [
     ({'datasets__train__patch': False}, 'datasets.train.patch: needed true'),
     ({'datasets__train__num_samples': 250}, 'num_samples: found 250; patch: true needs a square number'),
+    ({'datasets__train__num_samples': 225}, 'num_samples: UNetDiscriminatorSN does not take squares of 15 pixels'),
     ({'network_d': None}, 'network_d'), ({'train__gan_opt': None}, 'train.gan_opt'),
     ({'network_d__num_feet': 3}, 'did you mean num_feat?'), ({'train__net_d_itres': 3}, 'did you mean net_d_iters?')])
 def test_gan__refuses(tmp_path, photos, monkeypatch, capsys, change, part):
