@@ -43,13 +43,19 @@ def run_pipeline(is_train: bool) -> dict:
         seen['opt'] = opt
         return opt, args
 
+    from liif_arch.bridge import processes
+    from liif_arch.bridge.run import Stopped
     try:
         _run(is_train, parse_and_check)
+    except Stopped:
+        processes.leave()  # as all do
+        raise
     except RuntimeError as error:
         if not seen.get('opt', {}).get('dist') or 'onnection' not in str(error):
             raise
         print(f'basicsr: process {seen["opt"]["rank"]} has lost another one, and ends.', file=sys.stderr)
         raise SystemExit(1) from None
+    processes.leave()
     return seen['opt']
 
 

@@ -1,4 +1,5 @@
 """What several processes of one run do together: agree, gather, share a validation out."""
+import gc
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -90,3 +91,11 @@ def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
         module.calculate_metric = calculate
         del model._update_best_metric_result, model._log_validation_metric_values
     return figures
+
+
+def leave() -> None:
+    """End the process groups while everything is still there: gloo's threads, if they outlive it, abort the process."""
+    if dist.is_available() and dist.is_initialized():
+        _host_group.cache_clear()
+        gc.collect()  # models that hold a group
+        dist.destroy_process_group()
