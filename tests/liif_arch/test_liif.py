@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import assert_gradients_agree
 
 from liif_arch import LIIF, EDSREncoder, RDNEncoder
 from liif_arch.coordinates import make_cell, make_coord
@@ -258,15 +259,7 @@ def test_sine__equals_the_plain_form(flags):
     torch.manual_seed(0)
     net = LIIF(EDSREncoder(num_feat=6, num_block=1), [10, 7], activation='sine', **flags).double()
     lq, size = torch.rand(2, 3, 6, 5, dtype=torch.float64), (13, 17)
-    coord, cell = torch.rand(2, 40, 2, dtype=torch.float64) * 2 - 1, torch.rand(2, 40, 2, dtype=torch.float64) / 3
-    gradients = []
-    for query in (net.query, net.query_plain, lambda *a: net.query(*a, chunk=7)):
-        net.zero_grad()
-        query(net.encode(lq), coord, cell).pow(2).sum().backward()
-        gradients.append([p.grad.clone() for p in net.parameters()])
-    for others in gradients[1:]:
-        for a, b in zip(gradients[0], others, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # 1e-9 in a weight, times 30, layer by layer
+    assert_gradients_agree(net, lq, rtol=1e-5, atol=1e-6)  # 1e-9 in a weight, times 30, layer by layer
     with torch.no_grad():
         feat, grid = net.encode(lq), make_coord(size, dtype=torch.float64).view(1, -1, 2).expand(2, -1, -1)
         plain = net.query_plain(feat, grid, make_cell(size, dtype=torch.float64).expand_as(grid))

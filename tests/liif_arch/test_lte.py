@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import assert_gradients_agree
 
 from liif_arch import LTE, EDSREncoder, RDNEncoder, upscale
 from liif_arch import upscaling as upscaling_module
@@ -99,16 +100,7 @@ def test_lte__golden(shared):
 
 
 def test_lte__gradients_equal_the_plain_forms():
-    net, gradients = small(), []
-    lq = torch.rand(2, 3, 6, 5, dtype=torch.float64)
-    coord, cell = torch.rand(2, 40, 2, dtype=torch.float64) * 2 - 1, torch.rand(2, 40, 2, dtype=torch.float64) / 3
-    for query in (net.query, net.query_plain, lambda *a: net.query(*a, chunk=7)):
-        net.zero_grad()
-        query(net.encode(lq), coord, cell).pow(2).sum().backward()
-        gradients.append([p.grad.clone() for p in net.parameters()])
-    for others in gradients[1:]:
-        for a, b in zip(gradients[0], others, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+    assert_gradients_agree(small(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize('encoder', [EDSREncoder(num_feat=6, num_block=2),

@@ -112,3 +112,17 @@ def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:
     monkeypatch.setattr(sys, 'argv', ['basicsr', *map(str, arguments)])
     monkeypatch.setitem(initialized_logger, 'basicsr', True)  # logs go to pytest, not to a second stream
     return main()
+
+
+def assert_gradients_agree(net: torch.nn.Module, lq: torch.Tensor, rtol: float, atol: float) -> None:
+    """`query`, all at once and in chunks, has the gradients of `query_plain`, in every parameter."""
+    b, dtype = len(lq), lq.dtype
+    coord, cell = torch.rand(b, 40, 2, dtype=dtype) * 2 - 1, torch.rand(b, 40, 2, dtype=dtype) / 3
+    gradients = []
+    for query in (net.query_plain, net.query, lambda *a: net.query(*a, chunk=7)):
+        net.zero_grad()
+        query(net.encode(lq), coord, cell).pow(2).sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    for others in gradients[1:]:
+        for a, b in zip(others, gradients[0], strict=True):
+            torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
