@@ -31,7 +31,8 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
                             '(path.param_key_g says under which key).')
         content = content[param_key]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f'{path}: what it holds under {param_key!r} are not named tensors.')
+        raise UserError(f'{path}: found {some(content)}; needed named tensors, or these under "params" or '
+                        '"params_ema".')
     return {k.removeprefix('module.'): v for k, v in content.items()}
 
 
@@ -79,8 +80,15 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     if problems:
         raise UserError(f'{path}: does not hold the encoder {type(encoder).__name__} as network_g.encoder describes it '
                         f'({len(problems)} of its {len(own)} tensors): {some(problems)}.')
-    encoder.load_state_dict({k: given[k] for k in own}, strict=False)
     unused = [k for k in given if k not in own and k not in buffers]
+    roots, removed = {k.split('.')[0] for k in own if k.count('.') > 1}, getattr(net.encoder, 'removed', [])
+    there = {name for name, _ in encoder.named_modules()}
+    inner = [k for k in unused if k.split('.')[0] in roots and k.rpartition('.')[0] not in there
+             and not any(k.startswith(f'{r}.') for r in removed)]
+    if inner:  # more blocks than this encoder has
+        raise UserError(f'{path}: holds {some(inner)}, which the encoder {type(encoder).__name__} as network_g.encoder '
+                        'describes it does not have; give it as many blocks as the weights.')
+    encoder.load_state_dict({k: given[k] for k in own}, strict=False)
     return (f'{path}: {len(own)} tensors for the encoder {type(encoder).__name__}'
             f'{f"; not used: {some(unused)}" if unused else ""}.')
 

@@ -111,11 +111,16 @@ def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
 
 
 def merge(base: OrderedDict, changes: Mapping) -> OrderedDict:
-    """`base` with `changes`: mappings are merged key by key unless they say `_delete_: true`; others are replaced."""
+    """`base` with `changes`: mappings are merged key by key, others are replaced.
+
+    A mapping that says `_delete_: true`, or another `type`, whose options would not be the base's, is replaced too.
+    """
     for key, value in changes.items():
         if isinstance(value, Mapping):
-            keep = base.get(key) if not value.pop('_delete_', False) else None
-            base[key] = merge(keep if isinstance(keep, Mapping) else OrderedDict(), value)
+            keep = base.get(key) if isinstance(base.get(key), Mapping) else OrderedDict()
+            if value.pop('_delete_', False) or ('type' in value and value['type'] != keep.get('type', value['type'])):
+                keep = OrderedDict()
+            base[key] = merge(keep, value)
         else:
             base[key] = value
     return base

@@ -46,8 +46,9 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         try:
             super().init_training_settings()
         except OSError as error:  # of the download of VGG's weights
-            raise UserError(f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put their file into '
-                            'experiments/pretrained_models/ here, or set perceptual_opt to ~.') from None
+            raise UserError(f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put '
+                            "torchvision's vgg19-dcbb9e9d.pth into experiments/pretrained_models/ here, or set "
+                            'perceptual_opt to ~.') from None
         self._require_patch()
 
     @torch.no_grad()

@@ -270,6 +270,16 @@ def test_pretrain_encoder__of_a_liif(tmp_path, photos, monkeypatch):
     torch.testing.assert_close(trained['encoder.head.0.weight'], net.encoder.head[0].weight.data)
 
 
+def test_pretrain_encoder__of_a_deeper_network_is_refused(tmp_path):
+    deep = build_network({**CHANNELS, **NETWORKS['EDSR'], 'num_block': 4})
+    save_file({'params': deep.state_dict()}, tmp_path / 'deep.pth')
+    with pytest.raises(UserError, match=r'holds body\.2\.conv1\.weight.*as many blocks'):
+        load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'deep.pth')
+    save_file({'state_dict': deep.state_dict()}, tmp_path / 'other.pth')
+    with pytest.raises(UserError, match='found state_dict; needed named tensors, or these under "params"'):
+        load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'other.pth')
+
+
 def test_pretrain_encoder__of_a_network_that_has_an_encoder_itself(tmp_path):
     class Auto(nn.Module):
         def __init__(self) -> None:

@@ -69,7 +69,7 @@ def test_load_file__missing_and_of_another_kind(tmp_path):
     with pytest.raises(UserError, match='found a list'):
         checkpoints.load_file(tmp_path / 'list.pth')
     torch.save({'params': {'a': 1}}, tmp_path / 'a.pth')
-    with pytest.raises(UserError, match='not named tensors'):
+    with pytest.raises(UserError, match='needed named tensors'):
         networks.state_dict_of(checkpoints.load_file(tmp_path / 'a.pth'), 'a.pth')
 
 

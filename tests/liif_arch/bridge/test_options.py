@@ -112,6 +112,16 @@ def test_load_options__bases_are_merged_and_mappings_replaced(tmp_path):
     assert options.load_options(tmp_path / 'c.yml')['model_type'] == 'LIIFModel'
 
 
+def test_load_options__another_type_replaces_a_mapping(tmp_path):
+    """The base's options are of another network: an encoder must not train with its width."""
+    (tmp_path / 'a.yml').write_text('net: {type: X, encoder: {type: E, num_feat: 32}, flag: 1}')
+    (tmp_path / 'b.yml').write_text('_base_: a.yml\nnet: {encoder: {type: F, num_block: 2}}')
+    net = options.load_options(tmp_path / 'b.yml')['net']
+    assert net == {'type': 'X', 'flag': 1, 'encoder': {'type': 'F', 'num_block': 2}}
+    (tmp_path / 'c.yml').write_text('_base_: a.yml\nnet: {encoder: {type: E, num_block: 2}}')
+    assert options.load_options(tmp_path / 'c.yml')['net']['encoder'] == {'type': 'E', 'num_feat': 32, 'num_block': 2}
+
+
 @pytest.mark.parametrize('text,message', [('_base_: nowhere.yml', r'd\.yml: _base_: found nowhere\.yml'),
                                           ('_base_: d.yml', 'leads back to this file')])
 def test_load_options__refuses_bases(tmp_path, text, message):
