@@ -28,6 +28,8 @@ def environment(root: str) -> lmdb.Environment:
     Raises:
         UserError: It is no LMDB, or is cut short.
     """
+    if root in _environments:  # a real path; resolving one costs more than reading a crop
+        return _environments[root]
     path = os.path.realpath(root)
     with _opening:
         if path not in _environments:

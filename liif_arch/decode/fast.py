@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import axis_lookup, axis_weights
-from liif_arch.decode.mlp import MLP, linear_relu
+from liif_arch.decode.mlp import MLP, linear_relu, product
 from liif_arch.precision import autocast
 
 CACHED = 5 * 2**20  # bytes of one activation that stay in a CPU's cache together with what is made of them
@@ -217,7 +217,7 @@ class Decode(torch.autograd.Function):
                 g = relu_backward_(g, acts[k + 1])
                 add_product_(g_hidden[k][0], g, acts[k])
                 g_hidden[k][1].add_(g.sum(0, dtype=table.dtype))
-                g = g @ weights[k]
+                g = product(g, weights[k])
             g = relu_backward_(g, acts[0]).to(table.dtype)
             picked = index[:, q].flatten() - image * latents
             g_table[image].add_(torch.ops.aten.embedding_dense_backward(g, picked, latents, -1, False))
