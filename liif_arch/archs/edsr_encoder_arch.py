@@ -20,6 +20,15 @@ class ResidualBlock(nn.Module):
         return x + self.body(x) * self.res_scale
 
 
+@torch.no_grad()
+def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
+    """Change a convolution's weights so that its first outputs are its first inputs, times a factor."""
+    middle = conv.kernel_size[0] // 2
+    conv.weight[:count], conv.bias[:count] = 0, 0
+    for i in range(count):
+        conv.weight[i, i, middle, middle] = factor
+
+
 @ARCH_REGISTRY.register()
 class EDSREncoder(nn.Module):
     """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size is kept.
@@ -44,6 +53,11 @@ class EDSREncoder(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 3, 1, 1))
         self.body = nn.Sequential(*[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
                                   nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def start_as_copy(self) -> None:
+        """Change the initial weights so that the first `num_in_ch` features are the input."""
+        copy_channels(self.head[0], self.head[0].in_channels)
+        copy_channels(self.body[-1], self.head[0].in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
         """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""

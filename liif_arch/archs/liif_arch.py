@@ -11,6 +11,7 @@ from liif_arch.decode.fast import FirstLayer, query_fast
 from liif_arch.decode.mlp import MLP
 from liif_arch.decode.plain import query_plain
 from liif_arch.decode.render import Decoder, cell_bias, render_grid
+from liif_arch.errors import UserError
 
 
 @ARCH_REGISTRY.register()
@@ -23,21 +24,41 @@ class LIIF(CoordinateNetwork):
         local_ensemble: Weighted prediction of the four nearest latents (eq. 4).
         feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
         cell_decode: Tell the decoder the size of the queried pixel (eq. 5).
+        bilinear_start: Initial weights that render the bilinear enlargement (without local_ensemble the nearest
+            pixel), so that training starts from there; for EDSREncoder and RDNEncoder, ReLU, and short trainings.
         activation: Of the decoder: relu, or sine (SIREN's; hidden layers stay float32 in every precision).
     """
 
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, 256, 256, 256),
                  local_ensemble: bool = True, feat_unfold: bool = True, cell_decode: bool = True,
-                 activation: str = 'relu', num_in_ch: int = 3, num_out_ch: int = 3,
+                 bilinear_start: bool = False, activation: str = 'relu', num_in_ch: int = 3, num_out_ch: int = 3,
                  scale: float | Sequence[float] | None = None,
                  precision: str = 'float32', decode_memory: float | None = None) -> None:
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         self.flags = {'local_ensemble': local_ensemble, 'feat_unfold': feat_unfold, 'cell_decode': cell_decode}
         in_dim = self.encoder.num_out_feat * (9 if feat_unfold else 1) + 2 + (2 if cell_decode else 0)
         self.imnet = MLP(in_dim, num_out_ch, hidden_list, activation)
+        if bilinear_start:
+            self._start_bilinear()
         self.reach = 1 if feat_unfold else 0
         self.table_channels = 2 * hidden_list[0]
         self.widest = max(hidden_list)
+
+    def _start_bilinear(self) -> None:
+        channels = self.num_out_ch
+        for problem, found in (
+                (f'num_in_ch {self.num_in_ch} and num_out_ch {channels}; needed the same', self.num_in_ch != channels),
+                (f'the activation {self.imnet.activation}; needed relu', self.imnet.activation != 'relu'),
+                (f'hidden layers of {min(layer.in_features for layer in self.imnet.layers[2::2])} channels; needed '
+                 f'{channels}', any(layer.in_features < channels for layer in self.imnet.layers[2::2])),
+                (f'the encoder {type(getattr(self.encoder, "net", self.encoder)).__name__}, {self.code_channels} '
+                 f'channels; needed EDSREncoder or RDNEncoder, {channels} or more',
+                 not hasattr(self.encoder, 'start_as_copy') or self.code_channels < channels)):
+            if found:
+                raise UserError(f'bilinear_start: found {problem}, or bilinear_start: false.')
+        self.encoder.start_as_copy()
+        taps = 9 if self.flags['feat_unfold'] else 1
+        self.imnet.start_as_copy([channel * taps + taps // 2 for channel in range(channels)])
 
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """See `CoordinateNetwork.query`; computed by `decode.fast.query_fast`."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.archs.edsr_encoder_arch import copy_channels
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
 
@@ -75,6 +76,11 @@ class RDNEncoder(nn.Module):
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)])
         self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+
+    def start_as_copy(self) -> None:
+        """Change the initial weights so that the first `num_in_ch` features are the input."""
+        copy_channels(self.SFENet1, self.SFENet1.in_channels)
+        copy_channels(self.GFF[1], self.SFENet1.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
         """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""

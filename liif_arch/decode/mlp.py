@@ -49,6 +49,21 @@ class MLP(nn.Module):
                 bound = 1 / layer.in_features if i == 0 else (6 / layer.in_features)**0.5 / SINE_OMEGA
                 nn.init.uniform_(layer.weight, -bound, bound)
 
+    @torch.no_grad()
+    def start_as_copy(self, columns: Sequence[int]) -> None:
+        """Change the initial weights so that output i is input columns[i], for inputs of at least -1.
+
+        One hidden unit of each layer carries each output; the last layer starts with no part in the others.
+        """
+        *hidden, last = self.layers[::2]
+        last.weight.zero_()
+        for layer in [*hidden, last]:
+            for i, column in enumerate(columns if layer is self.layers[0] else range(len(columns))):
+                layer.weight[i] = 0
+                layer.weight[i, column], layer.bias[i] = 1, 0
+        self.layers[0].bias[:len(columns)] += 1  # what is above -1 passes a ReLU
+        last.bias -= 1
+
     def dtype(self, device: torch.device) -> torch.dtype:
         """Type of the hidden layers' matrix products: autocast's, where the parameters are float32."""
         own = self.layers[-1].weight.dtype

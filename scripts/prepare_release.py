@@ -1,0 +1,59 @@
+"""Lay out the training images of the weights that ship, and the images held out of them.
+
+    python scripts/prepare_release.py FOLDER datasets/release
+
+FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they are; ImageNet928, which
+are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 every so-manieth image is held out,
+twelve each. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, see create_lmdb.py).
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from liif_arch.errors import UserError, exit_status
+from liif_arch.images import is_image_file, read_image, resize_bicubic, write_image
+from liif_data.lmdb_writer import create_lmdb
+
+SOURCES = {'BSDS400': 1, 'T91': 1, 'ImageNet928': 2}  # and what they are reduced by
+HELD_OUT = {'BSDS400': 12, 'ImageNet928': 12}
+LEAST = 96  # pixels of the smaller side: crops of the option file at its highest scale
+
+
+def prepare(source: Path, target: Path) -> None:
+    """Write both folders and the LMDB.
+
+    Raises:
+        UserError: A folder or its images are missing, or `target` exists.
+    """
+    if target.exists():
+        raise UserError(f'{target} exists; remove it first, or name another folder.')
+    paths = {name: sorted(p for p in source.joinpath(name).glob('*') if is_image_file(p)) for name in SOURCES}
+    for name, found in paths.items():
+        if len(found) <= HELD_OUT.get(name, 0):
+            raise UserError(f'{source / name}: found {len(found)} images; needed the folder {name}.')
+    held = {path for name, count in HELD_OUT.items() for path in paths[name][::len(paths[name]) // count][:count]}
+    with tqdm(total=sum(map(len, paths.values())), unit='image') as bar:
+        for name, found in paths.items():
+            for path in found:
+                bar.update()
+                image = read_image(path, 'rgb')
+                size = tuple(n // SOURCES[name] for n in image.shape[:2])
+                if min(size) >= LEAST:
+                    image = image if SOURCES[name] == 1 else resize_bicubic(image, size)
+                    write_image(target / ('heldout' if path in held else 'train') / f'{name}_{path.stem}.png', image)
+    create_lmdb(target / 'train', target / 'train.lmdb', encoding='raw')
+
+
+def main() -> None:
+    """Parse the command line and prepare."""
+    parser = argparse.ArgumentParser(description='Training images of the weights that ship.')
+    parser.add_argument('FOLDER', type=Path, help='holds BSDS400, T91 and ImageNet928')
+    parser.add_argument('OUT', type=Path)
+    args = parser.parse_args()
+    prepare(args.FOLDER, args.OUT)
+
+
+if __name__ == '__main__':
+    sys.exit(exit_status(main))
