@@ -3,8 +3,8 @@
     python scripts/prepare_release.py FOLDER datasets/release
 
 FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they are; ImageNet928, which
-are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 every so-manieth image is held out,
-twelve each. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, see create_lmdb.py).
+are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 twelve images each, evenly spaced,
+are held out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, see create_lmdb.py).
 """
 import argparse
 import sys

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from liif_arch.atomic import atomic_write
 from liif_arch.errors import UserError
+from liif_arch.weights import shipped, weights_path
 
 StateDict = dict[str, Tensor]
 
@@ -15,13 +16,17 @@ StateDict = dict[str, Tensor]
 def load_file(path: str | Path) -> dict:
     """Load a checkpoint onto the CPU without executing anything it holds (`weights_only=True`).
 
+    Args:
+        path: A file, or the name of weights that ship (see `liif_arch.weights`).
+
     Raises:
         UserError: No such file, not a checkpoint, or one that needs code to load.
     """
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = torch.load(weights_path(path), map_location='cpu', weights_only=True)
     except OSError as error:
-        raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
+        names = f'; by name: {", ".join(shipped())}' if Path(path).suffix == '' else ''
+        raise UserError(f'{path}: cannot read these weights ({error.strerror}{names}).') from None
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise UserError(f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).') from None
     if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from liif_arch.bridge.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
+from liif_arch.weights import DEFAULT
 
 
 def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'params') -> StateDict:
@@ -116,11 +117,13 @@ def build(network: dict, source: str | Path) -> nn.Module:
                         ) from None
 
 
-def load_network(weights: str | Path, device: str | torch.device = 'cpu', network: dict | None = None) -> nn.Module:
+def load_network(weights: str | Path = DEFAULT, device: str | torch.device = 'cpu',
+                 network: dict | None = None) -> nn.Module:
     """Rebuild a trained network from its file.
 
     Args:
-        weights: A file written by `LIIFModel` (which describes its network), or one of the reference implementation.
+        weights: Of those that ship the name (edsr, small), a file written by `LIIFModel` (which describes its
+            network), or one of the reference implementation.
         device: Where to put the network.
         network: The option `network_g`, for a file that does not hold it.
 

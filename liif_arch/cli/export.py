@@ -7,7 +7,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='basicsr export', description='Write encoder.onnx and decoder.onnx, all sizes free, and compare them with '
                                            "PyTorch in onnxruntime. Needs pip install 'basicsr-liif[export]'.")
-    parser.add_argument('--weights', required=True, metavar='W', help='trained network (.pth)')
+    parser.add_argument('--weights', required=True, metavar='W', help='trained network: edsr, small, or a file (.pth)')
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder to write to')
     parser.add_argument('-opt', metavar='FILE', help='option file that describes the network, for weights that do not')
     return parser

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from liif_arch.weights import DEFAULT, shipped
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = argparse.ArgumentParser(prog='basicsr upscale', description='Enlarge images to any scale or size.')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image files, or folders of them')
-    parser.add_argument('--weights', required=True, metavar='W', help='trained network (.pth)')
+    parser.add_argument('--weights', default=DEFAULT, metavar='W',
+                        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {DEFAULT}')
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument('--scale', help='3.7, or 2x3 (height x width)')
     target.add_argument('--size', help='701x1000 (height x width), in pixels')
-    parser.add_argument('-o', '--output', required=True, metavar='OUT',
+    parser.add_argument('-o', '--output', metavar='OUT',
                         help='a file, or a folder (for several images, or when it ends with / or exists); a .tif is '
-                             'written while it is rendered, so it may be larger than memory')
+                             'written while it is rendered, so it may be larger than memory (default: NAME_x3.7.png '
+                             'here)')
     parser.add_argument('-opt', metavar='FILE', help='option file that describes the network, for weights that do not')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
     parser.add_argument('--precision', default='auto', metavar='P',
@@ -34,7 +38,7 @@ def main() -> int:
     from liif_arch.bridge.options import network_option
     args = build_parser().parse_args()
     scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
-    jobs = plan(args.inputs, args.output)
+    jobs = plan(args.inputs, args.output, f'_x{args.scale}' if args.scale else f'_{args.size}')
     network = network_option(args.opt)
 
     import torch
@@ -91,8 +95,13 @@ def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bar.close()
 
 
-def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
+def plan(inputs: list[str], output: str | None, label: str = '') -> list[tuple[Path, Path]]:
     """Source and target of every image.
+
+    Args:
+        inputs: Files and folders.
+        output: A file or a folder; None: the current folder, with the label behind the names.
+        label: What was asked for, such as _x3.7.
 
     Raises:
         UserError: A missing input, a folder without images, two images with one target, or a target that is a source.
@@ -111,6 +120,7 @@ def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
             sources.append(path)
         else:
             raise UserError(f'{path} {missing_path(path)}.')
+    label, output = (label, './') if output is None else ('', output)
     out = Path(output)
     as_folder = len(sources) > 1 or Path(inputs[0]).is_dir() or output.endswith('/') or out.is_dir()
     if as_folder and (out.is_file() or out.suffix.lower() in EXTENSIONS):
@@ -122,7 +132,8 @@ def plan(inputs: list[str], output: str) -> list[tuple[Path, Path]]:
     if not as_folder and out.suffix.lower() not in EXTENSIONS:
         raise UserError(f'-o: {out}: an image file ends with one of {", ".join(EXTENSIONS)}; a folder with /.')
     suffixes = {'.tif': '.tif', '.tiff': '.tif'}  # float images have no other format here
-    jobs = [(s, out / f'{s.stem}{suffixes.get(s.suffix.lower(), ".png")}' if as_folder else out) for s in sources]
+    jobs = [(s, out / f'{s.stem}{label}{suffixes.get(s.suffix.lower(), ".png")}' if as_folder else out)
+            for s in sources]
     seen: dict[Path, Path] = {}
     for source, target in jobs:
         if target in seen:

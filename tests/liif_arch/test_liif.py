@@ -288,3 +288,28 @@ def test_sine__trains_and_stays_float32(monkeypatch):
         assert (net(lq, size=(11, 12)) - exact).abs().max() < 0.1
     with pytest.raises(UserError, match="activation: found 'sin'; did you mean sine?"):
         LIIF(EDSREncoder(num_feat=8, num_block=1), activation='sin')
+
+
+@pytest.mark.parametrize('encoder', [ENCODER, {'type': 'RDNEncoder', 'num_feat': 6, 'num_block': 2, 'num_layer': 2,
+                                               'growth': 4}], ids=lambda e: e['type'])
+@pytest.mark.parametrize('options', [{}, {'feat_unfold': False, 'cell_decode': False}, {'hidden_list': [8]},
+                                     {'local_ensemble': False}], ids=str)
+def test_bilinear_start__renders_the_enlargement_and_learns(encoder, options):
+    net = small_liif(encoder=encoder, bilinear_start=True, **options)
+    lq = torch.rand(2, 3, 9, 12, dtype=torch.float64)
+    mode = 'bilinear' if net.flags['local_ensemble'] else 'nearest-exact'
+    expected = torch.nn.functional.interpolate(lq, (23, 40), mode=mode)
+    assert torch.allclose(net.render(net.encode(lq), (23, 40)), expected, atol=1e-6)
+    net(lq, size=(23, 40)).sub(torch.rand_like(expected)).square().mean().backward()
+    last = net.imnet.layers[-1].weight.grad
+    assert (last.abs().sum(0) > 0).sum() > len(last)  # what starts with no part in the colours can take one
+
+
+@pytest.mark.parametrize('options,part', [
+    ({'encoder': {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1}}, 'encoder RRDBNet'),
+    ({'hidden_list': [9, 2]}, 'of 2 channels'), ({'activation': 'sine'}, 'activation sine'),
+    ({'num_out_ch': 1}, 'num_out_ch 1'),
+    ({'encoder': {'type': 'EDSREncoder', 'num_feat': 2, 'num_block': 1}}, '2 channels')])
+def test_bilinear_start__needs(options, part):
+    with pytest.raises(UserError, match=f'bilinear_start: found .*{part}'):
+        small_liif(bilinear_start=True, **options)

@@ -11,6 +11,7 @@ from basicsr.archs import build_network
 from helpers import run_here, write_photos
 
 from liif_arch.bridge.checkpoints import save_file
+from liif_arch.bridge.networks import load_into
 from liif_arch.bridge.options import load_options, shipped_options
 from liif_arch.images import read_image, resize_bicubic, write_image
 from liif_data.lmdb_writer import create_lmdb
@@ -52,6 +53,8 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
              'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
     if 'gan' in name:  # their weights are to be downloaded
         force += ['train:perceptual_opt=~', 'path:pretrain_network_g=~']
+    if name == 'train_release_continue':  # from the weights that ship
+        force += ['path:pretrain_network_g=edsr', 'path:param_key_g=params']
     if name == 'quickstart':
         force.append('datasets:val:scales=[4, 8]')
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', name, '--force_yml', *force) == 0
@@ -66,17 +69,21 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
 def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name):
     opt = OPTIONS[name]
     lay_out(tmp_path, opt, 60)
-    # The full network would take minutes here; its own test is that it builds with the paper's parameter count.
+    # The full network would take minutes here; its own test is that it builds with the paper's parameter count, or as
+    # the weights that ship need it.
     full = build_network(opt['network_g'])
-    assert sum(p.numel() for p in full.parameters()) > 1e6
+    if 'release' in name:
+        load_into(full, opt['path']['pretrain_network_g'])
+    else:
+        assert sum(p.numel() for p in full.parameters()) > 1e6
     kind = opt['network_g']['encoder']['type']
     small = {**opt['network_g'], 'encoder': SMALL.get(kind, {'type': kind, 'num_feat': 4, 'num_block': 1})}
     small.update({'hidden_list': [8]} if 'hidden_list' in small else {})
-    weights = tmp_path / opt['path']['pretrain_network_g']
+    weights = tmp_path / 'weights' / Path(opt['path']['pretrain_network_g']).name
     weights.parent.mkdir()
     torch.manual_seed(0)
     save_file({'params': build_network(small).state_dict()}, weights)
-    force = [f'network_g={json.dumps(small)}']
+    force = [f'network_g={json.dumps(small)}', f'path:pretrain_network_g=weights/{weights.name}']
     assert run_here(monkeypatch, tmp_path, 'test', '-opt', name, '--force_yml', *force) == 0
     results = json.loads((tmp_path / 'results' / name / 'metrics.json').read_text())
     assert list(results) == [d['name'] for d in opt['datasets'].values()]
@@ -94,7 +101,7 @@ def test_training_options__the_papers_settings(name):
         assert train['gt_size_range'][0] == train['lq_size']
     else:
         assert train['num_samples'] == train['lq_size']**2
-    if name.startswith('train_') and 'celebahq' not in name:
+    if name.startswith('train_') and 'celebahq' not in name and 'release' not in name:
         assert (train['lq_size'], train['batch_size_per_gpu']) == (48, 16)
         one = re.search(r'_x(\d)(only)?$', name)
         assert train['scale_range'] == ([int(one[1])] * 2 if one else [1, 4])

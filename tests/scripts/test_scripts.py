@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import photo, run_basicsr, tiny_train, write_options, write_photos
 
 from liif_arch import LIIF, EDSREncoder, load_network
 from liif_arch.bridge.checkpoints import load_file, save_file
+from liif_arch.images import write_image
 from liif_data.store import open_store
 
 SCRIPTS = Path(__file__).parents[2] / 'scripts'
@@ -63,3 +65,44 @@ def test_convert__refuses(tmp_path):
         assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
         assert all(part in result.stderr for part in parts), result.stderr
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_ship_weights__of_a_training_in_two_steps(tmp_path, photos):
+    for name, start in (('one', {}), ('two', {'path__pretrain_network_g': 'experiments/one/models/net_g_latest.pth'})):
+        opt = tiny_train(photos, name=name, train__total_iter=4, val__val_freq=2, val__bicubic=True,
+                         logger__print_freq=1, train__ema_decay=0.9, **start)
+        write_options(tmp_path / f'{name}.yml', opt)
+        assert run_basicsr('train', '-opt', f'{name}.yml', cwd=tmp_path).returncode == 0
+    steps = ['experiments/one', 'experiments/two']
+    result = run('ship_weights.py', 'tiny', *steps, '--out', 'w', cwd=tmp_path)
+    assert result.returncode == 0 and '8 iterations' in result.stdout, result.stderr
+    content = load_file(tmp_path / 'w/tiny.pth')
+    trained = load_network(tmp_path / 'experiments/two/models/net_g_latest.pth').state_dict()  # its EMA
+    assert all(v.dtype == torch.float16 and torch.equal(v, trained[k].half()) for k, v in content['params'].items())
+    net = load_network(tmp_path / 'w/tiny.pth')
+    assert all(torch.equal(v, trained[k].half().float()) for k, v in net.state_dict().items())
+    assert (tmp_path / 'w/tiny.png').read_bytes().startswith(b'\x89PNG')
+    sys.path.insert(0, str(SCRIPTS))
+    from ship_weights import read_curves
+    curves = read_curves([tmp_path / step for step in steps])
+    assert list(curves.loss) == list(range(1, 9)) and curves.ends == [4, 8]
+    assert list(curves.psnr) == list(curves.bicubic) == ['x2', 'x2.5', 'x2x3']
+    assert all(list(psnr) == [2, 4, 6, 8] and max(psnr.values()) < 60 for psnr in curves.psnr.values())
+    empty = run('ship_weights.py', 'tiny', 'experiments', cwd=tmp_path)
+    assert empty.returncode == 2 and empty.stderr.count('\n') == 1 and 'no train_*.log' in empty.stderr
+
+
+def test_prepare_release__folders_held_out_and_lmdb(tmp_path):
+    for name, count, side in (('BSDS400', 26, 97), ('T91', 3, 100), ('ImageNet928', 25, 200)):
+        write_photos(tmp_path / 'in' / name, [(side, side + 3)] * count)
+    write_image(tmp_path / 'in/T91/small.png', photo(50, 200))
+    result = run('prepare_release.py', 'in', 'out', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    train, held = (sorted(p.stem for p in (tmp_path / 'out' / name).iterdir()) for name in ('train', 'heldout'))
+    assert held == sorted(f'{n}_im{2 * i:02d}' for n in ('BSDS400', 'ImageNet928') for i in range(12))
+    assert len(train) == 26 + 3 + 25 - 24 and 'T91_small' not in train and not set(train) & set(held)
+    store = open_store(str(tmp_path / 'out/train.lmdb'))
+    assert store.keys == train and store.size('ImageNet928_im01') == (100, 101) and store.size('T91_im00') == (100, 103)
+    for arguments, part in ((('in', 'out'), 'out exists'), (('in/T91', 'other'), 'needed the folder BSDS400')):
+        bad = run('prepare_release.py', *arguments, cwd=tmp_path)
+        assert bad.returncode == 2 and part in bad.stderr and 'Traceback' not in bad.stderr
