@@ -9,6 +9,7 @@ Coordinates, the first layer's sum and the last layer are float32 in every preci
 """
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -70,12 +71,14 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     low, high = _span(rows.index)
     if high - low > height:  # an output smaller than its input: a block must not span too many latents
         step_y = max(1, step_y * height // (high - low))
+    row_weight, col_weight = axis_weights(rows.rel), axis_weights(cols.rel)
     spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
     for image, canvas in zip(table, out, strict=True):
         for y, low, high in spans:
             block_rows = rows.window(y, y + step_y, low)
             for x in range(0, width, step_x):
-                piece = _render_block(decoder, image[low:high], block_rows, cols.window(x, x + step_x))
+                weight = row_weight[:, y:y + step_y, None, None] * col_weight[:, x:x + step_x]
+                piece = _render_block(decoder, image[low:high], block_rows, cols.window(x, x + step_x), weight)
                 canvas[:, y:y + step_y, x:x + step_x] = piece
                 if progress:
                     progress(piece.shape[1] * piece.shape[2])
@@ -115,8 +118,11 @@ def _span(index: Tensor) -> tuple[int, int]:
     return int(low), int(high) + 1
 
 
-def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
-    """One block of `render_grid`: table (h, w, D) -> (out, R, C). Corner signs are I for rows, J for columns."""
+def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, weight: Tensor) -> Tensor:
+    """One block of `render_grid`: table (h, w, D), the ensemble's weights (I, R, J, C) -> (out, R, C).
+
+    Corner signs are I for rows, J for columns.
+    """
     (i, r), (j, c), d = rows.index.shape, cols.index.shape, table.shape[-1]
     # The first layer: once for each row of latents, then for each output row.
     by_column = table.index_select(1, cols.index.flatten()).view(-1, j, c, d)  # (h, J, C, D)
@@ -125,7 +131,16 @@ def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisL
     hidden += (rows.rel[..., None] * decoder.rel[:, 0])[:, :, None, None]
     hidden = decoder.rest.run_hidden(decoder.rest.activate_(hidden).view(-1, d))  # (I R J C, D)
     # The last layer is linear and the ensemble's weights sum to 1: it runs once, on the weighted hidden state.
-    weight = axis_weights(rows.rel)[:, :, None, None] * axis_weights(cols.rel)
-    corners = torch.arange(i * r * j * c, device=weight.device).view(i, r, j, c)
-    total = sum_corners(hidden, *(x.permute(1, 3, 0, 2).reshape(r * c, i * j) for x in (corners, weight)))
+    total = sum_corners(hidden, _corner_rows(i, r, j, c, weight.device), _by_query(weight))
     return F.linear(total, *decoder.rest.last).view(r, c, -1).permute(2, 0, 1)
+
+
+def _by_query(x: Tensor) -> Tensor:
+    """(I, R, J, C) -> (R C, I J)."""
+    return x.permute(1, 3, 0, 2).reshape(x.shape[1] * x.shape[3], -1)
+
+
+@lru_cache(maxsize=16)
+def _corner_rows(i: int, r: int, j: int, c: int, device: torch.device) -> Tensor:
+    """Which rows of a block's hidden state, (I R J C, D), are a query's: (R C, I J)."""
+    return _by_query(torch.arange(i * r * j * c, device=device).view(i, r, j, c))
