@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.atomic import atomic_write
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, suggest
 from liif_arch.weights import shipped, weights_path
 
 StateDict = dict[str, Tensor]
@@ -25,8 +25,9 @@ def load_file(path: str | Path) -> dict:
     try:
         content = torch.load(weights_path(path), map_location='cpu', weights_only=True)
     except OSError as error:
-        names = f'; by name: {", ".join(shipped())}' if Path(path).suffix == '' else ''
-        raise UserError(f'{path}: cannot read these weights ({error.strerror}{names}).') from None
+        if isinstance(error, FileNotFoundError) and re.fullmatch(r'\w+', str(path)):
+            raise UserError(f'{path}: no such file, and no weights that ship: {suggest(path, shipped())}') from None
+        raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise UserError(f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).') from None
     if not isinstance(content, dict):

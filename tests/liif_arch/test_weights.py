@@ -13,7 +13,7 @@ from liif_arch.complexity import complexity
 from liif_arch.coordinates import scaled_size
 from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic
-from liif_arch.metrics.fidelity import METRICS
+from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.upscaling import upscale
 from liif_arch.weights import shipped, weights_path
 from liif_data.store import open_store
@@ -51,7 +51,7 @@ def test_shipped__above_bicubic_on_photographs(name):
             lq = resize_bicubic(gt, (gt.shape[0] // scale, gt.shape[1] // scale))
             found, bicubic, exact = (torch.from_numpy(a).permute(2, 0, 1) / 255 for a in (
                 upscale(net, lq, size=gt.shape[:2]), resize_bicubic(lq, gt.shape[:2]), gt))
-            psnr = METRICS['psnr_y']
+            psnr = FIDELITY['psnr_y']
             gains.append(psnr(found, exact, (scale, scale)) - psnr(bicubic, exact, (scale, scale)))
         assert np.mean(gains) > least, (scale, gains)
 
@@ -83,7 +83,7 @@ def test_upscale__names_of_outputs_without_o(monkeypatch, tmp_path):
 
 def test_weights__names_and_files(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match='esdr: cannot read these weights .*by name: edsr, small'):
+    with pytest.raises(UserError, match='esdr: no such file, and no weights that ship: did you mean edsr'):
         load_network('esdr')
     tiny = {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1}, 'hidden_list': [4]}
     save_file({'params': LIIF(tiny['encoder'], [4]).state_dict(), 'network_g': tiny}, 'small')
