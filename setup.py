@@ -30,7 +30,7 @@ setup(
     # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
-    package_data={'liif_arch.options': ['*.yml', 'schema.json'], 'liif_arch.weights': ['*.pth', 'README.md']},
+    package_data={'liif_arch.options': ['*.yml', 'schema.json'], 'liif_arch.weights': ['*.pth', 'README.md', '*.png']},
     entry_points={
         'console_scripts': ['basicsr=liif_arch.cli:main'],
         'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],

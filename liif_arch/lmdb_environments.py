@@ -22,8 +22,8 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
-def environment(root: str) -> lmdb.Environment:
-    """This process's read-only environment of the database in the folder `root`.
+def environment(root: str, label: str = '') -> lmdb.Environment:
+    """This process's read-only environment of the database in the folder `root`, which errors call `label`.
 
     Raises:
         UserError: It is no LMDB, or is cut short.
@@ -36,17 +36,17 @@ def environment(root: str) -> lmdb.Environment:
             try:
                 opened = lmdb.open(path, readonly=True, lock=False, readahead=False)
             except lmdb.Error as error:
-                raise UserError(f'{root}: not a readable LMDB ({error}); build it with '
+                raise UserError(f'{label or root}: not a readable LMDB ({error}); build it with '
                                 'scripts/create_lmdb.py.') from None
-            _require_whole(opened, root)
+            _require_whole(opened, path, label or root)
             _environments[path] = opened
         return _environments[path]
 
 
-def _require_whole(opened: lmdb.Environment, root: str) -> None:
+def _require_whole(opened: lmdb.Environment, root: str, label: str) -> None:
     """Reading a map that is shorter than its pages would kill the process."""
     needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
     found = os.path.getsize(os.path.join(root, 'data.mdb'))
     if found < needed:
         opened.close()
-        raise UserError(f'{root}/data.mdb: cut short, {found} of {needed} bytes; copy or build it again.')
+        raise UserError(f'{label}/data.mdb: cut short, {found} of {needed} bytes; copy or build it again.')

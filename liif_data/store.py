@@ -201,7 +201,7 @@ class LmdbStore(ImageStore):
     def _value(self, key: str) -> Iterator[memoryview]:
         """The value of a key where it lies in the map, for as long as the block lasts."""
         try:
-            with environment(self._real_root).begin(buffers=True) as transaction:
+            with environment(self._real_root, self.root).begin(buffers=True) as transaction:
                 value = transaction.get(key.encode())
                 if value is None:
                     raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '

@@ -18,7 +18,7 @@ from liif_data.lmdb_writer import create_lmdb
 
 SOURCES = {'BSDS400': 1, 'T91': 1, 'ImageNet928': 2}  # and what they are reduced by
 HELD_OUT = {'BSDS400': 12, 'ImageNet928': 12}
-LEAST = 96  # pixels of the smaller side: crops of the option file at its highest scale
+LEAST = 96  # pixels of the smaller side: crops of train_release_edsr at its highest scale; smaller images are left out
 
 
 def prepare(source: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from liif_arch.weights import FOLDER
 MOST_BYTES = 4 * 2**20
 LOSS = re.compile(r'iter:\s*([\d,]+),.* l_pix: (\S+)')
 VALIDATION = re.compile(r'Validation \S+, iteration (\d+)')
+HEADER = re.compile(r'\| dataset *\| scale *\| *PSNR\S* *\| *\(bicubic\)')
 ROW = re.compile(r'\| *\S+ *\| *(x[\d.x]+) *\| *([\d.]+) *\| *([\d.]+) *\|')  # a dataset's scale, PSNR, (bicubic)
 
 
@@ -44,7 +45,7 @@ def read_curves(experiments: list[Path]) -> Curves:
     found = Curves({}, {}, {}, [])
     for experiment in experiments:
         header = ''
-        begin, at = found.ends[-1] if found.ends else 0, 0
+        begin, at, rows = found.ends[-1] if found.ends else 0, 0, 0
         for log in sorted(experiment.glob('train_*.log')):
             for line in log.read_text(encoding='utf-8').splitlines():
                 if match := LOSS.search(line):
@@ -54,14 +55,15 @@ def read_curves(experiments: list[Path]) -> Curves:
                     at = begin + int(match[1])
                 elif line.startswith('| dataset'):
                     header = line
-                elif (match := ROW.match(line)) and '(bicubic)' in header:
+                elif (match := ROW.match(line)) and HEADER.match(header):
+                    rows += 1
                     found.psnr.setdefault(match[1], {})[at] = float(match[2])
                     found.bicubic[match[1]] = float(match[3])
         if at <= begin:
             raise UserError(f'{experiment}: found no train_*.log with losses; needed the folder of a training.')
-        if not found.psnr:
-            raise UserError(f'{experiment}: found no validation with bicubic beside the network in train_*.log; needed '
-                            'a training with val.bicubic: true.')
+        if not rows:
+            raise UserError(f'{experiment}: found no validation with PSNR and bicubic in train_*.log; needed a '
+                            'training with val.bicubic: true, and psnr first of val.metrics.')
         found.ends.append(at)
     return found
 
@@ -97,16 +99,23 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
     Raises:
         UserError: An experiment has no weights or no log, or the weights are larger than a package should be.
     """
+    if not re.fullmatch(r'\w+', name):
+        raise UserError(f'NAME: found {name!r}; needed letters, digits and _, as weights are named by.')
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f'--out: {folder} is a file; name a folder.')
     curves = read_curves(experiments)
     source, target = experiments[-1] / 'models' / 'net_g_latest.pth', folder / f'{name}.pth'
     net, network = load_network(source), load_file(source)['network_g']
+    network = {key: value for key, value in network.items() if key not in ('bilinear_start', 'precision')}
     weights = {key: value.half() for key, value in net.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in weights.values())
     if size > MOST_BYTES:
         raise UserError(f'{source}: {size / 2**20:.1f} MiB in float16; needed {MOST_BYTES / 2**20:.0f} MiB or less.')
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise UserError(f'{source}: holds values that float16 does not.')
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({'params': weights, 'network_g': network}, target)
     plot(curves, folder / f'{name}.png', name)
+    save_file({'params': weights, 'network_g': network}, target)
     moved = max(float((weights[key].float() - value).abs().max()) for key, value in net.state_dict().items())
     return (f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; float16 moved no value '
             f'by more than {moved:.1e}\n{target.with_suffix(".png")}')

@@ -24,16 +24,18 @@ class LIIF(CoordinateNetwork):
         local_ensemble: Weighted prediction of the four nearest latents (eq. 4).
         feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
         cell_decode: Tell the decoder the size of the queried pixel (eq. 5).
-        bilinear_start: Initial weights that render the bilinear enlargement (without local_ensemble the nearest
-            pixel), so that training starts from there; for EDSREncoder and RDNEncoder, ReLU, and short trainings.
         activation: Of the decoder: relu, or sine (SIREN's; hidden layers stay float32 in every precision).
+        bilinear_start: Initial weights that render the bilinear enlargement (without local_ensemble the nearest
+            pixel), so that training starts from there; for EDSREncoder and RDNEncoder (a module that is given
+            is changed), ReLU, and short trainings.
     """
 
     def __init__(self, encoder: nn.Module | dict | None = None, hidden_list: Sequence[int] = (256, 256, 256, 256),
                  local_ensemble: bool = True, feat_unfold: bool = True, cell_decode: bool = True,
-                 bilinear_start: bool = False, activation: str = 'relu', num_in_ch: int = 3, num_out_ch: int = 3,
+                 activation: str = 'relu', num_in_ch: int = 3, num_out_ch: int = 3,
                  scale: float | Sequence[float] | None = None,
-                 precision: str = 'float32', decode_memory: float | None = None) -> None:
+                 precision: str = 'float32', decode_memory: float | None = None,
+                 bilinear_start: bool = False) -> None:
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         self.flags = {'local_ensemble': local_ensemble, 'feat_unfold': feat_unfold, 'cell_decode': cell_decode}
         in_dim = self.encoder.num_out_feat * (9 if feat_unfold else 1) + 2 + (2 if cell_decode else 0)

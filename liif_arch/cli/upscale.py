@@ -38,7 +38,7 @@ def main() -> int:
     from liif_arch.bridge.options import network_option
     args = build_parser().parse_args()
     scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
-    jobs = plan(args.inputs, args.output, f'_x{args.scale}' if args.scale else f'_{args.size}')
+    jobs = plan(args.inputs, args.output, f'_x{args.scale.strip()}' if args.scale else f'_{args.size.strip()}')
     network = network_option(args.opt)
 
     import torch
@@ -139,8 +139,9 @@ def plan(inputs: list[str], output: str | None, label: str = '') -> list[tuple[P
         if target in seen:
             raise UserError(f'{source} and {seen[target]} would both become {target}; run them apart.')
         seen[target] = source
-        if target.exists() and target.samefile(source):
-            raise UserError(f'-o: {target} is the input itself; name another.')
+        for other in (s for s in sources if target.exists() and target.samefile(s)):
+            what = 'the input itself' if other is source else f'an input, and the target of {source}'
+            raise UserError(f'-o: {target} is {what}; name another.')
     return jobs
 
 

@@ -70,6 +70,9 @@ class LIIFModel(SRModel):
             if path.get('pretrain_encoder') and path.get('pretrain_network_g') and not path.get('resume_state'):
                 raise UserError('path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
                                 'one.')
+            if path.get('pretrain_encoder') and opt['network_g'].get('bilinear_start'):
+                raise UserError('path.pretrain_encoder: its weights would replace those of '
+                                'network_g.bilinear_start; remove one.')
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
             device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'

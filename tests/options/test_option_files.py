@@ -53,8 +53,6 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
              'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
     if 'gan' in name:  # their weights are to be downloaded
         force += ['train:perceptual_opt=~', 'path:pretrain_network_g=~']
-    if name == 'train_release_continue':  # from the weights that ship
-        force += ['path:pretrain_network_g=edsr', 'path:param_key_g=params']
     if name == 'quickstart':
         force.append('datasets:val:scales=[4, 8]')
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', name, '--force_yml', *force) == 0

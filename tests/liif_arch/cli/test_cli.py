@@ -195,6 +195,13 @@ def test_plan__targets_that_collide(tmp_path):
         plan([str(tmp_path / 'x/a.png'), str(tmp_path / 'y/a.png')], str(tmp_path / 'out'))
 
 
+def test_plan__a_target_that_is_another_input(monkeypatch, tmp_path):
+    write_photos(tmp_path, [(4, 4)] * 2, ['a', 'a_x2'])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match='a_x2.png is an input, and the target of a.png'):
+        plan(['.'], None, '_x2')
+
+
 def test_upscale__as_a_user_runs_it(tmp_path, weights):
     """A whole process: exit status, one line of error, no traceback."""
     write_image(tmp_path / 'a.png', photo(6, 6))
