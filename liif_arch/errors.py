@@ -21,6 +21,19 @@ class UserError(ValueError):
         self.paths = list(paths)
 
 
+class MachineError(RuntimeError):
+    """What ended a command from outside code and options (no memory, a killed process).
+
+    Args:
+        text: One line.
+        status: Exit status of the command.
+    """
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: it ends a command as Ctrl+C does, so that what is half-written is removed on the way out."""
 
@@ -34,7 +47,8 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
         name: What a line begins with; by default the script's name.
 
     Returns:
-        Main's status; 2 after a UserError (its text in one line), 130 after Ctrl+C, 143 after SIGTERM.
+        Main's status; 2 after a UserError and a MachineError's own (their text in one line), 130 after Ctrl+C,
+        143 after SIGTERM.
     """
     name = name or Path(sys.argv[0]).stem
 
@@ -45,9 +59,9 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
     before = signal.signal(signal.SIGTERM, terminate) if on_main else None
     try:
         return main() or 0
-    except UserError as error:
+    except (UserError, MachineError) as error:
         print(f'{name}: {_message(error)}', file=sys.stderr)
-        return 2
+        return getattr(error, 'status', 2)
     except KeyboardInterrupt as stop:
         print(f'\n{name}: {stopped}', file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130

@@ -1,10 +1,10 @@
 """Work on many files in several processes, which a stop of the one that watches them stops too."""
-import signal
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from liif_arch.bridge.workers import end_with_parent
 from liif_arch.errors import UserError
 
 Item, Result = TypeVar('Item'), TypeVar('Result')
@@ -20,7 +20,7 @@ def in_processes(function: Callable[[Item], Result], items: Collection[Item], wo
     if workers <= 1 or len(items) < _FEW:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, initializer=_leave_signals) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=4)
         except BrokenProcessPool:
@@ -29,8 +29,3 @@ def in_processes(function: Callable[[Item], Result], items: Collection[Item], wo
             pool.shutdown(cancel_futures=True)
             raise
 
-
-def _leave_signals() -> None:
-    """Ctrl+C reaches every process of a terminal; the one that watches answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -11,11 +11,15 @@ import uuid
 from collections.abc import Callable
 from dataclasses import fields
 
+import torch
+
 from liif_arch.bridge import options
 from liif_arch.bridge.plugins import load_plugins
-from liif_arch.errors import UserError
+from liif_arch.errors import MachineError, UserError
 
 STOPPED = 75  # exit status of a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL
+LOST = 69  # exit status of a process whose run has lost another one: sysexits' EX_UNAVAILABLE
+OUT_OF_MEMORY = ("can't allocate memory", 'not enough memory', 'Cannot allocate memory')  # of CPU allocators
 GRACE = 60  # seconds that processes have to save, once they are told to stop
 
 
@@ -25,8 +29,9 @@ def run_pipeline(is_train: bool) -> dict:
     Returns:
         The options of the run.
     """
-    from liif_arch.bridge import preflight, remedies
+    from liif_arch.bridge import preflight, processes, remedies
     from liif_arch.bridge.option_check import Problems
+    processes.end_when_told()
     remedies.apply()
     load_plugins()
     seen: dict = {}
@@ -43,20 +48,39 @@ def run_pipeline(is_train: bool) -> dict:
         seen['opt'] = opt
         return opt, args
 
-    from liif_arch.bridge import processes
     from liif_arch.bridge.run import Stopped
     try:
         _run(is_train, parse_and_check)
     except Stopped:
         processes.leave()  # as all do
         raise
-    except RuntimeError as error:
-        if not seen.get('opt', {}).get('dist') or 'onnection' not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        explained = _explained(error, seen.get('opt', {}))
+        if explained is None:
             raise
-        print(f'basicsr: process {seen["opt"]["rank"]} has lost another one, and ends.', file=sys.stderr)
-        raise SystemExit(1) from None
+        raise explained from None
     processes.leave()
     return seen['opt']
+
+
+def _explained(error: Exception, opt: dict) -> MachineError | None:
+    """An error that ended a run, in a line, where it is no fault of the code; None for any other."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    is_allocation = any(text in str(error) for text in OUT_OF_MEMORY)
+    if isinstance(error, MachineError):
+        reason, status = first, 1
+    elif is_allocation or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        train = opt.get('datasets', {}).get('train')
+        batch = f' (now {train["batch_size_per_gpu"]})' if train else ''
+        reason, status = (f'memory ran out: {first} Lower datasets.train.batch_size_per_gpu{batch}, lq_size or '
+                          'num_samples, or set train.precision: bfloat16.'), 1
+    elif opt.get('dist') and 'onnection' in first:
+        reason, status = f'process {opt["rank"]} has lost another one, and ends.', LOST
+    else:
+        return None
+    if status != LOST:  # the process that failed first says how to go on
+        reason += ' The same command with --auto_resume goes on from the last saved state.'
+    return MachineError(reason, status)
 
 
 def _run(is_train: bool, parse_and_check: Callable) -> None:
@@ -116,13 +140,14 @@ def run_processes(command: str, arguments: list[str], count: int, max_restarts: 
 
 
 def _status(command: str, codes: dict[int, int]) -> int:
-    """What the exit codes of failed processes, by rank, come to; a death that said nothing itself is named."""
+    """What the exit codes of failed processes, by rank, come to; one that failed by itself is named."""
     if STOPPED in codes.values():
         return STOPPED
     if 2 in codes.values():
         return 2
-    for rank, code in codes.items():
-        how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
-        print(f'basicsr {command}: process {rank} {how}; the others were ended. The same command with --auto_resume '
-              'goes on from the last saved state.', file=sys.stderr)
+    ended_by_others = (LOST, -signal.SIGTERM)
+    rank, code = min(codes.items(), key=lambda item: item[1] in ended_by_others)
+    how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
+    print(f'basicsr {command}: process {rank} {how}; the others were ended. The same command with '
+          '--auto_resume goes on from the last saved state.', file=sys.stderr)
     return 1

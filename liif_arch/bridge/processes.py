@@ -1,6 +1,9 @@
 """What several processes of one run do together: agree, gather, share a validation out."""
 import gc
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -12,6 +15,22 @@ from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import DataLoader, Dataset
 
 LONG = timedelta(days=7)  # a validation may take hours; a process that dies ends the others by itself
+
+_started_by = os.getppid()
+
+
+def launcher_is_gone() -> bool:
+    """Whether torchrun, or `basicsr train --nproc`, has been killed: nobody would end this process any more."""
+    return 'TORCHELASTIC_RUN_ID' in os.environ and os.getppid() != _started_by
+
+
+def end_when_told() -> None:
+    """Until its training begins, let SIGTERM end this process of several at once.
+
+    It may wait for another process, which is gone, in code that runs no handler of Python's; nothing is written yet.
+    """
+    if 'RANK' in os.environ and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @lru_cache(maxsize=1)

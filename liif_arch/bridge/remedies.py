@@ -17,7 +17,7 @@ import basicsr.utils.file_client
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from liif_arch.bridge import checkpoints, networks, options, processes
+from liif_arch.bridge import checkpoints, networks, options, processes, workers
 from liif_arch.bridge.option_check import optimizers
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
@@ -127,31 +127,6 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         raise NotImplementedError
 
 
-def prefetch(self) -> None:
-    """`PrefetchGenerator.run`, which hands an error on; BasicSR's thread ends without a word, and the run waits."""
-    try:
-        for item in self.generator:
-            self.queue.put(item)
-        self.queue.put(None)
-    except BaseException as error:
-        self.queue.put(error)
-
-
-def prefetch_later(self, loader) -> None:
-    """`CPUPrefetcher.__init__`, which leaves the first batches to `reset`; BasicSR starts twice, in two threads."""
-    self.ori_loader = loader
-
-
-def next_prefetched(self):
-    """`PrefetchGenerator.__next__`, which raises what the thread met."""
-    item = self.queue.get()
-    if isinstance(item, BaseException):
-        raise item
-    if item is None:
-        raise StopIteration
-    return item
-
-
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
@@ -168,6 +143,6 @@ def apply() -> None:
     basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
     basicsr.data.data_util.scandir = scandir
     basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
-    basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = prefetch_later
-    basicsr.data.prefetch_dataloader.PrefetchGenerator.run = prefetch
-    basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = next_prefetched
+    basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = workers.prefetch_later
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.run = workers.prefetch
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = workers.next_prefetched

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from liif_arch.bridge import checkpoints, processes, randomness
 from liif_arch.bridge.samples import SampleSet
-from liif_arch.errors import UserError
+from liif_arch.bridge.workers import Workers
+from liif_arch.errors import MachineError, UserError
 
 _create_loaders, _init_tb_loggers = basicsr.train.create_train_val_dataloader, basicsr.train.init_tb_loggers
 _build_dataset, _build_model = basicsr.train.build_dataset, basicsr.train.build_model
@@ -37,21 +38,31 @@ class Run:
     def __init__(self) -> None:
         self.state: dict | None = None
         self.supervisor: Supervisor | None = None
+        self.workers = Workers()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Let `basicsr.train` look its functions up here, and put signals back afterwards."""
+        """Let `basicsr.train` look its functions up here; end workers and put signals back afterwards."""
         names = ('load_resume_state', 'build_dataset', 'create_train_val_dataloader', 'init_tb_loggers', 'build_model')
         before = {name: getattr(basicsr.train, name) for name in names}
         for name in names:
             setattr(basicsr.train, name, getattr(self, name))
         try:
             yield
+        except Exception as error:  # PyTorch raises anywhere that a worker is gone
+            killed = self.workers.killed()
+            if not killed:
+                raise
+            raise MachineError(f'data worker {", ".join(killed)} was ended from outside this run. If memory ran out, '
+                               'lower datasets.train.num_worker_per_gpu.') from error
         finally:
-            for name, function in before.items():
-                setattr(basicsr.train, name, function)
-            if self.supervisor is not None:
-                self.supervisor.close()
+            try:
+                self.workers.end()
+            finally:
+                for name, function in before.items():
+                    setattr(basicsr.train, name, function)
+                if self.supervisor is not None:
+                    self.supervisor.close()
 
     def load_resume_state(self, opt: dict) -> dict | None:
         """`basicsr.train.load_resume_state`; see `checkpoints.load_resume_state`."""
@@ -69,13 +80,12 @@ class Run:
         loader, sampler, val_loaders, _, total = _create_loaders(opt, logger)
         for each in (loader, *val_loaders):
             each.generator = torch.Generator().manual_seed(opt['manual_seed'])  # of the workers' base seed
-        loader.worker_init_fn = _WorkerInit(loader.worker_init_fn)
+        self.workers.watch(loader)
         if self.state is not None:
             sampler.start_at(self.state['iter'], self.state['epoch'], self.state.get('consumed', 0))
         self.sampler, self.val_loaders, self.batch = sampler, val_loaders, loader.batch_size * opt['world_size']
-        done, epoch = (0, 0) if self.state is None else (self.state['iter'], self.state['epoch'])
-        epochs = -(-(total - done) // (len(sampler) // loader.batch_size))  # BasicSR counts what drop_last drops
-        return loader, sampler, val_loaders, epoch + max(0, epochs), total
+        last_epoch, _ = sampler.position(total, self.batch)  # BasicSR starts workers for one epoch more
+        return loader, sampler, val_loaders, last_epoch, total
 
     def init_tb_loggers(self, opt: dict):
         """BasicSR's tensorboard and wandb."""
@@ -88,19 +98,6 @@ class Run:
             torch.backends.cudnn.benchmark = False  # the pipeline has switched it on
         self.supervisor = Supervisor(_build_model(opt), opt, self)
         return self.supervisor
-
-
-class _WorkerInit:
-    """A worker leaves Ctrl+C and the first SIGTERM to its parent, which stops between iterations."""
-
-    def __init__(self, then) -> None:
-        self.then = then
-
-    def __call__(self, worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-        if self.then is not None:
-            self.then(worker)
 
 
 def restored(state: dict, resume: Callable[[], None], rank: int, ranks: int, path: str) -> None:
@@ -176,7 +173,7 @@ class Supervisor:
             self._listen()
             if self._is_due(self.iteration):  # it was stopped before this validation was done
                 self._validate_again()
-        if processes.any_of(self.signal is not None):
+        if processes.any_of(self.signal is not None or processes.launcher_is_gone()):
             self._stop()
         self.model.update_learning_rate(current_iter, warmup_iter)
 
