@@ -9,9 +9,10 @@ setup(
     long_description=open('README.md', encoding='utf-8').read(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10,<3.13',  # basicsr 1.4.2 does not build on 3.13
+    python_requires='>=3.10',
     install_requires=[
-        'basicsr==1.4.2',
+        'basicsr==1.4.2; python_version < "3.13"',
+        'my-basicsr==1.4.2; python_version >= "3.13"',  # see liif_arch/bridge/basicsr_source.py
         'torch>=2.6',
         'torchvision',
         'mmengine>=0.10.4',
@@ -30,7 +31,9 @@ setup(
     # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
-    package_data={'liif_arch.options': ['*.yml', 'schema.json'], 'liif_arch.weights': ['*.pth', 'README.md', '*.png']},
+    package_data={'liif_arch.options': ['*.yml', 'schema.json'],
+                  'liif_arch.bridge': ['*.sha256'],
+                  'liif_arch.weights': ['*.pth', 'README.md', '*.png']},
     entry_points={
         'console_scripts': ['basicsr=liif_arch.cli:main'],
         'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],

@@ -4,6 +4,7 @@ Importing this package is cheap (no torch): names resolve at first use, so that 
 """
 from importlib import import_module
 
+from liif_arch.bridge import basicsr_source as _basicsr_source
 from liif_arch.bridge.torchvision_alias import install as _install_torchvision_alias
 
 __version__ = '0.1.0'
@@ -25,6 +26,7 @@ __all__ = list(_HOME)
 
 # BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody imports basicsr.
 _install_torchvision_alias()
+_basicsr_source.install()
 
 
 def __getattr__(name: str):
