@@ -6,6 +6,7 @@ from importlib import import_module
 
 from liif_arch.bridge import basicsr_source as _basicsr_source
 from liif_arch.bridge.torchvision_alias import install as _install_torchvision_alias
+from liif_arch.threads import wait_passively as _wait_passively
 
 __version__ = '0.1.0'
 
@@ -24,6 +25,7 @@ _HOME = {
 }
 __all__ = list(_HOME)
 
+_wait_passively()
 # BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody imports basicsr.
 _install_torchvision_alias()
 _basicsr_source.install()

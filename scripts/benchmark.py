@@ -5,6 +5,7 @@ whether each path is right, whether bfloat16 learns as float32 does, how cost gr
     python scripts/benchmark.py --resume                             # what an earlier run left undone
     python scripts/benchmark.py --sections render --network small
     python scripts/benchmark.py --decoder LTE
+    python scripts/benchmark.py --sections busy                      # beside programs that use one and two cores
     python scripts/benchmark.py --sections memory --large            # a 16-megapixel input; half an hour on a CPU
 
 The plain form is the paper's equations one by one (`liif_arch.decode.plain`, 30,000 queries at a time; for the data,
@@ -24,8 +25,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import liif_arch  # noqa: F401  before PyTorch, which reads once how its threads are to wait
+
+# isort: split
 import numpy as np
 import torch
+from benchmark_busy import busy
 from benchmark_data import data
 from benchmark_report import plot, plot_linearity, plot_losses, show, table
 from torch import Tensor, nn
@@ -373,7 +378,7 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> tuple[float,
 
 
 SECTIONS = {'correctness': correctness, 'render': render, 'linearity': linearity, 'training': training,
-            'convergence': convergence, 'data': data, 'memory': memory}
+            'convergence': convergence, 'data': data, 'memory': memory, 'busy': busy}
 
 
 def parse_arguments() -> argparse.Namespace:

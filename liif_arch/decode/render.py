@@ -10,6 +10,7 @@ Coordinates, the first layer's sum and the last layer are float32 in every preci
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from liif_arch.coordinates import AxisLookup, axis_weights
 from liif_arch.decode.fast import FirstLayer, sum_corners
 from liif_arch.decode.mlp import MLP, Weights
+from liif_arch.threads import for_each
 
 _unfused: list[Exception] = []  # why the Triton kernel is no longer tried
 BLOCK_ROWS = 16  # more rows share more of a block's first layer, fewer have longer runs of memory
@@ -73,15 +75,16 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
         step_y = max(1, step_y * height // (high - low))
     row_weight, col_weight = axis_weights(rows.rel), axis_weights(cols.rel)
     spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
-    for image, canvas in zip(table, out, strict=True):
-        for y, low, high in spans:
-            block_rows = rows.window(y, y + step_y, low)
-            for x in range(0, width, step_x):
-                weight = row_weight[:, y:y + step_y, None, None] * col_weight[:, x:x + step_x]
-                piece = _render_block(decoder, image[low:high], block_rows, cols.window(x, x + step_x), weight)
-                canvas[:, y:y + step_y, x:x + step_x] = piece
-                if progress:
-                    progress(piece.shape[1] * piece.shape[2])
+
+    def render(block) -> None:
+        (image, canvas), (y, low, high), x = block
+        weight = row_weight[:, y:y + step_y, None, None] * col_weight[:, x:x + step_x]
+        piece = _render_block(decoder, image[low:high], rows.window(y, y + step_y, low),
+                              cols.window(x, x + step_x), weight)
+        canvas[:, y:y + step_y, x:x + step_x] = piece
+
+    images = list(zip(table, out, strict=True))
+    for_each(render, product(images, spans, range(0, width, step_x)), None)
     return out
 
 

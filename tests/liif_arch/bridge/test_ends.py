@@ -1,4 +1,4 @@
-"""However a training ends, it has the right status and leaves no process; all combinations: `tests/support/endings.py`."""
+"""However a training ends: its status, and that no process is left. All of it: `tests/support/endings.py`."""
 import pytest
 from endings import Case, all_cases, run
 
