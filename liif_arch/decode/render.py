@@ -19,6 +19,7 @@ from torch import Tensor
 from liif_arch.coordinates import AxisLookup, axis_weights
 from liif_arch.decode.fast import FirstLayer, sum_corners
 from liif_arch.decode.mlp import MLP, Weights
+from liif_arch.devices import constant
 
 _unfused: list[Exception] = []  # why the Triton kernel is no longer tried
 BLOCK_ROWS = 16  # more rows share more of a block's first layer, fewer have longer runs of memory
@@ -44,7 +45,7 @@ def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
     """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W), folded in: (D,)."""
     if first.cell is None:
         return first.bias
-    return first.bias + first.cell @ first.cell.new_tensor(cell)
+    return first.bias + first.cell @ constant(cell, first.cell)
 
 
 def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, chunk: int,
@@ -68,11 +69,11 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     out = table.new_empty(table.shape[0], len(decoder.rest.last[0]), height, width)
     step_x = _even(width, max(64, chunk // BLOCK_ROWS))
     step_y = _even(height, max(1, chunk // step_x))
-    low, high = _span(rows.index)
+    low, high = rows.span()
     if high - low > height:  # an output smaller than its input: a block must not span too many latents
         step_y = max(1, step_y * height // (high - low))
     row_weight, col_weight = axis_weights(rows.rel), axis_weights(cols.rel)
-    spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
+    spans = [(y, *rows.window(y, y + step_y).span()) for y in range(0, height, step_y)]
     for image, canvas in zip(table, out, strict=True):
         for y, low, high in spans:
             block_rows = rows.window(y, y + step_y, low)
@@ -110,12 +111,6 @@ def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLo
 def _even(n: int, most: int) -> int:
     """Length of n's parts when it is cut into as few of at most `most` as possible, all about alike."""
     return -(-n // -(-n // most))
-
-
-def _span(index: Tensor) -> tuple[int, int]:
-    """First and past-last latent of some look-ups."""
-    low, high = torch.aminmax(index)
-    return int(low), int(high) + 1
 
 
 def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, weight: Tensor) -> Tensor:
