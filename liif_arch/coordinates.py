@@ -5,12 +5,16 @@ Letters in shapes: B batch, C channels, h w low-resolution size, H W output size
 """
 import math
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from liif_arch.devices import from_host
 from liif_arch.errors import UserError
+
+Array = TypeVar('Array', Tensor, np.ndarray)  # a grid's look-ups are made on the host, in NumPy
 
 SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
 AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an area vanishes
@@ -19,7 +23,13 @@ CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local
 
 def pixel_centers(n: int, device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
     """Centres of n pixels along one axis, (n,), in (-1, 1)."""
-    return (-1 + (2 * torch.arange(n, dtype=torch.float64) + 1) / n).to(dtype).to(device)  # no device lacks float32
+    centres = -1 + (2 * torch.arange(n, dtype=torch.float64) + 1) / n
+    return from_host(centres.to(dtype), device)  # no device lacks float32
+
+
+def _host_centers(n: int) -> np.ndarray:
+    """`pixel_centers` on the host, (n,) float64."""
+    return -1 + (2 * np.arange(n, dtype=np.float64) + 1) / n
 
 
 def make_coord(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
@@ -30,12 +40,29 @@ def make_coord(size: tuple[int, int], device: torch.device | str = 'cpu', dtype:
 
 def make_cell(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
     """Height and width of one pixel of an H x W image in coordinates, (2,): (2/H, 2/W)."""
-    return torch.tensor([2 / size[0], 2 / size[1]], device=device, dtype=dtype)
+    return from_host(torch.tensor([2 / size[0], 2 / size[1]], dtype=dtype), device)
 
 
-def nearest_index(coord: Tensor, n: int) -> Tensor:
+def nearest_index(coord: Array, n: int) -> Array:
     """Index of the pixel of n nearest to each coordinate, any shape, int64 (ties to even, as `grid_sample`)."""
-    return (((coord + 1) * n - 1) / 2).round().long().clamp(0, n - 1)
+    position = (((coord + 1) * n - 1) / 2).round()
+    if isinstance(position, np.ndarray):
+        return position.astype(np.int64).clip(0, n - 1)
+    return position.long().clamp(0, n - 1)
+
+
+def _inside(coord: Array) -> Array:
+    """Coordinates of look-ups, kept within the image."""
+    if isinstance(coord, np.ndarray):
+        return coord.clip(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
+    return coord.clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
+
+
+def _corner_signs(coord: Array) -> Array:
+    """-1 and +1, of the type of coord and where it is."""
+    if isinstance(coord, np.ndarray):
+        return np.arange(2, dtype=coord.dtype) * 2 - 1
+    return torch.arange(2, device=coord.device, dtype=coord.dtype) * 2 - 1
 
 
 class AxisLookup(NamedTuple):
@@ -44,36 +71,47 @@ class AxisLookup(NamedTuple):
     Attributes:
         index: Nearest latent, (1 or 2, N), int64.
         rel: Relative coordinate (coord - latent centre) * n, (1 or 2, N), in about [-2, 2].
+        host: `index` again, where the host can read it without waiting for a device; of regular grids alone.
     """
-    index: Tensor
-    rel: Tensor
+    index: Array
+    rel: Array
+    host: np.ndarray | None = None
 
     def window(self, start: int, stop: int, origin: int = 0) -> 'AxisLookup':
         """Outputs start..stop, with the latents counted from `origin`."""
-        return AxisLookup(self.index[:, start:stop] - origin, self.rel[:, start:stop])
+        host = None if self.host is None else self.host[:, start:stop] - origin
+        return AxisLookup(self.index[:, start:stop] - origin, self.rel[:, start:stop], host)
+
+    def span(self) -> tuple[int, int]:
+        """First and past-last latent of a regular grid's look-ups; nothing waits for the device."""
+        return int(self.host.min()), int(self.host.max()) + 1
 
 
-def axis_lookup(coord: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
+def axis_lookup(coord: Array, n: int, local_ensemble: bool) -> AxisLookup:
     """Nearest latents of n along one axis for query coordinates (N,), shifted by -1/n and +1/n with the local ensemble.
 
     Source: LIIF eq. 4 and its reference conventions (shift + 1e-6, clamp to [-1 + 1e-6, 1 - 1e-6], nearest).
     """
+    shifted = coord[None]
     if local_ensemble:
-        shift = (torch.arange(2, device=coord.device, dtype=coord.dtype) * 2 - 1) / n + SHIFT_EPS
-        shifted = coord[None] + shift.view(2, *[1] * coord.ndim)
-    else:
-        shifted = coord[None]
-    index = nearest_index(shifted.clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
+        shift = _corner_signs(coord) / n + SHIFT_EPS
+        shifted = shifted + shift.reshape(2, *[1] * coord.ndim)
+    index = nearest_index(_inside(shifted), n)
     return AxisLookup(index, coord[None] * n - (2 * index + (1 - n)))  # (coord - centre) * n, the centre * n whole
 
 
 def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu') -> AxisLookup:
     """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64, rel is float32)."""
-    index, rel = axis_lookup(pixel_centers(n_out, dtype=torch.float64), n, local_ensemble)
-    return AxisLookup(index.to(device), rel.float().to(device))
+    return _on_device(axis_lookup(_host_centers(n_out), n, local_ensemble), device)
 
 
-def corner_lookup(coord: Tensor, cell: Tensor, n: int) -> AxisLookup:
+def _on_device(lookup: AxisLookup, device: torch.device | str) -> AxisLookup:
+    """Look-ups made on the host, in NumPy, for a device; `host` stays behind."""
+    index, rel = (torch.from_numpy(values) for values in (lookup.index, lookup.rel.astype(np.float32)))
+    return AxisLookup(from_host(index, device), from_host(rel, device), lookup.index)
+
+
+def corner_lookup(coord: Array, cell: Array, n: int) -> AxisLookup:
     """MetaSR's look-up along one axis: the latent of n in which the query pixel's top-left corner lies.
 
     Args:
@@ -85,15 +123,14 @@ def corner_lookup(coord: Tensor, cell: Tensor, n: int) -> AxisLookup:
         Index, and distance from that latent's top-left corner in latents, about [0, 1); (1, ...).
     """
     corner = coord - cell / 2
-    index = nearest_index((corner + SHIFT_EPS).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
+    index = nearest_index(_inside(corner + SHIFT_EPS), n)
     return AxisLookup(index[None], ((corner + 1) * n / 2 - index)[None])
 
 
 def corner_grid_lookup(n_out: int, n: int, device: torch.device | str = 'cpu') -> AxisLookup:
     """`corner_lookup` of the n_out pixels of a regular grid over n latents (made in float64, rel is float32)."""
-    centres = pixel_centers(n_out, dtype=torch.float64)
-    index, rel = corner_lookup(centres, torch.full_like(centres, 2 / n_out), n)
-    return AxisLookup(index.to(device), rel.float().to(device))
+    centres = _host_centers(n_out)
+    return _on_device(corner_lookup(centres, np.full_like(centres, 2 / n_out), n), device)
 
 
 def axis_weights(rel: Tensor) -> Tensor:

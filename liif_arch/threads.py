@@ -9,7 +9,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 Item = TypeVar('Item')
 SPIN_VARIABLES = ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY', 'KMP_BLOCKTIME')
@@ -25,13 +28,14 @@ def wait_passively() -> None:
         os.environ['GOMP_SPINCOUNT'] = str(SPIN_COUNT)
 
 
-def for_each(work: Callable[[Item], None], items: Iterable[Item],
+def for_each(work: Callable[[Item], None], items: Iterable[Item], device: 'torch.device',
              done: Callable[[Item], None] | None = None) -> None:
-    """Call `work` with each item, without gradients, on as many threads as PyTorch uses, each with a core of its own.
+    """Call `work` with each item, without gradients; on a CPU on as many threads as PyTorch uses, a core for each.
 
     Args:
         work: Independent of the order and of the thread it runs in.
         items: What to call it with.
+        device: Where it computes.
         done: Called in this thread with each item that is finished.
 
     Raises:
@@ -40,13 +44,13 @@ def for_each(work: Callable[[Item], None], items: Iterable[Item],
     import torch
     items = list(items)
     threads = torch.get_num_threads()
-    if min(threads, len(items)) <= 1:
+    without_gradients = torch.no_grad()(work)  # a thread's own setting
+    if device.type != 'cpu' or min(threads, len(items)) <= 1:
         for item in items:
-            work(item)
+            without_gradients(item)
             if done is not None:
                 done(item)
         return
-    without_gradients = torch.no_grad()(work)  # a thread's own setting
     try:
         with ThreadPoolExecutor(min(threads, len(items)), initializer=torch.set_num_threads, initargs=(1, )) as pool:
             begun = {pool.submit(without_gradients, item): item for item in items}

@@ -9,6 +9,7 @@ from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import grid_lookup
 from liif_arch.decode.lte import query_lte, query_lte_plain, render_lte
 from liif_arch.decode.mlp import MLP
+from liif_arch.devices import constant
 from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
@@ -78,7 +79,7 @@ class LTE(CoordinateNetwork):
         """See `CoordinateNetwork.render_window`; computed by `decode.lte.render_lte`."""
         lookups = [grid_lookup(size[i], full[i], True, feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
-        cell = feat.new_tensor([max(2 * n / out, self.smallest) for n, out in zip(full, size, strict=True)])
+        cell = constant([max(2 * n / out, self.smallest) for n, out in zip(full, size, strict=True)], feat)
         phases = self.phase(cell.to(self.phase.weight.dtype)).to(torch.promote_types(feat.dtype, torch.float32))
         chunk = self.chunk_size(14 * self.widest)
         weights = self.imnet.weights(0, self.render_dtype())

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.coordinates import AxisLookup, axis_weights
+from liif_arch.decode.blocks import render_blocks
 from liif_arch.decode.fast import Corners, by_chunks, decode_corners, sum_corners
 from liif_arch.decode.mlp import MLP, Weights
 from liif_arch.decode.plain import corners, ensemble, look_up
@@ -111,14 +112,12 @@ def render_lte(weights: Weights, phases: Tensor, codes: Tensor, rows: AxisLookup
     out = table.new_empty(len(table), len(weights.last[0]), height, width)
     step_x = min(width, max(64, chunk // 16))
     step_y = max(1, chunk // step_x)
-    for image, canvas in zip(table, out, strict=True):
-        for y in range(0, height, step_y):
-            for x in range(0, width, step_x):
-                piece = _render_block(weights, phases, image, rows.window(y, y + step_y), cols.window(x, x + step_x))
-                canvas[:, y:y + step_y, x:x + step_x] = piece
-                if progress:
-                    progress(piece.shape[1] * piece.shape[2])
-    return out
+
+    def render(images: slice, y: slice, x: slice) -> Tensor:
+        block = rows.window(y.start, y.stop), cols.window(x.start, x.stop)
+        return _render_block(weights, phases, table[images.start], *block)[None]
+
+    return render_blocks(render, out, (step_y, step_x), progress)
 
 
 def _split(codes: Tensor, waves: int) -> tuple[Tensor, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from liif_arch.coordinates import SHIFT_EPS, AxisLookup, corner_lookup
+from liif_arch.decode.blocks import render_blocks
 from liif_arch.decode.plain import look_up, unfold_features
 from liif_arch.precision import autocast
 
@@ -99,17 +100,14 @@ def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLoo
     out = table.new_empty(b, num_out, height, width)
     step_x = min(width, chunk)
     step_y = max(1, chunk // step_x)
-    for y in range(0, height, step_y):
-        for x in range(0, width, step_x):
-            r, c = rows.window(y, y + step_y), cols.window(x, x + step_x)
-            shape = (r.index.shape[1], c.index.shape[1])
-            rel_y, rel_x = torch.broadcast_tensors(r.rel[0][:, None], c.rel[0][None])
-            inputs = torch.stack([rel_y, rel_x, torch.full_like(rel_y, inverse_scale)], dim=-1)
-            hidden = _hidden(imnet, inputs, table.dtype).flatten(0, 1)  # the same for every image of the batch
-            index = (r.index[0][:, None] * w + c.index[0][None]).flatten()
-            for image, canvas in zip(flat, out, strict=True):
-                block = contract(image.index_select(0, index), hidden).view(*shape, num_out).permute(2, 0, 1)
-                canvas[:, y:y + step_y, x:x + step_x] = block
-            if progress:
-                progress(len(flat) * shape[0] * shape[1])
-    return out
+
+    def render(images: slice, y: slice, x: slice) -> Tensor:
+        r, c = rows.window(y.start, y.stop), cols.window(x.start, x.stop)
+        rel_y, rel_x = torch.broadcast_tensors(r.rel[0][:, None], c.rel[0][None])
+        inputs = torch.stack([rel_y, rel_x, torch.full_like(rel_y, inverse_scale)], dim=-1)
+        hidden = _hidden(imnet, inputs, table.dtype).flatten(0, 1)  # the same for every image
+        index = (r.index[0][:, None] * w + c.index[0][None]).flatten()
+        colours = [contract(image.index_select(0, index), hidden) for image in flat[images]]
+        return torch.stack(colours).unflatten(1, rel_y.shape).permute(0, 3, 1, 2)
+
+    return render_blocks(render, out, (step_y, step_x), progress, images_at_once=b)

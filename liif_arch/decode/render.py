@@ -10,7 +10,6 @@ Coordinates, the first layer's sum and the last layer are float32 in every preci
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -18,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif_arch.coordinates import AxisLookup, axis_weights
+from liif_arch.decode.blocks import render_blocks
 from liif_arch.decode.fast import FirstLayer, sum_corners
 from liif_arch.decode.mlp import MLP, Weights
-from liif_arch.threads import for_each
+from liif_arch.devices import constant
 
 _unfused: list[Exception] = []  # why the Triton kernel is no longer tried
 BLOCK_ROWS = 16  # more rows share more of a block's first layer, fewer have longer runs of memory
@@ -46,7 +46,7 @@ def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
     """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W), folded in: (D,)."""
     if first.cell is None:
         return first.bias
-    return first.bias + first.cell @ first.cell.new_tensor(cell)
+    return first.bias + first.cell @ constant(cell, first.cell)
 
 
 def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, chunk: int,
@@ -70,22 +70,18 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     out = table.new_empty(table.shape[0], len(decoder.rest.last[0]), height, width)
     step_x = _even(width, max(64, chunk // BLOCK_ROWS))
     step_y = _even(height, max(1, chunk // step_x))
-    low, high = _span(rows.index)
+    low, high = rows.span()
     if high - low > height:  # an output smaller than its input: a block must not span too many latents
         step_y = max(1, step_y * height // (high - low))
     row_weight, col_weight = axis_weights(rows.rel), axis_weights(cols.rel)
-    spans = [(y, *_span(rows.index[:, y:y + step_y])) for y in range(0, height, step_y)]
 
-    def render(block) -> None:
-        (image, canvas), (y, low, high), x = block
-        weight = row_weight[:, y:y + step_y, None, None] * col_weight[:, x:x + step_x]
-        piece = _render_block(decoder, image[low:high], rows.window(y, y + step_y, low),
-                              cols.window(x, x + step_x), weight)
-        canvas[:, y:y + step_y, x:x + step_x] = piece
+    def render(images: slice, y: slice, x: slice) -> Tensor:
+        low, high = rows.window(y.start, y.stop).span()
+        weight = row_weight[:, y, None, None] * col_weight[:, x]
+        return _render_block(decoder, table[images.start, low:high], rows.window(y.start, y.stop, low),
+                             cols.window(x.start, x.stop), weight)[None]
 
-    images = list(zip(table, out, strict=True))
-    for_each(render, product(images, spans, range(0, width, step_x)), None)
-    return out
+    return render_blocks(render, out, (step_y, step_x), progress)
 
 
 def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup,
@@ -113,12 +109,6 @@ def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLo
 def _even(n: int, most: int) -> int:
     """Length of n's parts when it is cut into as few of at most `most` as possible, all about alike."""
     return -(-n // -(-n // most))
-
-
-def _span(index: Tensor) -> tuple[int, int]:
-    """First and past-last latent of some look-ups."""
-    low, high = torch.aminmax(index)
-    return int(low), int(high) + 1
 
 
 def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, weight: Tensor) -> Tensor:

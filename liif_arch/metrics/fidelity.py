@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liif_arch.devices import constant
+
 LUMA = (65.738 / 256, 129.057 / 256, 25.064 / 256)  # RGB -> Y of BT.601, without its offset of 16
 
 
@@ -46,7 +48,7 @@ def luma(image: Tensor) -> Tensor:
     """(3, H, W) -> (1, H, W); another number of channels is left as it is."""
     if image.shape[0] != 3:
         return image
-    return (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    return (image * constant(LUMA, image)[:, None, None]).sum(0, keepdim=True)
 
 
 def shave(scale: tuple[float, float], extra: int = 0) -> tuple[int, int]:

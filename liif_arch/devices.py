@@ -1,0 +1,25 @@
+"""Handing tensors from the host to the device that computes with them, without waiting for that device."""
+import torch
+from torch import Tensor
+
+
+def from_host(values: Tensor, device: torch.device | str) -> Tensor:
+    """A CPU tensor on a device; a GPU's own work goes on meanwhile.
+
+    A plain `.to('cuda')`, and `torch.tensor(..., device='cuda')`, wait until the GPU has done all that it was given
+    before. The asynchronous copy reads pageable memory before it returns, so `values` may change or go afterwards.
+
+    Args:
+        values: Any shape and type, on the CPU.
+        device: Where it is needed.
+
+    Returns:
+        The same values; the tensor itself where that is the CPU.
+    """
+    device = torch.device(device)
+    return values.to(device, non_blocking=device.type == 'cuda')
+
+
+def constant(values: list[float] | tuple[float, ...], like: Tensor) -> Tensor:
+    """A few numbers as a tensor (n,) of another one's type and device, like `new_tensor` but without waiting."""
+    return from_host(torch.tensor(values, dtype=like.dtype), like.device)
