@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from endings import processes_of
 from helpers import tiny_train, write_options, write_photos
 
 from liif_arch import LIIF, EDSREncoder
@@ -49,6 +50,19 @@ def test_create_lmdb__leaves_nothing(tmp_path, number, status):
                            '--workers', 2)
     assert code == status and 'create_lmdb: stopped; nothing was left behind.' in output
     assert names(tmp_path) == ['gt']
+
+
+def test_create_lmdb__workers_end_with_a_parent_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv('ENDING_MARK', tmp_path.name)
+    write_photos(tmp_path / 'gt', [(900, 900)])
+    for i in range(400):
+        os.link(tmp_path / 'gt/im00.png', tmp_path / f'gt/copy{i}.png')
+    code, _ = stopped(tmp_path, signal.SIGKILL, '.gt.lmdb.*/data.mdb', SCRIPTS / 'create_lmdb.py', 'gt', 'gt.lmdb',
+                      '--workers', 2)
+    end = time.time() + 10
+    while processes_of(f'ENDING_MARK={tmp_path.name}') and time.time() < end:
+        time.sleep(0.1)
+    assert code == -signal.SIGKILL and processes_of(f'ENDING_MARK={tmp_path.name}') == []
 
 
 @pytest.mark.parametrize('number,status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
