@@ -227,7 +227,7 @@ def test_raw_lmdb__refuses(photos):
         create_lmdb(photos, photos.parent / 'd.lmdb', encoding='rew')
     write_image(photos / 'f.tif', np.full((9, 9, 3), 0.3, np.float32))
     for encoding, message in (('raw', r'f\.tif: found float32 pixels; --encoding raw holds uint8 and uint16'),
-                              ('file', r'f\.tif: PNG cannot hold its float32 pixels')):
+                              ('file', r'f\.tif: found float32 pixels; an LMDB holds uint8 and uint16')):
         with pytest.raises(UserError, match=message):
             create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
     assert [p.name for p in photos.parent.iterdir()] == ['gt']

@@ -1,0 +1,207 @@
+"""What an image file says beside its pixels: colour profile, camera and place, resolution, text."""
+import struct
+import warnings
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from typing import Any, BinaryIO, NamedTuple
+
+from PIL import ExifTags, Image
+
+from liif_arch.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
+
+# Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
+warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.TiffImagePlugin')
+_TEXT_CHUNKS = (b'tEXt', b'zTXt', b'iTXt')
+_GAMMA_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
+_SRGB_GAMMA = struct.pack('>I', 45455)
+_SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_XMP_KEYWORD = b'XML:com.adobe.xmp\0'
+_COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
+LONGEST_JPEG_EXIF = 65533 - len(b'Exif\0\0')
+
+ORIENTATION = ExifTags.Base.Orientation
+EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
+RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
+WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
+# Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
+DESCRIPTIONS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 40091, 40092, 40093, 40094, 40095)
+# Places in pixels, and pixels per millimetre of the sensor: wrong for another size.
+_STALE = {37396, 41486, 41487, 41488, 41492}
+_INTEROP = ExifTags.IFD.Interop
+_PER_INCH = 2
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError, IndexError, OverflowError,
+            ZeroDivisionError, struct.error)
+
+
+class Metadata(NamedTuple):
+    """What a file says beside its pixels.
+
+    Attributes:
+        icc: ICC colour profile, of the pixels' colour space.
+        exif: EXIF as TIFF directories ("II*..." or "MM*..."), of an upright picture and without its thumbnail.
+        dpi: Pixels per inch, (x, y).
+        png_chunks: PNG's text and colour chunks as they are, (kind, body).
+        unread: What else the file holds and is not carried, in words.
+    """
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    png_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    unread: tuple[str, ...] = ()
+
+    def left_out(self, suffix: str) -> tuple[str, ...]:
+        """In words, what of it a file of this extension will not say; for files with 1 to 4 channels alike."""
+        able = FORMATS[suffix.lower()]
+        kinds = {kind for kind, _ in self.png_chunks}
+        found = {ICC: self.icc, EXIF: self.exif, DPI: self.dpi, TEXT: kinds.intersection(_TEXT_CHUNKS),
+                 GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks))}
+        lost = [kind for kind, value in found.items() if value and kind not in able.metadata]
+        if able is JPEG and len(self.exif or b'') > LONGEST_JPEG_EXIF:
+            lost.append('EXIF (longer than a JPEG file holds)')
+        return (*lost, *self.unread)
+
+
+def _is_unusual(chunks: dict[bytes, bytes]) -> bool:
+    """Whether PNG's colour chunks say anything but sRGB, which is what a file without them is taken for."""
+    if b'cICP' in chunks:
+        return True
+    if b'sRGB' in chunks:
+        return False
+    return (chunks.get(b'gAMA', _SRGB_GAMMA) != _SRGB_GAMMA or
+            chunks.get(b'cHRM', _SRGB_CORNERS) != _SRGB_CORNERS)
+
+
+def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks (kind, body) of some kinds in a PNG file, wherever they stand; it may be cut off."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack('>I4s', head)
+        if kind in kinds:
+            yield kind, file.read(length)
+            file.seek(4, 1)
+        else:
+            file.seek(length + 4, 1)
+
+
+def load_exif(block: bytes | None) -> Image.Exif:
+    """EXIF, or the first directory of a TIFF file; empty where its head is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(block or b'')
+    except _DAMAGED:
+        return Image.Exif()
+    return exif
+
+
+def orientation_of(exif: Image.Exif) -> int:
+    """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
+    try:
+        value = exif.get(ORIENTATION, 1)
+    except _DAMAGED:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_exif(exif: Image.Exif) -> bytes | None:
+    """What EXIF, or a TIFF file's first directory, tells of the picture, without orientation and thumbnails.
+
+    Raises:
+        ValueError, OSError and others of `_DAMAGED`: It is damaged.
+    """
+    upright = Image.Exif()
+    for tag in DESCRIPTIONS:
+        if tag in exif:
+            upright[tag] = exif[tag]
+    for tag in (EXIF_IFD, GPS_IFD):
+        directory = _directory(exif, tag)
+        if directory:
+            upright[tag] = directory
+    return upright.tobytes()[6:] if len(upright) else None
+
+
+def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    """A directory inside EXIF, without what is wrong for another size."""
+    directory = {key: value for key, value in exif.get_ifd(tag).items() if key not in _STALE}
+    if _INTEROP in directory:
+        directory[_INTEROP] = dict(exif.get_ifd(_INTEROP))
+    return directory
+
+
+def exif_directories(metadata: Metadata, size: tuple[int, int]) -> Image.Exif:
+    """EXIF for a file of this size (H, W)."""
+    exif = load_exif(metadata.exif)
+    directory = _directory(exif, EXIF_IFD)
+    if WIDTH in directory or HEIGHT in directory:
+        directory |= {WIDTH: size[1], HEIGHT: size[0]}
+    if directory:
+        exif[EXIF_IFD] = directory
+    return exif
+
+
+def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
+    """EXIF for a file of this size (H, W), as "II*..." or "MM*..."; its resolution is `metadata.dpi`."""
+    exif = exif_directories(metadata, size)
+    if metadata.dpi:
+        for tag, value in zip(RESOLUTION, (*metadata.dpi, _PER_INCH), strict=True):
+            exif[tag] = value
+    return exif.tobytes()[6:] if len(exif) else None
+
+
+def picture_exif(image: Image.Image, file: BinaryIO) -> Image.Exif:
+    """EXIF of an opened image, all but TIFF; the file's position moves."""
+    if image.format == 'PNG':
+        return load_exif(next((body for _, body in png_chunks(file, (b'eXIf',))), None))
+    return load_exif(image.info.get('exif'))  # AVIF's own rotation too, which Pillow puts here
+
+
+def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
+    """What an image file of any format but TIFF says.
+
+    Args:
+        image: The file, opened by Pillow.
+        data: Contents of the file.
+        channels: Of the pixels that were read of it, of which its colour profile may not be one.
+    """
+    chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS)) if image.format == 'PNG' else []
+    xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
+    unread = [word for word, there in (('XMP', xmp or image.info.get('xmp')),
+                                       ('IPTC', image.info.get('photoshop'))) if there]
+    icc = image.info.get('icc_profile') or (_jp2_profile(data) if image.format == 'JPEG2000' else None)
+    return collect(icc, picture_exif(image, BytesIO(data)), image.info.get('dpi'), channels,
+                   tuple(chunk for chunk in chunks if chunk not in xmp), unread)
+
+
+def collect(icc: bytes | None, exif: Image.Exif, dpi: object, channels: int,
+            chunks: tuple[tuple[bytes, bytes], ...] = (), unread: Iterable[str] = ()) -> Metadata:
+    """Metadata of what a file says, each part of it checked."""
+    unread = list(unread)
+    if icc and icc[16:20] == b'CMYK':  # the pixels were converted by it
+        icc = None
+    if icc and icc[16:20] != _COLOUR_SPACES[channels]:
+        space = icc[16:20].decode('ascii', 'replace').strip()
+        unread.append(f'ICC profile (of {space}, not of {BANDS[channels]})')
+        icc = None
+    try:
+        block = upright_exif(exif)
+    except _DAMAGED:
+        block = None
+        unread.append('EXIF (damaged)')
+    return Metadata(icc, block, _resolution(dpi), chunks, tuple(unread))
+
+
+def _resolution(dpi: object) -> tuple[float, float] | None:
+    """Pixels per inch (x, y), where it is that."""
+    try:
+        x, y = (float(value) for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if all(0 < value < 2**16 for value in (x, y)) else None
+
+
+def _jp2_profile(data: bytes) -> bytes | None:
+    """The ICC profile of a JPEG 2000 file, which Pillow does not read."""
+    at = data.find(b'colr')
+    if at < 4 or data[at + 4:at + 5] != b'\2':
+        return None
+    length, = struct.unpack('>I', data[at - 4:at])
+    return data[at + 7:at - 4 + length]
