@@ -62,6 +62,8 @@ def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
         image = open_picture(data, name)
         if image.format not in _OPENCV or image.mode == 'CMYK':
             return None
+        if image.format == 'PPM':
+            _require_full_range(data, name)
         orientation = orientation_of(picture_exif(image, BytesIO(data)))
     return upright(_opencv(data, name, _FLAGS[color]), orientation)
 

@@ -23,6 +23,8 @@ MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _SAVE_AS = 'save it as gray, gray and alpha, RGB or RGBA'
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples: alpha, in the colours or beside them
 _NOT_COMPRESSED = 1
+# Colours that are stored as others, which Pillow converts, 8 bits of them.
+_BY_PILLOW = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.YCBCR, PHOTOMETRIC.SEPARATED)
 _REDUCED, _MASK = 1, 4  # NewSubfileType: a smaller copy of another page, or its mask
 
 
@@ -82,6 +84,9 @@ def require_one_image(page: tifffile.TiffPage, name: str) -> None:
         raise UserError(f'{name}: found {bands} bands ({getattr(kind, "name", kind)}, of which alpha: '
                         f'{sum(a in (_PREMULTIPLIED, _STRAIGHT) for a in alphas)}); {_SAVE_AS}, or its bands as '
                         'files of their own.')
+    if kind in _BY_PILLOW and page.bitspersample > 8:
+        raise UserError(f'{name}: found {kind.name} colours of {page.bitspersample} bits; needed 8. Convert it to '
+                        '16-bit RGB.')
     packed = page.bitspersample in (1, 2, 4) and bands == 1  # Pillow unpacks these
     if not packed and (page.dtype is None or page.dtype.name not in (*DTYPES, 'float16') or
                        page.bitspersample != 8 * page.dtype.itemsize):
@@ -95,11 +100,10 @@ def read_pixels(page: tifffile.TiffPage, data: bytes, name: str) -> np.ndarray:
     Raises:
         UserError: They are compressed in a way that nothing here decodes.
     """
-    special = page.photometric not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-    eight_bits = page.dtype == np.uint8 and page.compression != _NOT_COMPRESSED
-    if special or page.bitspersample < 8 or eight_bits:
+    compressed = page.compression != _NOT_COMPRESSED
+    if page.photometric in _BY_PILLOW or page.bitspersample < 8 or (page.dtype == np.uint8 and compressed):
         return _by_pillow(_marked_upright(page, data), name)
-    if page.compression == _NOT_COMPRESSED:
+    if not compressed:
         _require_whole(page, data)
         pixels = _by_tifffile(page)
     elif page.samplesperpixel != 2 and page.planarconfig == 1:

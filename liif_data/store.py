@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from liif_arch.decoding import header_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import convert_color, decode_image, is_image_file
+from liif_arch.formats import is_image_file
+from liif_arch.images import convert_color, decode_image, require_unit_range
 from liif_arch.lmdb_environments import environment
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
@@ -51,8 +52,14 @@ class ImageStore(ABC):
         """Height and width, without decoding the image."""
 
     def read(self, key: str, color: str = 'rgb') -> np.ndarray:
-        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`."""
-        return decode_image(self.read_bytes(key), self.path(key), color)
+        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`.
+
+        Raises:
+            UserError: It does not decode, or has float values that are not in [0, 1].
+        """
+        image = decode_image(self.read_bytes(key), self.path(key), color)
+        require_unit_range(image, self.path(key))
+        return image
 
     def read_window(self, key: str, rows: slice, cols: slice, color: str = 'rgb') -> np.ndarray:
         """A part of an image, (rows, cols, C), RGB, as a slice of `read` would be.
