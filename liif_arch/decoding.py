@@ -110,10 +110,12 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     Raises:
         UserError: No image, of a format that is not read here, of several frames, or of too many pixels.
     """
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit gives way to this package's
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most_pixels())
     try:
         image = Image.open(BytesIO(data))
         frames = getattr(image, 'n_frames', 1)
-    except Image.DecompressionBombError as error:  # Pillow's own limit
+    except Image.DecompressionBombError as error:
         require_pixels(int(re.search(r'\d+', str(error))[0]), name)
         raise UserError(f'{name}: {error}') from None
     except Exception:  # Pillow raises anything for bytes that are no image

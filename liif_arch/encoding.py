@@ -10,7 +10,7 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.formats import FORMATS, JPEG, PNG, WEBP
-from liif_arch.metadata import LONGEST_JPEG_EXIF, Metadata, exif_block
+from liif_arch.metadata import EXIF_MARK, LONGEST_JPEG_EXIF, Metadata, exif_block
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_HEAD = 33  # bytes of signature and IHDR, behind which metadata stands
@@ -92,7 +92,7 @@ def _with_jpeg_segments(data: bytes, metadata: Metadata, size: tuple[int, int]) 
     segments = []
     exif = exif_block(metadata, size) if metadata.exif else None
     if exif and len(exif) <= LONGEST_JPEG_EXIF:
-        segments.append(_segment(0xE1, b'Exif\0\0' + exif))
+        segments.append(_segment(0xE1, EXIF_MARK + exif))
     pieces = [metadata.icc[i:i + _JPEG_SEGMENT] for i in range(0, len(metadata.icc), _JPEG_SEGMENT)] \
         if metadata.icc else []
     for number, piece in enumerate(pieces, 1):

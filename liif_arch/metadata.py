@@ -17,7 +17,8 @@ _SRGB_GAMMA = struct.pack('>I', 45455)
 _SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _XMP_KEYWORD = b'XML:com.adobe.xmp\0'
 _COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
-LONGEST_JPEG_EXIF = 65533 - len(b'Exif\0\0')
+EXIF_MARK = b'Exif\0\0'
+LONGEST_JPEG_EXIF = 65533 - len(EXIF_MARK)
 
 ORIENTATION = ExifTags.Base.Orientation
 EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
@@ -28,6 +29,7 @@ DESCRIPTIONS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432
 # Places in pixels, and pixels per millimetre of the sensor: wrong for another size.
 _STALE = {37396, 41486, 41487, 41488, 41492}
 _INTEROP = ExifTags.IFD.Interop
+_INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
 _PER_INCH = 2
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError, IndexError, OverflowError,
             ZeroDivisionError, struct.error)
@@ -102,49 +104,62 @@ def orientation_of(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright_exif(exif: Image.Exif) -> bytes | None:
-    """What EXIF, or a TIFF file's first directory, tells of the picture, without orientation and thumbnails.
+class ExifParts(NamedTuple):
+    """What EXIF tells of a picture, apart from orientation and thumbnails.
+
+    Attributes:
+        descriptions: Value by tag, of `DESCRIPTIONS`.
+        directories: The directories `EXIF_IFD` (exposure) and `GPS_IFD` (place), as far as they are there.
+    """
+    descriptions: dict[int, Any]
+    directories: dict[int, dict[int, Any]]
+
+    def block(self, dpi: tuple[float, float] | None = None) -> bytes | None:
+        """EXIF as "II*..." or "MM*..."; None where it says nothing."""
+        exif = Image.Exif()
+        resolution = zip(RESOLUTION, (*dpi, _PER_INCH), strict=True) if dpi else ()
+        for tag, value in (*self.descriptions.items(), *self.directories.items(), *resolution):
+            exif[tag] = value
+        return exif.tobytes()[len(EXIF_MARK):] if len(exif) else None
+
+
+def exif_parts(exif: Image.Exif) -> ExifParts:
+    """What EXIF, or a TIFF file's first directory, tells of its picture.
 
     Raises:
         ValueError, OSError and others of `_DAMAGED`: It is damaged.
     """
-    upright = Image.Exif()
-    for tag in DESCRIPTIONS:
-        if tag in exif:
-            upright[tag] = exif[tag]
+    descriptions = {tag: _kept_bytes(exif[tag]) for tag in DESCRIPTIONS if tag in exif}
+    directories = {}
     for tag in (EXIF_IFD, GPS_IFD):
-        directory = _directory(exif, tag)
-        if directory:
-            upright[tag] = directory
-    return upright.tobytes()[6:] if len(upright) else None
+        entries = {key: _kept_bytes(value) for key, value in exif.get_ifd(tag).items() if key not in _STALE}
+        if _INTEROP in entries:
+            index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
+            del entries[_INTEROP]
+            if isinstance(index, str):
+                entries[_INTEROP] = {_INTEROP_INDEX: index}
+        if entries:
+            directories[int(tag)] = entries
+    return ExifParts(descriptions, directories)
 
 
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    """A directory inside EXIF, without what is wrong for another size."""
-    directory = {key: value for key, value in exif.get_ifd(tag).items() if key not in _STALE}
-    if _INTEROP in directory:
-        directory[_INTEROP] = dict(exif.get_ifd(_INTEROP))
-    return directory
+def _kept_bytes(value: Any) -> Any:
+    """A tag's value so that Pillow, which reads text as Latin-1 and writes ASCII, writes the bytes it has read."""
+    return value.encode('latin-1', 'replace') if isinstance(value, str) and not value.isascii() else value
 
 
-def exif_directories(metadata: Metadata, size: tuple[int, int]) -> Image.Exif:
+def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     """EXIF for a file of this size (H, W)."""
-    exif = load_exif(metadata.exif)
-    directory = _directory(exif, EXIF_IFD)
-    if WIDTH in directory or HEIGHT in directory:
-        directory |= {WIDTH: size[1], HEIGHT: size[0]}
-    if directory:
-        exif[EXIF_IFD] = directory
-    return exif
+    parts = exif_parts(load_exif(metadata.exif))
+    exposure = parts.directories.get(EXIF_IFD, {})
+    if WIDTH in exposure or HEIGHT in exposure:
+        exposure |= {WIDTH: size[1], HEIGHT: size[0]}
+    return parts
 
 
 def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
     """EXIF for a file of this size (H, W), as "II*..." or "MM*..."; its resolution is `metadata.dpi`."""
-    exif = exif_directories(metadata, size)
-    if metadata.dpi:
-        for tag, value in zip(RESOLUTION, (*metadata.dpi, _PER_INCH), strict=True):
-            exif[tag] = value
-    return exif.tobytes()[6:] if len(exif) else None
+    return sized_parts(metadata, size).block(metadata.dpi)
 
 
 def picture_exif(image: Image.Image, file: BinaryIO) -> Image.Exif:
@@ -182,7 +197,7 @@ def collect(icc: bytes | None, exif: Image.Exif, dpi: object, channels: int,
         unread.append(f'ICC profile (of {space}, not of {BANDS[channels]})')
         icc = None
     try:
-        block = upright_exif(exif)
+        block = exif_parts(exif).block()
     except _DAMAGED:
         block = None
         unread.append('EXIF (damaged)')

@@ -1,6 +1,7 @@
 """TIFF files written window by window, so that an image may be larger than memory."""
 import math
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,15 +9,16 @@ from typing import BinaryIO
 
 import numpy as np
 import tifffile
-from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import DATATYPE
 
 from liif_arch.atomic import output_file
 from liif_arch.errors import UserError
-from liif_arch.metadata import DESCRIPTIONS, EXIF_IFD, GPS_IFD, Metadata, exif_directories
+from liif_arch.metadata import Metadata, sized_parts
 
 EXTENSIONS = ('.tif', '.tiff')
+_WINDOWS_TAGS = range(40091, 40096)  # titles and the like
+_LONGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; offsets have 32 bits
 STRIP_BYTES = 2**20  # readers take a strip at once: this much, or one row
 
 
@@ -55,50 +57,56 @@ def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype, 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype, metadata: Metadata) -> int:
     """Write all but the pixels, which follow one another; returns where they start. Above 4 GB it is a BigTIFF."""
-    channels = shape[2]
-    exif = exif_directories(metadata, shape[:2])
+    channels, big = shape[2], math.prod(shape) * dtype.itemsize > _LONGEST_CLASSIC
+    descriptions, directories = sized_parts(metadata, shape[:2])
+    described = [(tag, *_typed(tag, value), True) for tag, value in descriptions.items()]
+    pointers = [(tag - 1, DATATYPE.LONG8 if big else DATATYPE.LONG, 1, 0, True) for tag in directories]
     first, size = tifffile.imwrite(
-        file, shape=shape if channels > 1 else shape[:2], dtype=dtype, returnoffset=True, metadata=None, software=False,
+        file, shape=shape if channels > 1 else shape[:2], dtype=dtype, bigtiff=big,
+        returnoffset=True, metadata=None, software=False,
         photometric='rgb' if channels > 2 else 'minisblack', planarconfig='contig' if channels > 1 else None,
         extrasamples=['unassalpha'] if channels in (2, 4) else None, iccprofile=metadata.icc,
-        resolution=metadata.dpi, resolutionunit='INCH' if metadata.dpi else None, extratags=_description_tags(exif),
+        resolution=metadata.dpi, resolutionunit='INCH' if metadata.dpi else None, extratags=described + pointers,
         rowsperstrip=max(1, min(shape[0], STRIP_BYTES // (shape[1] * channels * dtype.itemsize))))
-    _append_directories(file, exif, first + size)
+    _append_directories(file, directories, first + size)
     return first
 
 
-def _description_tags(exif: Image.Exif) -> list[tuple]:
-    """EXIF's tags of a TIFF file's own directory, and places for the offsets of its directories."""
-    tags = [(tag, *_typed(exif[tag]), True) for tag in DESCRIPTIONS if tag in exif]
-    return tags + [(int(tag), DATATYPE.LONG, 1, 0, True) for tag in (EXIF_IFD, GPS_IFD) if exif.get_ifd(tag)]
+def _append_directories(file: BinaryIO, directories: dict[int, dict], end: int) -> None:
+    """Write EXIF's directories (by tag) at the end of a file, and their places into its own directory.
+
+    tifffile writes no tag that names a place, so it has written one with the number before, which is renamed here.
+    """
+    if not directories:
+        return
+    file.flush()
+    with tifffile.TiffFile(file.name) as written:
+        big, order, tags = written.is_bigtiff, written.byteorder, written.pages.first.tags
+        places = {tag: (tags[tag - 1].offset, tags[tag - 1].valueoffset) for tag in directories}
+    head = b'II' if order == '<' else b'MM'
+    head += struct.pack(f'{order}HHHQ', 43, 8, 0, 0) if big else struct.pack(f'{order}HL', 42, 0)
+    for tag, entries in directories.items():
+        end += end % 2
+        directory = ImageFileDirectory_v2(head, group=tag)
+        for key, value in entries.items():
+            directory[key] = value
+        data = directory.tobytes(end)
+        at, value_at = places[tag]
+        for place, content in ((end, data), (at, struct.pack(f'{order}H', tag)),
+                               (value_at, struct.pack(f'{order}{"Q" if big else "L"}', end))):
+            file.seek(place)
+            file.write(content)
+        end += len(data)
 
 
-def _typed(value: object) -> tuple[DATATYPE, int, object]:
+def _typed(tag: int, value: object) -> tuple[DATATYPE, int, object]:
     """TIFF's type and count of a description, and its value."""
     if isinstance(value, int):
         return DATATYPE.SHORT, 1, value
-    data = value if isinstance(value, bytes) else str(value).encode() + b'\0'
-    return (DATATYPE.BYTE if isinstance(value, bytes) else DATATYPE.ASCII), len(data), data
-
-
-def _append_directories(file: BinaryIO, exif: Image.Exif, end: int) -> None:
-    """Write EXIF's own directories behind the pixels, and their offsets into the tags that await them."""
-    present = [tag for tag in (EXIF_IFD, GPS_IFD) if exif.get_ifd(tag)]
-    if not present:
-        return
-    file.flush()
-    with tifffile.TiffFile(file.name, mode='r+b') as written:
-        head = b'II*\0' if written.byteorder == '<' else b'MM\0*'
-        for tag in present:
-            end += end % 2
-            directory = ImageFileDirectory_v2(head + bytes(4), group=int(tag))
-            for key, value in exif.get_ifd(tag).items():
-                directory[key] = value
-            data = directory.tobytes(end)
-            file.seek(end)
-            file.write(data)
-            written.pages.first.tags[int(tag)].overwrite(end)
-            end += len(data)
+    data = value if isinstance(value, bytes) else str(value).encode('latin-1', 'replace')
+    if tag in _WINDOWS_TAGS:  # UTF-16, as bytes
+        return DATATYPE.BYTE, len(data), data
+    return DATATYPE.ASCII, len(data) + 1, data + b'\0'
 
 
 def _require_space(path: Path, needed: int) -> None:
