@@ -24,7 +24,7 @@ warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # se
 
 _FLAGS = {'rgb': cv2.IMREAD_COLOR, 'gray': cv2.IMREAD_GRAYSCALE}
 _OPENCV = ('PNG', 'JPEG', 'MPO', 'WEBP', 'BMP', 'PPM')  # formats that OpenCV reads as 8-bit RGB and gray
-_ORDERS = {3: [2, 1, 0], 4: [2, 1, 0, 3]}  # OpenCV's BGR and BGRA to RGB and RGBA
+_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 
 def most_pixels() -> int:
@@ -173,7 +173,7 @@ def _opencv(data: bytes, name: str, flags: int) -> np.ndarray:
         raise UserError(f'{name}: not a readable image ({len(data)} bytes); replace or remove it.')
     if image.ndim == 2:
         return image[..., None]
-    return np.ascontiguousarray(image[..., _ORDERS[image.shape[2]]])
+    return cv2.cvtColor(image, _TO_RGB[image.shape[2]])
 
 
 def _unchanged(image: Image.Image, data: bytes, name: str) -> np.ndarray:
