@@ -10,7 +10,7 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.formats import FORMATS, JPEG, PNG, WEBP
-from liif_arch.metadata import EXIF_MARK, LONGEST_JPEG_EXIF, Metadata, exif_block
+from liif_arch.metadata import EXIF_MARK, LONGEST_JPEG_EXIF, Metadata, exif_block, require_profile
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_HEAD = 33  # bytes of signature and IHDR, behind which metadata stands
@@ -26,7 +26,11 @@ def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
         path: Its extension says the format; errors name it.
         pixels: (H, W, C) that `require_format` lets pass.
         metadata: Written as far as the format holds it.
+
+    Raises:
+        UserError: Its colour profile is none of these pixels.
     """
+    require_profile(path, metadata.icc, pixels.shape[2])
     able = FORMATS[path.suffix.lower()]
     if able is WEBP:
         return _webp(pixels, metadata)

@@ -11,7 +11,7 @@ DTYPES = ('uint8', 'uint16', 'float32', 'float64')
 BANDS = {1: 'gray', 2: 'gray and alpha', 3: 'RGB', 4: 'RGBA'}
 
 # What a file may say beside its pixels, in the words of messages.
-ICC, EXIF, DPI, TEXT, GAMMA = 'ICC profile', 'EXIF', 'dpi', 'text', 'gamma'
+ICC, EXIF, DPI, TEXT, GAMMA = 'ICC profile', 'EXIF', 'dpi', 'text', 'gamma and primaries'
 
 
 class Format(NamedTuple):

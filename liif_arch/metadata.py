@@ -3,10 +3,12 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image
 
+from liif_arch.errors import UserError
 from liif_arch.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
 
 # Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
@@ -15,6 +17,9 @@ _TEXT_CHUNKS = (b'tEXt', b'zTXt', b'iTXt')
 _GAMMA_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
 _SRGB_GAMMA = struct.pack('>I', 45455)
 _SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_IPTC = 0x0404  # among Photoshop's resources
+# BT.709's primaries; BT.709's, BT.601's, sRGB's and BT.2020's curves; or not said (ITU-T H.273)
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _XMP_KEYWORD = b'XML:com.adobe.xmp\0'
 _COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
 EXIF_MARK = b'Exif\0\0'
@@ -177,13 +182,32 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         data: Contents of the file.
         channels: Of the pixels that were read of it, of which its colour profile may not be one.
     """
-    chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS)) if image.format == 'PNG' else []
+    chunks = _colour_chunks(data) if image.format == 'AVIF' else []
+    if image.format == 'PNG':
+        chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS))
     xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
-    unread = [word for word, there in (('XMP', xmp or image.info.get('xmp')),
-                                       ('IPTC', image.info.get('photoshop'))) if there]
-    icc = image.info.get('icc_profile') or (_jp2_profile(data) if image.format == 'JPEG2000' else None)
+    unread = [word for word, there in (
+        ('XMP', xmp or image.info.get('xmp')),
+        ('IPTC', _IPTC in image.info.get('photoshop', ())),
+        ('comment', image.info.get('comment') and image.format != 'JPEG2000'),  # there, the encoder's name
+    ) if there]
+    icc = image.info.get('icc_profile')
+    if image.format == 'JPEG2000' and not icc:
+        icc = _jp2_profile(data)
     return collect(icc, picture_exif(image, BytesIO(data)), image.info.get('dpi'), channels,
                    tuple(chunk for chunk in chunks if chunk not in xmp), unread)
+
+
+def require_profile(path: str | Path, icc: bytes | None, channels: int) -> None:
+    """Raise UserError where a colour profile is none of pixels with so many channels."""
+    if icc and icc[16:20] != _COLOUR_SPACES[channels]:
+        raise UserError(f'{path}: found an ICC profile of {_space(icc)} for {BANDS[channels]} pixels; give one of '
+                        'their colours, or none (metadata._replace(icc=None)).')
+
+
+def _space(icc: bytes) -> str:
+    """The colours that a profile is of, in words."""
+    return icc[16:20].decode('ascii', 'replace').strip()
 
 
 def collect(icc: bytes | None, exif: Image.Exif, dpi: object, channels: int,
@@ -193,8 +217,7 @@ def collect(icc: bytes | None, exif: Image.Exif, dpi: object, channels: int,
     if icc and icc[16:20] == b'CMYK':  # the pixels were converted by it
         icc = None
     if icc and icc[16:20] != _COLOUR_SPACES[channels]:
-        space = icc[16:20].decode('ascii', 'replace').strip()
-        unread.append(f'ICC profile (of {space}, not of {BANDS[channels]})')
+        unread.append(f'ICC profile (of {_space(icc)}, not of {BANDS[channels]})')
         icc = None
     try:
         block = exif_parts(exif).block()
@@ -220,3 +243,14 @@ def _jp2_profile(data: bytes) -> bytes | None:
         return None
     length, = struct.unpack('>I', data[at - 4:at])
     return data[at + 7:at - 4 + length]
+
+
+def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
+    """The primaries and the transfer function that an AVIF file names by number, as PNG does, unless it is sRGB's."""
+    at = avif.find(b'colrnclx')
+    if at < 0 or len(avif) < at + 12:
+        return []
+    primaries, transfer = struct.unpack('>HH', avif[at + 8:at + 12])
+    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
+        return []
+    return [(b'cICP', bytes([primaries % 256, transfer % 256, 0, 1]))]  # RGB, of the full range

@@ -14,7 +14,7 @@ from tifffile import DATATYPE
 
 from liif_arch.atomic import output_file
 from liif_arch.errors import UserError
-from liif_arch.metadata import Metadata, sized_parts
+from liif_arch.metadata import Metadata, require_profile, sized_parts
 
 EXTENSIONS = ('.tif', '.tiff')
 _WINDOWS_TAGS = range(40091, 40096)  # titles and the like
@@ -40,9 +40,11 @@ def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype, 
         UserError: The disk has too little space, before anything is written or on the way; or no file can be there.
     """
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
+    metadata = metadata or Metadata()
+    require_profile(path, metadata.icc, shape[2])
     _require_space(path, math.prod(shape) * dtype.itemsize)
     with output_file(path) as file:
-        first = _write_header(file, shape, dtype, metadata or Metadata())
+        first = _write_header(file, shape, dtype, metadata)
         pixel = shape[2] * dtype.itemsize
 
         def write(rows: slice, cols: slice, pixels: np.ndarray) -> None:

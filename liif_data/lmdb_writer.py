@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from liif_arch.atomic import umask as _umask
+from liif_arch.decoding import decode_color
 from liif_arch.encoding import encode_png
 from liif_arch.errors import UserError, suggest
 from liif_arch.formats import PNG, is_image_file
@@ -70,7 +71,9 @@ def make_record(item: tuple[str, Path], encoding: str = 'file') -> Record:
     if encoding == 'raw':
         return _raw_record(key, path, data)
     if path.suffix.lower() in _KEPT:
-        return Record(key, data, LmdbRecord(decode_image(data, str(path)).shape, None))
+        image = decode_color(data, str(path), 'rgb')
+        if image is not None:  # and so any reader finds these pixels
+            return Record(key, data, LmdbRecord(image.shape, None))
     image = decode_image(data, str(path), 'unchanged')
     if image.dtype.name not in PNG.dtypes:
         raise UserError(f'{path}: found {image.dtype} pixels; an LMDB holds {" and ".join(PNG.dtypes)}. Store it as '

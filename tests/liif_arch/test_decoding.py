@@ -224,6 +224,23 @@ def test_decode__inks_become_colours_by_their_profile():
         assert np.abs(np.asarray(naive.convert('RGB')).astype(int) - expected).mean() > 15
 
 
+@pytest.mark.parametrize('depth', [10, 12])
+def test_decode__avif_of_more_than_8_bits_keeps_its_range(depth):
+    top = 2**depth - 1
+    ramp = np.tile(np.linspace(0, top, 32).round().astype(np.uint16)[None, :, None], (16, 1, 3))
+    flags = [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 100]
+    found = decode_image(cv2.imencode('.avif', ramp, flags)[1].tobytes(), 'a.avif', 'unchanged')
+    assert found.dtype == np.uint16 and np.abs(found * (top / 65535) - ramp).max() < 0.01 * top
+
+
+def test_decode__jpeg_2000_of_other_depths_is_refused():
+    data = bytearray(pillow(COLOURS, 'JPEG2000'))
+    at = data.index(b'\xff\x4f\xff\x51') + 42
+    data[at:at + 9:3] = bytes([11, 11, 11])
+    with pytest.raises(UserError, match=r'a\.jp2: found 3 components of \[12\] bits'):
+        decode_image(bytes(data), 'a.jp2', 'unchanged')
+
+
 @pytest.mark.parametrize('flag', [(0.2, 0.9), (0, 1)])
 def test_decode__float_colours_as_8_bits(flag):
     image = np.linspace(*flag, 24, dtype=np.float32).reshape(2, 4, 3)

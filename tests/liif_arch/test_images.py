@@ -112,6 +112,7 @@ def test_header__that_asks_for_more_than_there_is(tmp_path, monkeypatch):
 
 def test_header__of_a_tiff_that_asks_for_more_than_there_is(tmp_path):
     import tifffile
+
     from liif_arch.tiff import tiff_writer
     with tiff_writer(tmp_path / 'bomb.tif', (30000, 30000, 1), np.uint8):
         pass

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from liif_arch import read_picture, write_image
+from liif_arch.errors import UserError
 from liif_arch.formats import DPI, EXIF, FORMATS, GAMMA, ICC, TEXT
 from liif_arch.images import Metadata
 
@@ -123,7 +124,7 @@ def test_metadata__in_tiff_of_every_kind(tmp_path, dtype, channels):
     again = read_picture(tmp_path / 'b.tif')
     assert np.array_equal(again.pixels, image) and again.metadata.left_out('.tif') == ()
     assert (again.metadata.icc, again.metadata.dpi) == (metadata.icc, metadata.dpi)
-    write_image(tmp_path / 'c.jpg', np.zeros((90, 40, 3), np.uint8), again.metadata)
+    write_image(tmp_path / 'c.jpg', np.zeros((90, 40, 3), np.uint8), again.metadata._replace(icc=None))
     assert_exif(tmp_path / 'c.jpg', (90, 40))
 
 
@@ -192,6 +193,8 @@ def test_metadata__what_is_not_carried_is_said(tmp_path):
     assert read_picture(tmp_path / 'a.jpg').metadata.left_out('.jpg') == ('XMP',)
     Image.fromarray(photo(8, 9)).save(tmp_path / 'a.png', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff')
     assert read_picture(tmp_path / 'a.png').pixels.shape == (8, 9, 3)
+    Image.fromarray(photo(8, 9)).save(tmp_path / 'b.jpg', comment=b'a cat')
+    assert read_picture(tmp_path / 'b.jpg').metadata.left_out('.png') == ('comment',)
     large = Metadata(exif=b'II*\0' + bytes(70000))
     assert large.left_out('.jpg') == ('EXIF (longer than a JPEG file holds)',) and not large.left_out('.png')
 
@@ -230,3 +233,20 @@ def test_metadata__above_4_gb(tmp_path):
         assert file.is_bigtiff and page.shape == (40000, 40000, 3) and page.iccprofile == ADOBE
         assert page.tags['Model'].value == 'Model 5' and page.tags['ExifTag'].value['PixelYDimension'] == 40000
         assert page.tags['GPSTag'].value['GPSLongitudeRef'] == 'E'
+
+
+@pytest.mark.parametrize('primaries,transfer,kept', [(1, 13, ()), (9, 16, ((b'cICP', b'\x09\x10\0\1'),))])
+def test_metadata__of_avif_that_names_its_colours_by_number(tmp_path, primaries, transfer, kept):
+    """BT.2020 with the PQ curve, as video has it; without a word of it the picture would be gray."""
+    Image.fromarray(photo(8, 9)).save(tmp_path / 'a.avif')
+    data = (tmp_path / 'a.avif').read_bytes()
+    at = data.index(b'colrnclx') + 8
+    (tmp_path / 'a.avif').write_bytes(data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4:])
+    metadata = read_picture(tmp_path / 'a.avif').metadata
+    assert metadata.png_chunks == kept and metadata.left_out('.tif') == ((GAMMA,) if kept else ())
+
+
+def test_write_image__a_profile_of_other_colours_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r'a\.png: found an ICC profile of RGB for gray'):
+        write_image(tmp_path / 'a.png', photo(8, 9)[..., :1], Metadata(icc=ADOBE))
+    assert not list(tmp_path.iterdir())
