@@ -1,4 +1,4 @@
-"""Image files written, all but TIFF: OpenCV or Pillow encodes the pixels, and metadata is put beside them."""
+"""Image files written, all but TIFF: encoded pixels, and metadata beside them."""
 import struct
 import zlib
 from io import BytesIO
@@ -36,38 +36,40 @@ def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
         return _webp(pixels, metadata)
     if able is PNG:
         return encode_png(pixels, metadata)
-    data = _opencv(path.suffix, pixels)
+    data = _opencv(path, pixels)
     return _with_jpeg_segments(data, metadata, pixels.shape[:2]) if able is JPEG else data
 
 
-def _opencv(suffix: str, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> bytes:
+def _opencv(path: Path, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> bytes:
     order = _ORDERS.get(pixels.shape[2])
     try:
-        ok, data = cv2.imencode(suffix, pixels[..., order] if order else pixels, flags)
+        ok, data = cv2.imencode(path.suffix, pixels[..., order] if order else pixels, flags)
     except cv2.error as error:
-        raise UserError(f'cannot encode {pixels.dtype} {pixels.shape} as "{suffix}" ({error.err}).') from None
+        raise UserError(f'{path}: cannot encode this image ({error.err}); use .tif.') from None
     if not ok:
-        raise UserError(f'cannot encode {pixels.dtype} {pixels.shape} as "{suffix}".')
+        raise UserError(f'{path}: cannot encode this image; use .tif.')
     return data.tobytes()
 
 
 def encode_png(pixels: np.ndarray, metadata: Metadata | None = None, fast: bool = False) -> bytes:
     """A PNG file of pixels (H, W, C), C = 1 to 4, of 8 or 16 bit; `fast`: larger."""
     flags = (cv2.IMWRITE_PNG_COMPRESSION, 1) if fast else ()
-    data = _gray_alpha_png(pixels) if pixels.shape[2] == 2 else _opencv('.png', pixels, flags)
-    chunks = b'' if metadata is None else b''.join(_png_metadata(metadata, pixels.shape[:2]))
-    return data[:_PNG_HEAD] + chunks + data[_PNG_HEAD:]
+    two = pixels.shape[2] == 2
+    data = _gray_alpha_png(pixels) if two else _opencv(Path('image.png'), pixels, flags)
+    chunks = [] if metadata is None else _png_metadata(metadata, pixels.shape[:2])
+    return b''.join([data[:_PNG_HEAD], *chunks, data[_PNG_HEAD:]]) if chunks else data
 
 
 def _gray_alpha_png(pixels: np.ndarray) -> bytes:
-    """Gray and alpha, of 8 or 16 bit, which OpenCV does not write: every row as its difference from the one above."""
+    """Gray and alpha, which OpenCV does not write: of each row, the difference from the one above."""
     height, width, _ = pixels.shape
     samples = np.ascontiguousarray(pixels, '>u2' if pixels.dtype == np.uint16 else np.uint8)
     rows = samples.view(np.uint8).reshape(height, -1)
     filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # 2: the filter "Up"
     filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
     header = struct.pack('>IIBBBBB', width, height, 8 * pixels.dtype.itemsize, 4, 0, 0, 0)
-    return _SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', zlib.compress(filtered)) + _chunk(b'IEND', b'')
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(filtered)), (b'IEND', b''))
+    return _SIGNATURE + b''.join(_chunk(kind, body) for kind, body in chunks)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -97,8 +99,8 @@ def _with_jpeg_segments(data: bytes, metadata: Metadata, size: tuple[int, int]) 
     exif = exif_block(metadata, size) if metadata.exif else None
     if exif and len(exif) <= LONGEST_JPEG_EXIF:
         segments.append(_segment(0xE1, EXIF_MARK + exif))
-    pieces = [metadata.icc[i:i + _JPEG_SEGMENT] for i in range(0, len(metadata.icc), _JPEG_SEGMENT)] \
-        if metadata.icc else []
+    icc = metadata.icc or b''
+    pieces = [icc[i:i + _JPEG_SEGMENT] for i in range(0, len(icc), _JPEG_SEGMENT)]
     for number, piece in enumerate(pieces, 1):
         segments.append(_segment(0xE2, b'ICC_PROFILE\0' + bytes([number, len(pieces)]) + piece))
     return bytes(head) + b''.join(segments) + rest
@@ -113,5 +115,6 @@ def _webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
     buffer = BytesIO()
     kept = {'icc_profile': metadata.icc, 'exif': exif_block(metadata, pixels.shape[:2])}
     kept = {name: value for name, value in kept.items() if value}
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, 'WEBP', lossless=True, exact=True, **kept)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(buffer, 'WEBP', lossless=True, exact=True, **kept)
     return buffer.getvalue()

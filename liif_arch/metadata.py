@@ -1,4 +1,5 @@
 """What an image file says beside its pixels: colour profile, camera and place, resolution, text."""
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -30,14 +31,24 @@ EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
 WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
 # Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
-DESCRIPTIONS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 40091, 40092, 40093, 40094, 40095)
-# Places in pixels, and pixels per millimetre of the sensor: wrong for another size.
-_STALE = {37396, 41486, 41487, 41488, 41492}
+DESCRIPTIONS = tuple(map(int, (
+    ExifTags.Base.DocumentName, ExifTags.Base.ImageDescription, ExifTags.Base.Make,
+    ExifTags.Base.Model, ExifTags.Base.PageName, ExifTags.Base.Software, ExifTags.Base.DateTime,
+    ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent, ExifTags.Base.Copyright, ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment, ExifTags.Base.XPAuthor, ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)))
+# Descriptions that programs put into TIFF files to tell how these are stored.
+_STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
+# SubjectArea, FocalPlaneXResolution and its like, SubjectLocation: places in pixels, and pixels per
+# millimetre of the sensor, are wrong for another size.
+_STALE = (37396, 41486, 41487, 41488, 41492)
 _INTEROP = ExifTags.IFD.Interop
 _INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
 _PER_INCH = 2
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError, IndexError, OverflowError,
-            ZeroDivisionError, struct.error)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError, IndexError,
+            OverflowError, ZeroDivisionError, struct.error)  # what Pillow raises for broken EXIF
 
 
 class Metadata(NamedTuple):
@@ -45,11 +56,12 @@ class Metadata(NamedTuple):
 
     Attributes:
         icc: ICC colour profile, of the pixels' colour space.
-        exif: EXIF as TIFF directories ("II*..." or "MM*..."), of an upright picture and without its thumbnail.
+        exif: EXIF ("II*..." or "MM*..."), of an upright picture, without a thumbnail.
         dpi: Pixels per inch, (x, y).
         png_chunks: PNG's text and colour chunks as they are, (kind, body).
         unread: What else the file holds and is not carried, in words.
     """
+
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
@@ -57,11 +69,16 @@ class Metadata(NamedTuple):
     unread: tuple[str, ...] = ()
 
     def left_out(self, suffix: str) -> tuple[str, ...]:
-        """In words, what of it a file of this extension will not say; for files with 1 to 4 channels alike."""
+        """In words, what of it a file of this extension, such as .jpg, will not say."""
         able = FORMATS[suffix.lower()]
         kinds = {kind for kind, _ in self.png_chunks}
-        found = {ICC: self.icc, EXIF: self.exif, DPI: self.dpi, TEXT: kinds.intersection(_TEXT_CHUNKS),
-                 GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks))}
+        found = {
+            ICC: self.icc,
+            EXIF: self.exif,
+            DPI: self.dpi,
+            TEXT: kinds.intersection(_TEXT_CHUNKS),
+            GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks)),
+        }
         lost = [kind for kind, value in found.items() if value and kind not in able.metadata]
         if able is JPEG and len(self.exif or b'') > LONGEST_JPEG_EXIF:
             lost.append('EXIF (longer than a JPEG file holds)')
@@ -69,17 +86,17 @@ class Metadata(NamedTuple):
 
 
 def _is_unusual(chunks: dict[bytes, bytes]) -> bool:
-    """Whether PNG's colour chunks say anything but sRGB, which is what a file without them is taken for."""
+    """Whether PNG's colour chunks say anything but sRGB, for which a file without them is taken."""
     if b'cICP' in chunks:
         return True
     if b'sRGB' in chunks:
         return False
-    return (chunks.get(b'gAMA', _SRGB_GAMMA) != _SRGB_GAMMA or
-            chunks.get(b'cHRM', _SRGB_CORNERS) != _SRGB_CORNERS)
+    gamma, corners = chunks.get(b'gAMA', _SRGB_GAMMA), chunks.get(b'cHRM', _SRGB_CORNERS)
+    return gamma != _SRGB_GAMMA or corners != _SRGB_CORNERS
 
 
 def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks (kind, body) of some kinds in a PNG file, wherever they stand; it may be cut off."""
+    """The chunks (kind, body) of some kinds in a PNG file, wherever they stand."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack('>I4s', head)
@@ -114,8 +131,9 @@ class ExifParts(NamedTuple):
 
     Attributes:
         descriptions: Value by tag, of `DESCRIPTIONS`.
-        directories: The directories `EXIF_IFD` (exposure) and `GPS_IFD` (place), as far as they are there.
+        directories: Entries of `EXIF_IFD` (exposure) and `GPS_IFD` (place), where they are there.
     """
+
     descriptions: dict[int, Any]
     directories: dict[int, dict[int, Any]]
 
@@ -135,27 +153,41 @@ def exif_parts(exif: Image.Exif) -> ExifParts:
         ValueError, OSError and others of `_DAMAGED`: It is damaged.
     """
     descriptions = {tag: _kept_bytes(exif[tag]) for tag in DESCRIPTIONS if tag in exif}
-    directories = {}
-    for tag in (EXIF_IFD, GPS_IFD):
-        entries = {key: _kept_bytes(value) for key, value in exif.get_ifd(tag).items() if key not in _STALE}
-        if _INTEROP in entries:
-            index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
-            del entries[_INTEROP]
-            if isinstance(index, str):
-                entries[_INTEROP] = {_INTEROP_INDEX: index}
-        if entries:
-            directories[int(tag)] = entries
-    return ExifParts(descriptions, directories)
+    if _STORAGE.match(str(exif.get(ExifTags.Base.ImageDescription))):
+        del descriptions[int(ExifTags.Base.ImageDescription)]
+    directories = {int(tag): _directory(exif, tag) for tag in (EXIF_IFD, GPS_IFD)}
+    return ExifParts(descriptions, {tag: kept for tag, kept in directories.items() if kept})
+
+
+def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    """The entries of a directory in EXIF that are right for another size."""
+    kept = {key: _kept_bytes(value) for key, value in exif.get_ifd(tag).items()
+            if key not in (*_STALE, _INTEROP)}
+    if tag == EXIF_IFD:
+        index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
+        if isinstance(index, str):
+            kept[int(_INTEROP)] = {_INTEROP_INDEX: index}
+    return kept
 
 
 def _kept_bytes(value: Any) -> Any:
-    """A tag's value so that Pillow, which reads text as Latin-1 and writes ASCII, writes the bytes it has read."""
-    return value.encode('latin-1', 'replace') if isinstance(value, str) and not value.isascii() else value
+    """A tag's value for writing: Pillow reads text as Latin-1, and would write it as ASCII."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode('latin-1', 'replace')
+    return value
 
 
 def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
-    """EXIF for a file of this size (H, W)."""
-    parts = exif_parts(load_exif(metadata.exif))
+    """EXIF for a file of this size (H, W).
+
+    Raises:
+        UserError: `metadata.exif` is damaged.
+    """
+    try:
+        parts = exif_parts(load_exif(metadata.exif))
+    except _DAMAGED as error:
+        raise UserError(f'metadata.exif: cannot be read ({error}); give EXIF that begins with "II*" '
+                        'or "MM*", or None.') from None
     exposure = parts.directories.get(EXIF_IFD, {})
     if WIDTH in exposure or HEIGHT in exposure:
         exposure |= {WIDTH: size[1], HEIGHT: size[0]}
@@ -163,7 +195,7 @@ def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
 
 
 def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
-    """EXIF for a file of this size (H, W), as "II*..." or "MM*..."; its resolution is `metadata.dpi`."""
+    """EXIF for a file of this size (H, W), with its resolution, as "II*..." or "MM*..."."""
     return sized_parts(metadata, size).block(metadata.dpi)
 
 
@@ -186,23 +218,24 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
     if image.format == 'PNG':
         chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS))
     xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
-    unread = [word for word, there in (
-        ('XMP', xmp or image.info.get('xmp')),
-        ('IPTC', _IPTC in image.info.get('photoshop', ())),
-        ('comment', image.info.get('comment') and image.format != 'JPEG2000'),  # there, the encoder's name
-    ) if there]
+    found = {
+        'XMP': xmp or image.info.get('xmp'),
+        'IPTC': _IPTC in image.info.get('photoshop', ()),
+        'comment': image.info.get('comment') and image.format != 'JPEG2000',  # the encoder's name
+    }
     icc = image.info.get('icc_profile')
     if image.format == 'JPEG2000' and not icc:
         icc = _jp2_profile(data)
     return collect(icc, picture_exif(image, BytesIO(data)), image.info.get('dpi'), channels,
-                   tuple(chunk for chunk in chunks if chunk not in xmp), unread)
+                   chunks=tuple(chunk for chunk in chunks if chunk not in xmp),
+                   unread=[word for word, there in found.items() if there])
 
 
 def require_profile(path: str | Path, icc: bytes | None, channels: int) -> None:
     """Raise UserError where a colour profile is none of pixels with so many channels."""
     if icc and icc[16:20] != _COLOUR_SPACES[channels]:
-        raise UserError(f'{path}: found an ICC profile of {_space(icc)} for {BANDS[channels]} pixels; give one of '
-                        'their colours, or none (metadata._replace(icc=None)).')
+        raise UserError(f'{path}: found an ICC profile of {_space(icc)} for {BANDS[channels]} '
+                        'pixels; give one of their colours, or none (metadata._replace(icc=None)).')
 
 
 def _space(icc: bytes) -> str:
@@ -212,7 +245,7 @@ def _space(icc: bytes) -> str:
 
 def collect(icc: bytes | None, exif: Image.Exif, dpi: object, channels: int,
             chunks: tuple[tuple[bytes, bytes], ...] = (), unread: Iterable[str] = ()) -> Metadata:
-    """Metadata of what a file says, each part of it checked."""
+    """Metadata of what a file says, each part of it checked; what is wrong is named as unread."""
     unread = list(unread)
     if icc and icc[16:20] == b'CMYK':  # the pixels were converted by it
         icc = None
@@ -246,7 +279,7 @@ def _jp2_profile(data: bytes) -> bytes | None:
 
 
 def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
-    """The primaries and the transfer function that an AVIF file names by number, as PNG does, unless it is sRGB's."""
+    """Primaries and curve that an AVIF file names by number, as PNG does, unless they are sRGB's."""
     at = avif.find(b'colrnclx')
     if at < 0 or len(avif) < at + 12:
         return []

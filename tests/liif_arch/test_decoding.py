@@ -1,4 +1,5 @@
 """Image files of every kind: the right pixels, or a refusal that names bands, pages or range and the way out."""
+
 import struct
 import zlib
 from io import BytesIO
@@ -18,7 +19,9 @@ RNG = np.random.default_rng(3)
 
 def noise(*shape: int, dtype: str = 'uint8') -> np.ndarray:
     """Values of the whole range."""
-    return (RNG.random(shape) * (np.iinfo(dtype).max if np.dtype(dtype).kind in 'ui' else 1)).astype(dtype)
+    return (
+        RNG.random(shape) * (np.iinfo(dtype).max if np.dtype(dtype).kind in 'ui' else 1)
+    ).astype(dtype)
 
 
 def tiff(image: np.ndarray, **options) -> bytes:
@@ -31,24 +34,36 @@ def tiff(image: np.ndarray, **options) -> bytes:
 def pillow(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
     """A file of Pillow's."""
     file = BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
 def png(image: np.ndarray, depth: int, kind: int, key: tuple[int, ...] = ()) -> bytes:
     """A PNG file written from the specification; depths below 8 hold four samples a byte."""
+
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
+        return (
+            struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
+        )
 
     height, width = image.shape[:2]
     rows = image.reshape(height, -1)
     if depth == 2:
-        rows = (rows.reshape(height, -1, 4) << np.array([6, 4, 2, 0], np.uint8)).sum(2, dtype=np.uint8)
+        rows = (rows.reshape(height, -1, 4) << np.array([6, 4, 2, 0], np.uint8)).sum(
+            2, dtype=np.uint8
+        )
     rows = rows.astype('>u2' if depth == 16 else 'u1')
     body = zlib.compress(b''.join(b'\0' + row.tobytes() for row in rows))
     clear = chunk(b'tRNS', struct.pack(f'>{len(key)}H', *key)) if key else b''
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, kind, 0, 0, 0)) + \
-        clear + chunk(b'IDAT', body) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, kind, 0, 0, 0))
+        + clear
+        + chunk(b'IDAT', body)
+        + chunk(b'IEND', b'')
+    )
 
 
 def frames(kind: str, **options) -> bytes:
@@ -63,29 +78,59 @@ def netpbm(head: bytes, values: np.ndarray) -> bytes:
 
 CMYK = Image.fromarray(noise(8, 9, 4), 'CMYK')
 REFUSED = {
-    'bands8.tif': (tiff(noise(8, 9, 4), photometric='minisblack', planarconfig='contig'), 'found 4 bands'),
-    'bands16.tif': (tiff(noise(8, 9, 4, dtype='uint16'), photometric='minisblack', planarconfig='contig'),
-                    r'found 4 bands \(MINISBLACK'),
-    'bands_planar.tif': (tiff(noise(4, 8, 9), photometric='minisblack', planarconfig='separate'), 'found 4 bands'),
-    'two_bands.tif': (tiff(noise(8, 9, 2), photometric='minisblack', planarconfig='contig'), 'found 2 bands'),
-    'infrared.tif': (tiff(noise(8, 9, 4), photometric='rgb', extrasamples=['unspecified']), 'found 4 bands.*alpha: 0'),
-    'five.tif': (tiff(noise(8, 9, 5), photometric='rgb', extrasamples=['unassalpha', 0]), 'found 5 bands'),
+    'bands8.tif': (
+        tiff(noise(8, 9, 4), photometric='minisblack', planarconfig='contig'),
+        'found 4 bands',
+    ),
+    'bands16.tif': (
+        tiff(noise(8, 9, 4, dtype='uint16'), photometric='minisblack', planarconfig='contig'),
+        r'found 4 bands \(MINISBLACK',
+    ),
+    'bands_planar.tif': (
+        tiff(noise(4, 8, 9), photometric='minisblack', planarconfig='separate'),
+        'found 4 bands',
+    ),
+    'two_bands.tif': (
+        tiff(noise(8, 9, 2), photometric='minisblack', planarconfig='contig'),
+        'found 2 bands',
+    ),
+    'infrared.tif': (
+        tiff(noise(8, 9, 4), photometric='rgb', extrasamples=['unspecified']),
+        'found 4 bands.*alpha: 0',
+    ),
+    'five.tif': (
+        tiff(noise(8, 9, 5), photometric='rgb', extrasamples=['unassalpha', 0]),
+        'found 5 bands',
+    ),
     'stack.tif': (tiff(noise(3, 8, 9), photometric='minisblack'), 'found a stack of 3 pages'),
-    'imagej.tif': (tiff(noise(3, 8, 9), imagej=True, metadata={'axes': 'ZYX'}), 'found a stack of 3 pages'),
-    'volume.tif': (tiff(noise(3, 16, 16), photometric='minisblack', volumetric=True, tile=(1, 16, 16)),
-                   'found a volume of 3 slices'),
+    'imagej.tif': (
+        tiff(noise(3, 8, 9), imagej=True, metadata={'axes': 'ZYX'}),
+        'found a stack of 3 pages',
+    ),
+    'volume.tif': (
+        tiff(noise(3, 16, 16), photometric='minisblack', volumetric=True, tile=(1, 16, 16)),
+        'found a volume of 3 slices',
+    ),
     'int16.tif': (tiff(noise(8, 9, dtype='int16')), 'found int16 of 16 bits; needed uint8, uint16'),
     'uint32.tif': (tiff(noise(8, 9, dtype='uint32')), 'found uint32 of 32 bits'),
     'lab.tif': (tiff(noise(8, 9, 3), photometric='cielab'), 'found CIELAB colours'),
     'cmyk.tif': (pillow(CMYK, 'TIFF'), 'found CMYK without a CMYK colour profile'),
-    'cmyk.jpg': (pillow(CMYK, 'JPEG'), 'found CMYK without a CMYK colour profile.*convert it to RGB'),
-    'cmyk16.tif': (tiff(noise(8, 9, 4, dtype='uint16'), photometric='separated'),
-                   'found SEPARATED colours of 16 bits; needed 8'),
+    'cmyk.jpg': (
+        pillow(CMYK, 'JPEG'),
+        'found CMYK without a CMYK colour profile.*convert it to RGB',
+    ),
+    'cmyk16.tif': (
+        tiff(noise(8, 9, 4, dtype='uint16'), photometric='separated'),
+        'found SEPARATED colours of 16 bits; needed 8',
+    ),
     'a.gif': (frames('GIF'), 'found an animation or a stack of 3 pictures'),
     'a.png': (frames('PNG'), 'found an animation or a stack of 3 pictures; needed one'),
     'a.webp': (frames('WEBP'), 'found an animation or a stack of 3 pictures'),
     'a.avif': (frames('AVIF'), 'found an animation or a stack of 3 pictures'),
-    'dark.ppm': (netpbm(b'P6 9 8 1023', noise(8, 9, 3, dtype='uint16')), 'found values up to 1023; needed 255 or'),
+    'dark.ppm': (
+        netpbm(b'P6 9 8 1023', noise(8, 9, 3, dtype='uint16')),
+        'found values up to 1023; needed 255 or',
+    ),
     'dark.pgm': (netpbm(b'P5\n# by hand\n9 8\n15', noise(8, 9)), 'found values up to 15'),
     'a.pfm': (netpbm(b'Pf 9 8 -1.0', noise(8, 9, dtype='float32')), 'found a Pf file'),
     'a.ico': (pillow(noise(16, 16, 3), 'ICO'), 'found a ICO file; needed one of AVIF, BMP'),
@@ -114,7 +159,9 @@ def keyed(image: np.ndarray, key: object) -> np.ndarray:
     """With alpha that is none where all channels are the key."""
     clear = (image == np.asarray(key)).all(2, keepdims=True)
     assert clear.any()
-    return np.concatenate([image, np.where(clear, 0, np.iinfo(image.dtype).max).astype(image.dtype)], 2)
+    return np.concatenate(
+        [image, np.where(clear, 0, np.iinfo(image.dtype).max).astype(image.dtype)], 2
+    )
 
 
 def rgb_of(image: Image.Image, mode: str = 'RGB') -> np.ndarray:
@@ -128,7 +175,10 @@ RIGHT = {
     'two_bits.png': (png(FOUR, 2, 0), FOUR * 85),
     'two_bits_clear.png': (png(FOUR, 2, 0, (1,)), keyed(FOUR * 85, [85])),
     'gray_clear.png': (png(GRAY, 8, 0, (int(GRAY[1, 1, 0]),)), keyed(GRAY, GRAY[1, 1])),
-    'gray16_clear.png': (png(DEEP[..., :1], 16, 0, CLEAR[1][:1]), keyed(DEEP[..., :1], CLEAR[1][:1])),
+    'gray16_clear.png': (
+        png(DEEP[..., :1], 16, 0, CLEAR[1][:1]),
+        keyed(DEEP[..., :1], CLEAR[1][:1]),
+    ),
     'rgb_clear.png': (png(COLOURS, 8, 2, CLEAR[0]), keyed(COLOURS, CLEAR[0])),
     'rgb16_clear.png': (png(DEEP, 16, 2, CLEAR[1]), keyed(DEEP, CLEAR[1])),
     'la.png': (png(COVERED[..., 2:], 8, 4), COVERED[..., 2:]),
@@ -142,22 +192,53 @@ RIGHT = {
     'deep.jp2': (pillow(Image.fromarray(DEEP[..., 0]), 'JPEG2000'), DEEP[..., :1]),
     'white_is_zero.tif': (tiff(GRAY[..., 0], photometric='miniswhite'), 255 - GRAY),
     'white_is_zero16.tif': (tiff(DEEP[..., 0], photometric='miniswhite'), 65535 - DEEP[..., :1]),
-    'white_is_zero16_deflate.tif': (tiff(DEEP[..., 0], photometric='miniswhite', compression='deflate'),
-                                    65535 - DEEP[..., :1]),
+    'white_is_zero16_deflate.tif': (
+        tiff(DEEP[..., 0], photometric='miniswhite', compression='deflate'),
+        65535 - DEEP[..., :1],
+    ),
     'palette.tif': (pillow(PALETTE, 'TIFF'), rgb_of(PALETTE)),
-    'one_bit.tif': (pillow(Image.fromarray(GRAY[..., 0] > 99), 'TIFF'), np.where(GRAY > 99, 255, 0)),
-    'fax.tif': (pillow(Image.fromarray(GRAY[..., 0] > 99), 'TIFF', compression='group4'), np.where(GRAY > 99, 255, 0)),
+    'one_bit.tif': (
+        pillow(Image.fromarray(GRAY[..., 0] > 99), 'TIFF'),
+        np.where(GRAY > 99, 255, 0),
+    ),
+    'fax.tif': (
+        pillow(Image.fromarray(GRAY[..., 0] > 99), 'TIFF', compression='group4'),
+        np.where(GRAY > 99, 255, 0),
+    ),
     'lzw.tif': (pillow(COVERED, 'TIFF', compression='tiff_lzw'), COVERED),
     'la_lzw.tif': (pillow(COVERED[..., 2:], 'TIFF', compression='tiff_lzw'), COVERED[..., 2:]),
-    'la16_deflate.tif': (tiff(DEEP_COVERED[..., 2:], photometric='minisblack', planarconfig='contig',
-                              extrasamples=['unassalpha'], compression='deflate'), DEEP_COVERED[..., 2:]),
-    'rgba16_deflate.tif': (tiff(DEEP_COVERED, photometric='rgb', extrasamples=['unassalpha'], compression='deflate'),
-                           DEEP_COVERED),
-    'planar16.tif': (tiff(np.moveaxis(DEEP, 2, 0), photometric='rgb', planarconfig='separate'), DEEP),
-    'planar16_deflate.tif': (tiff(np.moveaxis(DEEP, 2, 0), photometric='rgb', planarconfig='separate',
-                                  compression='deflate'), DEEP),
+    'la16_deflate.tif': (
+        tiff(
+            DEEP_COVERED[..., 2:],
+            photometric='minisblack',
+            planarconfig='contig',
+            extrasamples=['unassalpha'],
+            compression='deflate',
+        ),
+        DEEP_COVERED[..., 2:],
+    ),
+    'rgba16_deflate.tif': (
+        tiff(DEEP_COVERED, photometric='rgb', extrasamples=['unassalpha'], compression='deflate'),
+        DEEP_COVERED,
+    ),
+    'planar16.tif': (
+        tiff(np.moveaxis(DEEP, 2, 0), photometric='rgb', planarconfig='separate'),
+        DEEP,
+    ),
+    'planar16_deflate.tif': (
+        tiff(
+            np.moveaxis(DEEP, 2, 0),
+            photometric='rgb',
+            planarconfig='separate',
+            compression='deflate',
+        ),
+        DEEP,
+    ),
     'big_endian.tif': (tiff(DEEP, photometric='rgb', byteorder='>'), DEEP),
-    'bigtiff.tif': (tiff(DEEP_COVERED, photometric='rgb', extrasamples=['unassalpha'], bigtiff=True), DEEP_COVERED),
+    'bigtiff.tif': (
+        tiff(DEEP_COVERED, photometric='rgb', extrasamples=['unassalpha'], bigtiff=True),
+        DEEP_COVERED,
+    ),
     'tiles.tif': (tiff(DEEP, photometric='rgb', tile=(16, 16)), DEEP),
     'half.tif': (tiff(np.float16([[0.25, 0.5]])), np.float32([[[0.25], [0.5]]])),
     'opencv.tif': (cv2.imencode('.tif', COVERED[..., [2, 1, 0, 3]])[1].tobytes(), COVERED),
@@ -175,8 +256,12 @@ def test_decode__the_right_pixels(name):
     for color, channels in (('rgb', 3), ('gray', 1)):
         plain = decode_image(data, name, color)
         assert plain.shape == (*expected.shape[:2], channels) and plain.dtype == np.uint8
-        if found.dtype == np.uint8:  # OpenCV's gray of some formats differs from cvtColor's by a level
-            assert np.abs(plain.astype(int) - convert_color(found, color)).max() <= (color == 'gray')
+        if (
+            found.dtype == np.uint8
+        ):  # OpenCV's gray of some formats differs from cvtColor's by a level
+            assert np.abs(plain.astype(int) - convert_color(found, color)).max() <= (
+                color == 'gray'
+            )
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
@@ -185,8 +270,12 @@ def test_decode__alpha_that_is_multiplied_into_the_colours_is_taken_out(dtype):
     straight = noise(20, 30, 4, dtype=dtype)
     alpha = straight[..., 3:].astype(float) / top
     colours = straight[..., :3] * alpha
-    stored = np.concatenate([np.rint(colours) if top > 1 else colours, straight[..., 3:]], 2).astype(dtype)
-    found = decode_image(tiff(stored, photometric='rgb', extrasamples=['assocalpha']), 'a.tif', 'unchanged')
+    stored = np.concatenate(
+        [np.rint(colours) if top > 1 else colours, straight[..., 3:]], 2
+    ).astype(dtype)
+    found = decode_image(
+        tiff(stored, photometric='rgb', extrasamples=['assocalpha']), 'a.tif', 'unchanged'
+    )
     seen = alpha[..., 0] > 0.02
     error = np.abs(found.astype(float) - straight)[seen] * alpha[seen]
     assert found.dtype == dtype and error.max() <= (1.01 if top > 1 else 1e-6)
@@ -206,6 +295,7 @@ def test_decode__a_cameras_preview_is_no_second_picture(monkeypatch):
     assert Image.open(BytesIO(data)).n_frames == 2
     assert decode_image(data, 'a.jpg', 'unchanged').shape == (8, 12, 3)
     from liif_arch import decoding
+
     monkeypatch.setattr(decoding, '_is_further_view', lambda entry: True)
     with pytest.raises(UserError, match='stack of 2 pictures'):
         decode_image(data, 'a.jpg')
@@ -236,7 +326,7 @@ def test_decode__avif_of_more_than_8_bits_keeps_its_range(depth):
 def test_decode__jpeg_2000_of_other_depths_is_refused():
     data = bytearray(pillow(COLOURS, 'JPEG2000'))
     at = data.index(b'\xff\x4f\xff\x51') + 42
-    data[at:at + 9:3] = bytes([11, 11, 11])
+    data[at : at + 9 : 3] = bytes([11, 11, 11])
     with pytest.raises(UserError, match=r'a\.jp2: found 3 components of \[12\] bits'):
         decode_image(bytes(data), 'a.jp2', 'unchanged')
 
@@ -244,33 +334,61 @@ def test_decode__jpeg_2000_of_other_depths_is_refused():
 @pytest.mark.parametrize('flag', [(0.2, 0.9), (0, 1)])
 def test_decode__float_colours_as_8_bits(flag):
     image = np.linspace(*flag, 24, dtype=np.float32).reshape(2, 4, 3)
-    assert np.array_equal(decode_image(tiff(image, photometric='rgb'), 'a.tif'), np.rint(image * 255).astype(np.uint8))
+    assert np.array_equal(
+        decode_image(tiff(image, photometric='rgb'), 'a.tif'), np.rint(image * 255).astype(np.uint8)
+    )
 
 
-@pytest.mark.parametrize('low,high,way_out', [(278, 528, 'divide them by 528'), (-1, 1, r'map them to \[0, 1\]'),
-                                              (0, np.nan, 'no number'), (0, np.inf, 'no number')])
+@pytest.mark.parametrize(
+    'low,high,way_out',
+    [
+        (278, 528, 'divide them by 528'),
+        (-1, 1, r'map them to \[0, 1\]'),
+        (0, np.nan, 'no number'),
+        (0, np.inf, 'no number'),
+    ],
+)
 def test_float_range__is_named(low, high, way_out):
     image = np.array([[low, high]], np.float32)
-    for call in (lambda: require_unit_range(image, 'a.tif'), lambda: decode_image(tiff(image), 'a.tif', 'gray')):
-        with pytest.raises(UserError, match=rf'a\.tif: found float32 values from .* to .*; needed 0.*{way_out}'):
+    for call in (
+        lambda: require_unit_range(image, 'a.tif'),
+        lambda: decode_image(tiff(image), 'a.tif', 'gray'),
+    ):
+        with pytest.raises(
+            UserError, match=rf'a\.tif: found float32 values from .* to .*; needed 0.*{way_out}'
+        ):
             call()
-    assert np.array_equal(decode_image(tiff(image), 'a.tif', 'unchanged')[..., 0], image, equal_nan=True)
+    assert np.array_equal(
+        decode_image(tiff(image), 'a.tif', 'unchanged')[..., 0], image, equal_nan=True
+    )
 
 
-TURNED = [(suffix, mode) for suffix, modes in {
-    'JPEG': ('L', 'RGB'), 'PNG': ('L', 'LA', 'RGB', 'RGBA'), 'WEBP': ('RGB', 'RGBA'), 'AVIF': ('RGB', 'RGBA'),
-    'TIFF': ('L', 'LA', 'RGB', 'RGBA')}.items() for mode in modes]
+TURNED = [
+    (suffix, mode)
+    for suffix, modes in {
+        'JPEG': ('L', 'RGB'),
+        'PNG': ('L', 'LA', 'RGB', 'RGBA'),
+        'WEBP': ('RGB', 'RGBA'),
+        'AVIF': ('RGB', 'RGBA'),
+        'TIFF': ('L', 'LA', 'RGB', 'RGBA'),
+    }.items()
+    for mode in modes
+]
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('kind,mode', TURNED)
 def test_orientation__is_applied_once(tmp_path, kind, mode, orientation):
     from liif_arch.decoding import header_size
+
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = np.kron(noise(3, 4, len(mode)), np.ones((8, 8, 1), np.uint8)).squeeze()
-    options = {'JPEG': {'quality': 100, 'subsampling': 0}, 'AVIF': {'quality': 100, 'subsampling': '4:4:4'},
-               'WEBP': {'lossless': True, 'exact': True}}
+    options = {
+        'JPEG': {'quality': 100, 'subsampling': 0},
+        'AVIF': {'quality': 100, 'subsampling': '4:4:4'},
+        'WEBP': {'lossless': True, 'exact': True},
+    }
     with Image.fromarray(image) as source:
         source.save(tmp_path / 'a', kind, exif=exif, **options.get(kind, {}))
         source.getexif()[0x0112] = orientation
@@ -278,7 +396,10 @@ def test_orientation__is_applied_once(tmp_path, kind, mode, orientation):
     data = (tmp_path / 'a').read_bytes()
     tolerance = {'JPEG': 6, 'AVIF': 6}.get(kind, 0)
     found = decode_image(data, 'a', 'unchanged')
-    assert found.shape == (*expected.shape[:2], len(mode)) and header_size(tmp_path / 'a') == found.shape[:2]
+    assert (
+        found.shape == (*expected.shape[:2], len(mode))
+        and header_size(tmp_path / 'a') == found.shape[:2]
+    )
     assert np.abs(found.squeeze() - expected).max() <= tolerance
     for color in ('rgb', 'gray'):
         plain = decode_image(data, 'a', color).astype(int)
@@ -291,28 +412,50 @@ def test_orientation__is_applied_once(tmp_path, kind, mode, orientation):
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
 def test_orientation__of_tiff_of_every_depth(tmp_path, dtype, channels, compression, orientation):
     from liif_arch.decoding import header_size, upright
+
     image = noise(5, 7, channels, dtype=dtype)
-    data = tiff(image.squeeze(), photometric='rgb' if channels > 2 else 'minisblack', compression=compression,
-                planarconfig='contig' if channels > 1 else None, extratags=[(274, 3, 1, orientation, True)],
-                extrasamples=['unassalpha'] if channels in (2, 4) else None)
+    data = tiff(
+        image.squeeze(),
+        photometric='rgb' if channels > 2 else 'minisblack',
+        compression=compression,
+        planarconfig='contig' if channels > 1 else None,
+        extratags=[(274, 3, 1, orientation, True)],
+        extrasamples=['unassalpha'] if channels in (2, 4) else None,
+    )
     (tmp_path / 'a.tif').write_bytes(data)
     found = decode_image(data, 'a.tif', 'unchanged')
-    assert np.array_equal(found, upright(image, orientation)) and header_size(tmp_path / 'a.tif') == found.shape[:2]
+    assert (
+        np.array_equal(found, upright(image, orientation))
+        and header_size(tmp_path / 'a.tif') == found.shape[:2]
+    )
 
 
 def test_orientation__of_16_bit_png_and_behind_the_pixels(tmp_path):
     from liif_arch.decoding import header_size
+
     exif = Image.Exif()
     exif[0x0112] = 6
     body = exif.tobytes()[6:]
-    chunk = struct.pack('>I', len(body)) + b'eXIf' + body + struct.pack('>I', zlib.crc32(b'eXIf' + body))
-    for image, kind in ((DEEP, 2), (DEEP_COVERED, 6), (DEEP_COVERED[..., 2:], 4), (DEEP[..., :1], 0)):
+    chunk = (
+        struct.pack('>I', len(body))
+        + b'eXIf'
+        + body
+        + struct.pack('>I', zlib.crc32(b'eXIf' + body))
+    )
+    for image, kind in (
+        (DEEP, 2),
+        (DEEP_COVERED, 6),
+        (DEEP_COVERED[..., 2:], 4),
+        (DEEP[..., :1], 0),
+    ):
         data = png(image, 16, kind)
         for at in (33, len(data) - 12):
             turned = data[:at] + chunk + data[at:]
             (tmp_path / 'a.png').write_bytes(turned)
             assert np.array_equal(decode_image(turned, 'a.png', 'unchanged'), np.rot90(image, -1))
-            assert decode_image(turned, 'a.png').shape == (12, 8, 3) and header_size(tmp_path / 'a.png') == (12, 8)
+            assert decode_image(turned, 'a.png').shape == (12, 8, 3) and header_size(
+                tmp_path / 'a.png'
+            ) == (12, 8)
 
 
 @pytest.mark.parametrize('color,flag', [('rgb', cv2.IMREAD_COLOR), ('gray', cv2.IMREAD_GRAYSCALE)])

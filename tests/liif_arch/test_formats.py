@@ -1,4 +1,5 @@
 """The table of formats: what the writer says it can is read back equal, and the rest is refused with a way out."""
+
 import cv2
 import numpy as np
 import pytest
@@ -9,15 +10,26 @@ from liif_arch.errors import UserError
 from liif_arch.formats import DTYPES, EXTENSIONS, FORMATS, is_image_file
 from liif_arch.images import read_image, write_image
 
-CELLS = [(suffix, dtype, channels) for suffix in FORMATS for dtype in (*DTYPES, 'int32') for channels in range(1, 6)]
-HELD = [cell for cell in CELLS if cell[1] in FORMATS[cell[0]].dtypes and cell[2] in FORMATS[cell[0]].channels]
+CELLS = [
+    (suffix, dtype, channels)
+    for suffix in FORMATS
+    for dtype in (*DTYPES, 'int32')
+    for channels in range(1, 6)
+]
+HELD = [
+    cell
+    for cell in CELLS
+    if cell[1] in FORMATS[cell[0]].dtypes and cell[2] in FORMATS[cell[0]].channels
+]
 REFUSED = [cell for cell in CELLS if cell not in HELD]
 
 
 def picture(dtype: str, channels: int, smooth: bool = False) -> np.ndarray:
     """Every value of noise, or a ramp that a lossy format keeps nearly."""
     rng, shape = np.random.default_rng(0), (13, 17, channels)
-    values = np.linspace(0.2, 0.8, 13 * 17 * channels).reshape(shape) if smooth else rng.random(shape)
+    values = (
+        np.linspace(0.2, 0.8, 13 * 17 * channels).reshape(shape) if smooth else rng.random(shape)
+    )
     top = np.iinfo(dtype).max if np.dtype(dtype).kind in 'ui' else 1
     image = (values * top).astype(dtype)
     if channels in (2, 4):
@@ -48,8 +60,14 @@ def test_write__other_programs_find_the_pixels(tmp_path, suffix, dtype, channels
         else:  # Pillow has no 16-bit colours
             assert file.size == (17, 13) and file.format == FORMATS[suffix].name
             found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            found = found[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]] if channels > 1 else found
-    assert np.abs(found.reshape(image.shape).astype(float) - image).max() <= (4 if FORMATS[suffix].lossy else 0)
+            found = (
+                found[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]]
+                if channels > 1
+                else found
+            )
+    assert np.abs(found.reshape(image.shape).astype(float) - image).max() <= (
+        4 if FORMATS[suffix].lossy else 0
+    )
 
 
 @pytest.mark.parametrize('suffix,dtype,channels', REFUSED)

@@ -1,4 +1,5 @@
 """Colour profile, EXIF, resolution and text: kept wherever a format holds them, said where it does not."""
+
 from io import BytesIO
 
 import numpy as np
@@ -27,10 +28,17 @@ def camera_exif(orientation: int = 6) -> Image.Exif:
     exif = Image.Exif()
     exif[Base.Make], exif[Base.Model], exif[Base.Artist] = 'Maker', 'Model 5', 'Zoë'.encode()
     exif[Base.DateTime], exif[Base.Orientation] = '2024:05:06 07:08:09', orientation
-    exif[IFD.Exif] = {Base.ExposureTime: IFDRational(1, 250), Base.ISOSpeedRatings: 400, Base.ColorSpace: 65535,
-                      Base.DateTimeOriginal: '2024:05:06 07:08:09', Base.ExifVersion: b'0232',
-                      Base.ExifImageWidth: 30, Base.ExifImageHeight: 20, SUBJECT_AREA: (3, 4),
-                      IFD.Interop: {1: 'R03', 2: b'0100'}}
+    exif[IFD.Exif] = {
+        Base.ExposureTime: IFDRational(1, 250),
+        Base.ISOSpeedRatings: 400,
+        Base.ColorSpace: 65535,
+        Base.DateTimeOriginal: '2024:05:06 07:08:09',
+        Base.ExifVersion: b'0232',
+        Base.ExifImageWidth: 30,
+        Base.ExifImageHeight: 20,
+        SUBJECT_AREA: (3, 4),
+        IFD.Interop: {1: 'R03', 2: b'0100'},
+    }
     exif[IFD.GPSInfo] = {1: 'N', 2: (48.0, 8.0, 30.5), 3: 'E', 4: (11.0, 34.0, 12.25)}
     return exif
 
@@ -62,17 +70,28 @@ def assert_exif(path, size: tuple[int, int], lossy_source: bool = False) -> None
     """EXIF of `camera_exif`, for an upright file of this size (H, W)."""
     described, exposure, place = exif_of(path)
     assert {tag: described.get(tag) for tag in (Base.Make, Base.Model, Base.DateTime)} == {
-        Base.Make: 'Maker', Base.Model: 'Model 5', Base.DateTime: '2024:05:06 07:08:09'}
+        Base.Make: 'Maker',
+        Base.Model: 'Model 5',
+        Base.DateTime: '2024:05:06 07:08:09',
+    }
     assert described[Base.Artist].encode('latin-1').decode('utf-8') in (
-        'Zoë', 'Zo??' if lossy_source else 'Zoë')
+        'Zoë',
+        'Zo??' if lossy_source else 'Zoë',
+    )
     assert described.get(Base.Orientation, 1) == 1
     assert float(exposure[Base.ExposureTime]) == 1 / 250 and exposure[Base.ISOSpeedRatings] == 400
-    assert exposure[Base.DateTimeOriginal] == '2024:05:06 07:08:09' and exposure[Base.ExifVersion] == b'0232'
+    assert (
+        exposure[Base.DateTimeOriginal] == '2024:05:06 07:08:09'
+        and exposure[Base.ExifVersion] == b'0232'
+    )
     assert (exposure[Base.ExifImageHeight], exposure[Base.ExifImageWidth]) == size
     assert SUBJECT_AREA not in exposure  # a place in the smaller picture
     assert place[1] == 'N' and [float(v) for v in place[4]] == [11, 34, 12.25]
     with Image.open(path) as image:
-        assert image.getexif().get_ifd(IFD.Interop).get(1) in ('R03', None if lossy_source else 'R03')
+        assert image.getexif().get_ifd(IFD.Interop).get(1) in (
+            'R03',
+            None if lossy_source else 'R03',
+        )
         assert not image.getexif().get_ifd(IFD.IFD1) or image.format == 'TIFF'
 
 
@@ -82,7 +101,11 @@ def test_metadata__of_every_format_in_every_format(tmp_path, source, target):
     save(tmp_path / f'a{source}')
     pixels, metadata = read_picture(tmp_path / f'a{source}')
     assert pixels.shape == (30, 20, 3)
-    larger, path, able = np.kron(pixels, np.ones((3, 2, 1), np.uint8)), tmp_path / f'b{target}', FORMATS[target]
+    larger, path, able = (
+        np.kron(pixels, np.ones((3, 2, 1), np.uint8)),
+        tmp_path / f'b{target}',
+        FORMATS[target],
+    )
     write_image(path, larger, metadata)
     with Image.open(path) as image:
         assert image.size == (40, 90)
@@ -95,11 +118,17 @@ def test_metadata__of_every_format_in_every_format(tmp_path, source, target):
         assert info['dpi'] == pytest.approx((300, 240), abs=0.01)
     elif has_dpi and DPI in able.metadata:
         described, _, _ = exif_of(path)
-        assert (described[Base.XResolution], described[Base.YResolution]) == pytest.approx((300, 240), abs=0.01)
+        assert (described[Base.XResolution], described[Base.YResolution]) == pytest.approx(
+            (300, 240), abs=0.01
+        )
     found = {ICC, EXIF} | ({DPI} if has_dpi else set()) | ({TEXT} if source == '.png' else set())
     assert set(metadata.left_out(target)) == found - set(able.metadata)
     if source == target == '.png':
-        assert info['Title'] == 'A cat' and info['Comment'] == 'Zoë 猫' and info['Comment'].lang == 'en'
+        assert (
+            info['Title'] == 'A cat'
+            and info['Comment'] == 'Zoë 猫'
+            and info['Comment'].lang == 'en'
+        )
     assert np.abs(read_picture(path).pixels.astype(int) - larger).max() <= (60 if able.lossy else 0)
     assert read_picture(path).metadata.left_out(target) == ()
 
@@ -111,7 +140,9 @@ def test_metadata__in_tiff_of_every_kind(tmp_path, dtype, channels):
     save(tmp_path / 'a.jpg')
     _, metadata = read_picture(tmp_path / 'a.jpg')
     metadata = metadata._replace(icc=GRAY if channels < 3 else ADOBE)
-    image = (np.random.default_rng(0).random((70, 50, channels)) * (255 if dtype[0] == 'u' else 1)).astype(dtype)
+    image = (
+        np.random.default_rng(0).random((70, 50, channels)) * (255 if dtype[0] == 'u' else 1)
+    ).astype(dtype)
     write_image(tmp_path / 'b.tif', image, metadata)
     with tifffile.TiffFile(tmp_path / 'b.tif') as file:
         page = file.pages.first
@@ -124,7 +155,9 @@ def test_metadata__in_tiff_of_every_kind(tmp_path, dtype, channels):
     again = read_picture(tmp_path / 'b.tif')
     assert np.array_equal(again.pixels, image) and again.metadata.left_out('.tif') == ()
     assert (again.metadata.icc, again.metadata.dpi) == (metadata.icc, metadata.dpi)
-    write_image(tmp_path / 'c.jpg', np.zeros((90, 40, 3), np.uint8), again.metadata._replace(icc=None))
+    write_image(
+        tmp_path / 'c.jpg', np.zeros((90, 40, 3), np.uint8), again.metadata._replace(icc=None)
+    )
     assert_exif(tmp_path / 'c.jpg', (90, 40))
 
 
@@ -135,21 +168,33 @@ def test_metadata__does_not_touch_the_pixels(tmp_path, suffix, dtype, channels):
     save(tmp_path / 'a.png')
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (9, 8, channels), dtype)
     metadata = read_picture(tmp_path / 'a.png').metadata
-    write_image(tmp_path / f'b{suffix}', image, metadata._replace(icc=GRAY if channels < 3 else ADOBE))
+    write_image(
+        tmp_path / f'b{suffix}', image, metadata._replace(icc=GRAY if channels < 3 else ADOBE)
+    )
     found, again = read_picture(tmp_path / f'b{suffix}')
-    assert np.array_equal(found, image) and found.dtype == dtype and again.icc == (GRAY if channels < 3 else ADOBE)
+    assert (
+        np.array_equal(found, image)
+        and found.dtype == dtype
+        and again.icc == (GRAY if channels < 3 else ADOBE)
+    )
 
 
 def chroma(image: Image.Image, profile: bytes) -> np.ndarray:
     """CIELAB (a, b, L) of what a viewer shows that heeds profiles."""
     lab = ImageCms.createProfile('LAB')
     profile = ImageCms.ImageCmsProfile(BytesIO(profile))
-    return np.asarray(ImageCms.profileToProfile(image, profile, lab, outputMode='LAB')).astype(np.int8).astype(float)
+    return (
+        np.asarray(ImageCms.profileToProfile(image, profile, lab, outputMode='LAB'))
+        .astype(np.int8)
+        .astype(float)
+    )
 
 
 @pytest.mark.parametrize('target', ['.png', '.jpg', '.webp', '.tif'])
 def test_metadata__an_adobe_rgb_photograph_keeps_its_colours(tmp_path, target):
-    patches = np.kron(np.random.default_rng(1).integers(40, 215, (5, 5, 3)), np.ones((48, 48, 1))).astype(np.uint8)
+    patches = np.kron(
+        np.random.default_rng(1).integers(40, 215, (5, 5, 3)), np.ones((48, 48, 1))
+    ).astype(np.uint8)
     Image.fromarray(patches).save(tmp_path / 'a.png', icc_profile=ADOBE)
     write_image(tmp_path / f'b{target}', *read_picture(tmp_path / 'a.png'))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -157,14 +202,18 @@ def test_metadata__an_adobe_rgb_photograph_keeps_its_colours(tmp_path, target):
     with Image.open(tmp_path / f'b{target}') as image:
         image = image.convert('RGB')
         after, without = chroma(image, image.info['icc_profile']), chroma(image, srgb)
-    error, lost = (np.linalg.norm((lab - before)[..., 1:], axis=2).mean() for lab in (after, without))
+    error, lost = (
+        np.linalg.norm((lab - before)[..., 1:], axis=2).mean() for lab in (after, without)
+    )
     assert error < (2.5 if target == '.jpg' else 1e-6) and lost > 4
 
 
 def test_metadata__a_profile_of_other_colours_is_left_out_and_said(tmp_path):
     gray, colours = photo(8, 9)[..., 0], photo(8, 9)
-    for name, image, icc, said in (('gray.png', gray, ADOBE, 'ICC profile (of RGB, not of gray)'),
-                                   ('rgb.tif', colours, GRAY, 'ICC profile (of GRAY, not of RGB)')):
+    for name, image, icc, said in (
+        ('gray.png', gray, ADOBE, 'ICC profile (of RGB, not of gray)'),
+        ('rgb.tif', colours, GRAY, 'ICC profile (of GRAY, not of RGB)'),
+    ):
         save(tmp_path / name, image, icc)
         metadata = read_picture(tmp_path / name).metadata
         assert metadata.icc is None and said in metadata.left_out('.png')
@@ -181,7 +230,11 @@ def test_metadata__gamma_of_png(tmp_path):
     chunks = ((b'gAMA', (100000).to_bytes(4, 'big')), (b'cHRM', bytes(range(32))))
     write_image(tmp_path / 'a.png', photo(8, 9), Metadata(png_chunks=chunks))
     metadata = read_picture(tmp_path / 'a.png').metadata
-    assert metadata.png_chunks == chunks and metadata.left_out('.jpg') == (GAMMA,) and not metadata.left_out('.png')
+    assert (
+        metadata.png_chunks == chunks
+        and metadata.left_out('.jpg') == (GAMMA,)
+        and not metadata.left_out('.png')
+    )
     with Image.open(tmp_path / 'a.png') as image:
         assert image.info['gamma'] == 1
     srgb = Metadata(png_chunks=((b'sRGB', b'\0'), (b'gAMA', (45455).to_bytes(4, 'big'))))
@@ -196,7 +249,9 @@ def test_metadata__what_is_not_carried_is_said(tmp_path):
     Image.fromarray(photo(8, 9)).save(tmp_path / 'b.jpg', comment=b'a cat')
     assert read_picture(tmp_path / 'b.jpg').metadata.left_out('.png') == ('comment',)
     large = Metadata(exif=b'II*\0' + bytes(70000))
-    assert large.left_out('.jpg') == ('EXIF (longer than a JPEG file holds)',) and not large.left_out('.png')
+    assert large.left_out('.jpg') == (
+        'EXIF (longer than a JPEG file holds)',
+    ) and not large.left_out('.png')
 
 
 def test_metadata__a_long_profile_in_a_jpeg_file(tmp_path):
@@ -210,14 +265,15 @@ def test_metadata__a_long_profile_in_a_jpeg_file(tmp_path):
 
 def test_metadata__of_jpeg_2000(tmp_path):
     import struct
+
     Image.fromarray(photo(8, 9)).save(tmp_path / 'a.jp2')
     data = (tmp_path / 'a.jp2').read_bytes()
     at = data.index(b'colr') - 4
-    length, = struct.unpack('>I', data[at:at + 4])
+    (length,) = struct.unpack('>I', data[at : at + 4])
     box = struct.pack('>I4sBBB', 11 + len(ADOBE), b'colr', 2, 0, 0) + ADOBE
     outer = data.index(b'jp2h') - 4
-    size = struct.unpack('>I', data[outer:outer + 4])[0] + len(box) - length
-    data = data[:outer] + struct.pack('>I', size) + data[outer + 4:at] + box + data[at + length:]
+    size = struct.unpack('>I', data[outer : outer + 4])[0] + len(box) - length
+    data = data[:outer] + struct.pack('>I', size) + data[outer + 4 : at] + box + data[at + length :]
     (tmp_path / 'b.jp2').write_bytes(data)
     assert read_picture(tmp_path / 'b.jp2').metadata.icc == ADOBE
 
@@ -225,23 +281,33 @@ def test_metadata__of_jpeg_2000(tmp_path):
 def test_metadata__above_4_gb(tmp_path):
     """A sparse file: only its tags are written."""
     from liif_arch.tiff import tiff_writer
+
     save(tmp_path / 'a.jpg')
-    with tiff_writer(tmp_path / 'b.tif', (40000, 40000, 3), np.uint8, read_picture(tmp_path / 'a.jpg').metadata):
+    with tiff_writer(
+        tmp_path / 'b.tif', (40000, 40000, 3), np.uint8, read_picture(tmp_path / 'a.jpg').metadata
+    ):
         pass
     with tifffile.TiffFile(tmp_path / 'b.tif') as file:
         page = file.pages.first
         assert file.is_bigtiff and page.shape == (40000, 40000, 3) and page.iccprofile == ADOBE
-        assert page.tags['Model'].value == 'Model 5' and page.tags['ExifTag'].value['PixelYDimension'] == 40000
+        assert (
+            page.tags['Model'].value == 'Model 5'
+            and page.tags['ExifTag'].value['PixelYDimension'] == 40000
+        )
         assert page.tags['GPSTag'].value['GPSLongitudeRef'] == 'E'
 
 
-@pytest.mark.parametrize('primaries,transfer,kept', [(1, 13, ()), (9, 16, ((b'cICP', b'\x09\x10\0\1'),))])
+@pytest.mark.parametrize(
+    'primaries,transfer,kept', [(1, 13, ()), (9, 16, ((b'cICP', b'\x09\x10\0\1'),))]
+)
 def test_metadata__of_avif_that_names_its_colours_by_number(tmp_path, primaries, transfer, kept):
     """BT.2020 with the PQ curve, as video has it; without a word of it the picture would be gray."""
     Image.fromarray(photo(8, 9)).save(tmp_path / 'a.avif')
     data = (tmp_path / 'a.avif').read_bytes()
     at = data.index(b'colrnclx') + 8
-    (tmp_path / 'a.avif').write_bytes(data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4:])
+    (tmp_path / 'a.avif').write_bytes(
+        data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4 :]
+    )
     metadata = read_picture(tmp_path / 'a.avif').metadata
     assert metadata.png_chunks == kept and metadata.left_out('.tif') == ((GAMMA,) if kept else ())
 

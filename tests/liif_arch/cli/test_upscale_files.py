@@ -1,4 +1,5 @@
 """`basicsr upscale` and what an image file holds beside 8-bit colours: profile, EXIF, alpha, range."""
+
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,40 @@ def weights(tmp_path) -> Path:
     return tmp_path / 'w.pth'
 
 
-@pytest.mark.parametrize('target,note', [('b.png', ''), ('b.tif', ''), ('b.jpg', ''), ('b.webp', ''),
-                                         ('b.ppm', '; not kept: ICC profile, EXIF, dpi')])
-def test_upscale__what_a_photograph_says_is_kept_or_named(monkeypatch, tmp_path, weights, capsys, target, note):
+@pytest.mark.parametrize(
+    'target,note',
+    [
+        ('b.png', ''),
+        ('b.tif', ''),
+        ('b.jpg', ''),
+        ('b.webp', ''),
+        ('b.ppm', '; not kept: ICC profile, EXIF, dpi'),
+    ],
+)
+def test_upscale__what_a_photograph_says_is_kept_or_named(
+    monkeypatch, tmp_path, weights, capsys, target, note
+):
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = 'Maker', 6  # turned by 90 degrees
     profile = profiles.adobe_rgb()
-    Image.fromarray(photo(12, 10)).save(tmp_path / 'a.jpg', exif=exif, icc_profile=profile, dpi=(300, 300))
-    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.jpg', '--weights', weights, '--scale', 2, '-o', target) == 0
+    Image.fromarray(photo(12, 10)).save(
+        tmp_path / 'a.jpg', exif=exif, icc_profile=profile, dpi=(300, 300)
+    )
+    assert (
+        run_here(
+            monkeypatch,
+            tmp_path,
+            'upscale',
+            'a.jpg',
+            '--weights',
+            weights,
+            '--scale',
+            2,
+            '-o',
+            target,
+        )
+        == 0
+    )
     assert capsys.readouterr().out == f'{target}  12x10 -> 24x20 (width x height){note}\n'
     if not note:
         with Image.open(tmp_path / target) as image:
@@ -42,20 +69,56 @@ def test_upscale__what_a_photograph_says_is_kept_or_named(monkeypatch, tmp_path,
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
-@pytest.mark.parametrize('source,target', [('a.png', 'b.png'), ('a.png', 'b.tif'), ('a.tif', 'b.png')])
-def test_upscale__gray_and_alpha_stay_two_channels(monkeypatch, tmp_path, weights, source, target, dtype):
+@pytest.mark.parametrize(
+    'source,target', [('a.png', 'b.png'), ('a.png', 'b.tif'), ('a.tif', 'b.png')]
+)
+def test_upscale__gray_and_alpha_stay_two_channels(
+    monkeypatch, tmp_path, weights, source, target, dtype
+):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (9, 8, 2), dtype)
     write_image(tmp_path / source, image)
-    assert run_here(monkeypatch, tmp_path, 'upscale', source, '--weights', weights, '--scale', 2, '-o', target) == 0
+    assert (
+        run_here(
+            monkeypatch,
+            tmp_path,
+            'upscale',
+            source,
+            '--weights',
+            weights,
+            '--scale',
+            2,
+            '-o',
+            target,
+        )
+        == 0
+    )
     found = read_image(tmp_path / target)
     assert found.shape == (18, 16, 2) and found.dtype == dtype
 
 
-def test_upscale__float_values_that_would_be_clamped_are_refused(monkeypatch, tmp_path, weights, capsys):
+def test_upscale__float_values_that_would_be_clamped_are_refused(
+    monkeypatch, tmp_path, weights, capsys
+):
     write_image(tmp_path / 'a.tif', np.linspace(278, 528, 90, dtype=np.float32).reshape(9, 10, 1))
-    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.tif', '--weights', weights, '--scale', 2, '-o', 'b.tif') == 2
-    assert 'a.tif: found float32 values from 278 to 528; needed 0 (black) to 1 (white). Before, divide them by 528' in \
-        capsys.readouterr().err
+    assert (
+        run_here(
+            monkeypatch,
+            tmp_path,
+            'upscale',
+            'a.tif',
+            '--weights',
+            weights,
+            '--scale',
+            2,
+            '-o',
+            'b.tif',
+        )
+        == 2
+    )
+    assert (
+        'a.tif: found float32 values from 278 to 528; needed 0 (black) to 1 (white). Before, divide them by 528'
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / 'b.tif').exists()
     with pytest.raises(UserError, match='image: found float32 values from 278 to 528'):
         upscale(load_network(weights), read_image(tmp_path / 'a.tif'), scale=2)

@@ -1,0 +1,49 @@
+"""Pixels of images that Pillow decodes: palettes, single bits, inks, alpha of any kind; 8 bits of them."""
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from liif_arch.errors import UserError
+
+# Pillow's modes, and what their pixels become; with one value that is transparent, they get alpha.
+_PLAIN = {'1': 'L', 'L': 'L', 'LA': 'LA', 'La': 'LA', 'P': 'RGB', 'PA': 'RGBA',
+          'RGB': 'RGB', 'RGBX': 'RGB', 'RGBA': 'RGBA', 'RGBa': 'RGBA'}
+_WITH_ALPHA = {'L': 'LA', 'RGB': 'RGBA'}
+
+
+def pillow_pixels(image: Image.Image, name: str) -> np.ndarray:
+    """8-bit pixels of an image that Pillow opened, not turned.
+
+    Args:
+        image: The file.
+        name: What an error message calls it.
+
+    Returns:
+        (H, W, C): gray, gray and alpha, RGB or RGBA, alpha not multiplied into the colours.
+
+    Raises:
+        UserError: Colours that are none of these.
+    """
+    if image.mode == 'CMYK':
+        return np.asarray(_cmyk_to_srgb(image, name))
+    target = _PLAIN.get(image.mode)
+    if target is None:
+        raise UserError(
+            f'{name}: found {image.mode} pixels in {image.format}; save it as gray, RGB or RGBA '
+            'of 8 or 16 bits.')
+    if 'transparency' in image.info:
+        target = _WITH_ALPHA.get(target, target)
+    pixels = np.array(image.convert(target))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _cmyk_to_srgb(image: Image.Image, name: str) -> Image.Image:
+    """Inks to colours, by the profile that says how these inks look."""
+    icc = image.info.get('icc_profile') or b''
+    if icc[16:20] != b'CMYK':
+        raise UserError(
+            f'{name}: found CMYK without a CMYK colour profile, so that its colours are not known; '
+            'convert it to RGB.')
+    inks = ImageCms.ImageCmsProfile(BytesIO(icc))
+    return ImageCms.profileToProfile(image, inks, ImageCms.createProfile('sRGB'), outputMode='RGB')
