@@ -1,4 +1,4 @@
-"""Image files read: Pillow tells what a file is, and OpenCV decodes it, or Pillow where OpenCV errs.
+"""Image files read: Pillow tells what a file is, and OpenCV or Pillow decodes it.
 
 The rules, for every format: one picture a file; its orientation is applied once; 1 to 4 channels
 (gray, gray and alpha, RGB, RGBA) of 8 or 16 bit or float. Otherwise a refusal says what was found.
@@ -43,7 +43,7 @@ def most_pixels() -> int:
 
 
 def require_pixels(pixels: int, name: str) -> None:
-    """Raise UserError for more pixels than `most_pixels`: a header that asks for them costs nothing."""
+    """Raise UserError for more pixels than `most_pixels`; a header can ask for any number."""
     if pixels > most_pixels():
         raise UserError(
             f'{name}: its header says {pixels:,} pixels; {most_pixels():,} are allowed. '
@@ -214,7 +214,7 @@ def _unchanged(image: Image.Image, data: bytes, name: str) -> np.ndarray:
 
 
 def _png(image: Image.Image, data: bytes, name: str) -> np.ndarray:
-    """A PNG file: OpenCV repeats gray with alpha, and ignores that one gray value is transparent."""
+    """A PNG file: OpenCV repeats gray that has alpha, and ignores a gray that is transparent."""
     pixels, depth, kind = _unchanged(image, data, name), data[24], data[25]
     if kind == 4:  # gray and alpha
         return pixels[..., [0, 3]]
@@ -236,11 +236,12 @@ def _require_full_range(data: bytes, name: str) -> None:
     """Raise UserError for another range of values, of which OpenCV and Pillow make other pixels."""
     words = re.sub(rb'#[^\r\n]*', b'', data[:4096]).split()
     if words[0] not in (b'P2', b'P3', b'P5', b'P6', b'P1', b'P4'):
-        raise UserError(f'{name}: found a {words[0].decode("ascii", "replace")} file; needed P1 to P6.')
+        kind = words[0].decode('ascii', 'replace')
+        raise UserError(f'{name}: found a {kind} file; needed P1 to P6.')
     if words[0] not in (b'P1', b'P4') and words[3] not in (b'255', b'65535'):
-        raise UserError(
-            f'{name}: found values up to {words[3].decode("ascii", "replace")}; needed 255 or '
-            '65535. Save it with one of these as maximum.')
+        top = words[3].decode('ascii', 'replace')
+        raise UserError(f'{name}: found values up to {top}; needed 255 or 65535. Save it with one '
+                        'of these as maximum.')
 
 
 def _avif(image: Image.Image, data: bytes, name: str) -> np.ndarray:

@@ -61,7 +61,7 @@ def encode_png(pixels: np.ndarray, metadata: Metadata | None = None, fast: bool 
 
 
 def _gray_alpha_png(pixels: np.ndarray) -> bytes:
-    """Gray and alpha, which OpenCV does not write: of each row, the difference from the one above."""
+    """Gray and alpha, which OpenCV does not write: each row less the one above."""
     height, width, _ = pixels.shape
     samples = np.ascontiguousarray(pixels, '>u2' if pixels.dtype == np.uint16 else np.uint8)
     rows = samples.view(np.uint8).reshape(height, -1)

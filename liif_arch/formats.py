@@ -63,7 +63,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> None:
-    """Raise UserError where a format cannot hold an image (H, W, C) or would lose depth or alpha."""
+    """Raise UserError where a format cannot hold an image (H, W, C), its depth or its alpha."""
     suffix, dtype = path.suffix.lower(), np.dtype(dtype)
     able, bands = FORMATS.get(suffix), shape[2]
     if bands not in BANDS or dtype.name not in DTYPES:

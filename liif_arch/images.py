@@ -1,7 +1,7 @@
 """Image files and arrays: reading and writing, colours, 8 bits, and Pillow's bicubic reduction.
 
-`formats` holds the table of formats, `decoding` and `tiff_reading` read, `encoding` and `tiff` write, and `metadata`
-is what a file says beside its pixels.
+The table of formats is in `formats`. `decoding` and `tiff_reading` read; `encoding` and `tiff` write.
+`metadata` is what a file says beside its pixels.
 """
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +19,9 @@ from liif_arch.formats import EXTENSIONS, FORMATS, is_image_file, require_format
 from liif_arch.metadata import Metadata
 
 __all__ = [
-    'COLORS', 'EXTENSIONS', 'FORMATS', 'Metadata', 'Picture', 'convert_color', 'decode_image', 'is_image_file',
-    'read_image', 'read_picture', 'require_8_bits', 'require_format', 'require_unit_range', 'resize_bicubic',
-    'to_uint8', 'unit_range', 'write_image',
+    'COLORS', 'EXTENSIONS', 'FORMATS', 'Metadata', 'Picture', 'convert_color', 'decode_image',
+    'is_image_file', 'read_image', 'read_picture', 'require_8_bits', 'require_format',
+    'require_unit_range', 'resize_bicubic', 'to_uint8', 'unit_range', 'write_image',
 ]
 COLORS = ('rgb', 'gray', 'unchanged')
 
@@ -43,14 +43,15 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
     Args:
         data: Contents of the file.
         name: What an error message calls it.
-        color: 'rgb' (8-bit, 3 channels), 'gray' (8-bit, 1 channel), or 'unchanged': 1 gray, 2 gray and alpha, 3 RGB or
-            4 RGBA channels, of 8 or 16 bit, or float. The camera's orientation tag is applied.
+        color: 'rgb' (8-bit, 3 channels), 'gray' (8-bit, 1 channel), or 'unchanged': 1 gray,
+            2 gray and alpha, 3 RGB or 4 RGBA channels, of 8 or 16 bit, or float. The camera's
+            orientation tag is applied.
 
     Returns:
         (H, W, C).
 
     Raises:
-        UserError: The bytes are not one whole image of these kinds; names it, what was found, and the way out.
+        UserError: The bytes are not one whole image of these kinds; names it and the way out.
     """
     image = None if color == 'unchanged' else decode_color(data, name, color)
     if image is not None:
@@ -116,8 +117,10 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
 
     Args:
         path: The file; its folder is made.
-        image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or 16 bit, or float.
-        metadata: What the file shall say beside its pixels, as far as the format holds it (`Metadata.left_out`).
+        image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or
+            16 bit, or float.
+        metadata: What the file shall say beside its pixels, as far as the format holds it, see
+            `Metadata.left_out`.
 
     Raises:
         UserError: The format cannot hold the image, or the file cannot be written.
@@ -135,15 +138,21 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
 
 
 def require_unit_range(pixels: np.ndarray, name: str = 'image') -> None:
-    """Raise UserError where float values are no colours in [0, 1]: they would be clamped. Names the range found."""
+    """Raise UserError where float values are not in [0, 1], and would be clamped.
+
+    Args:
+        pixels: Of any dtype.
+        name: What the message calls them.
+    """
     if pixels.dtype.kind != 'f' or not pixels.size:
         return
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):  # NaN too
-        way_out = f'divide them by {high:g} or by their full scale' if low >= 0 and high < np.inf else (
-            'map them to [0, 1], and replace what is no number')
-        raise UserError(f'{name}: found {pixels.dtype} values from {low:g} to {high:g}; needed 0 (black) to 1 (white). '
-                        f'Before, {way_out}.')
+        way_out = 'map them to [0, 1], and replace what is no number'
+        if low >= 0 and high < np.inf:
+            way_out = f'divide them by {high:g} or by their full scale'
+        raise UserError(f'{name}: found {pixels.dtype} values from {low:g} to {high:g}; needed 0 '
+                        f'(black) to 1 (white). Before, {way_out}.')
 
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:

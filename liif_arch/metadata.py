@@ -186,8 +186,8 @@ def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     try:
         parts = exif_parts(load_exif(metadata.exif))
     except _DAMAGED as error:
-        raise UserError(f'metadata.exif: cannot be read ({error}); give EXIF that begins with "II*" '
-                        'or "MM*", or None.') from None
+        raise UserError(f'metadata.exif: cannot be read ({error}); give EXIF that begins with '
+                        '"II*" or "MM*", or None.') from None
     exposure = parts.directories.get(EXIF_IFD, {})
     if WIDTH in exposure or HEIGHT in exposure:
         exposure |= {WIDTH: size[1], HEIGHT: size[0]}
@@ -279,7 +279,7 @@ def _jp2_profile(data: bytes) -> bytes | None:
 
 
 def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
-    """Primaries and curve that an AVIF file names by number, as PNG does, unless they are sRGB's."""
+    """Primaries and curve that AVIF names by number, as PNG does, unless they are sRGB's."""
     at = avif.find(b'colrnclx')
     if at < 0 or len(avif) < at + 12:
         return []

@@ -1,4 +1,4 @@
-"""Pixels of images that Pillow decodes: palettes, single bits, inks, alpha of any kind; 8 bits of them."""
+"""Pixels of images that Pillow decodes, 8 bits of them: palettes, single bits, inks, alpha."""
 from io import BytesIO
 
 import numpy as np

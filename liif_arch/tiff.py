@@ -23,7 +23,8 @@ STRIP_BYTES = 2**20  # readers take a strip at once: this much, or one row
 
 
 @contextmanager
-def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype, metadata: Metadata | None = None,
+def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype,
+                metadata: Metadata | None = None,
                 ) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
     """A function that writes one window of an uncompressed TIFF; the file is there when the block ends well.
 
@@ -37,7 +38,8 @@ def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype, 
         `write(rows, cols, pixels)`: output rows and columns (slices with start), and their pixels (rows, columns, C).
 
     Raises:
-        UserError: The disk has too little space, before anything is written or on the way; or no file can be there.
+        UserError: The disk has too little space, before anything is written or on the way; no file
+            can be there; or the colour profile is none of these pixels.
     """
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
     metadata = metadata or Metadata()
@@ -57,27 +59,35 @@ def tiff_writer(path: str | Path, shape: tuple[int, int, int], dtype: np.dtype, 
         yield write
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype, metadata: Metadata) -> int:
-    """Write all but the pixels, which follow one another; returns where they start. Above 4 GB it is a BigTIFF."""
+def _write_header(file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype,
+                  metadata: Metadata) -> int:
+    """Write all but the pixels, which follow one another; returns where they start.
+
+    Above 4 GB it is a BigTIFF.
+    """
     channels, big = shape[2], math.prod(shape) * dtype.itemsize > _LONGEST_CLASSIC
     descriptions, directories = sized_parts(metadata, shape[:2])
     described = [(tag, *_typed(tag, value), True) for tag, value in descriptions.items()]
-    pointers = [(tag - 1, DATATYPE.LONG8 if big else DATATYPE.LONG, 1, 0, True) for tag in directories]
+    offset_type = DATATYPE.LONG8 if big else DATATYPE.LONG
+    pointers = [(tag - 1, offset_type, 1, 0, True) for tag in directories]  # see below
     first, size = tifffile.imwrite(
         file, shape=shape if channels > 1 else shape[:2], dtype=dtype, bigtiff=big,
         returnoffset=True, metadata=None, software=False,
-        photometric='rgb' if channels > 2 else 'minisblack', planarconfig='contig' if channels > 1 else None,
+        photometric='rgb' if channels > 2 else 'minisblack',
+        planarconfig='contig' if channels > 1 else None,
         extrasamples=['unassalpha'] if channels in (2, 4) else None, iccprofile=metadata.icc,
-        resolution=metadata.dpi, resolutionunit='INCH' if metadata.dpi else None, extratags=described + pointers,
+        resolution=metadata.dpi, resolutionunit='INCH' if metadata.dpi else None,
+        extratags=described + pointers,
         rowsperstrip=max(1, min(shape[0], STRIP_BYTES // (shape[1] * channels * dtype.itemsize))))
     _append_directories(file, directories, first + size)
     return first
 
 
 def _append_directories(file: BinaryIO, directories: dict[int, dict], end: int) -> None:
-    """Write EXIF's directories (by tag) at the end of a file, and their places into its own directory.
+    """Write EXIF's directories (by tag) at the end of a file, and their offsets into its first one.
 
-    tifffile writes no tag that names a place, so it has written one with the number before, which is renamed here.
+    tifffile writes no tag that holds an offset; it has written one with the number before, whose
+    number and value are set here.
     """
     if not directories:
         return

@@ -99,8 +99,8 @@ def _require_values(page: tifffile.TiffPage, kind_name: str, name: str) -> None:
     """Raise UserError where a page's values are of a type that this package does not know."""
     bits = page.bitspersample
     if page.photometric in _BY_PILLOW and bits > 8:
-        raise UserError(f'{name}: found {kind_name} colours of {bits} bits; needed 8. Convert it to '
-                        '16-bit RGB.')
+        raise UserError(f'{name}: found {kind_name} colours of {bits} bits; needed 8. Convert it '
+                        'to 16-bit RGB.')
     if bits in (1, 2, 4) and page.samplesperpixel == 1:  # Pillow unpacks these
         return
     known = page.dtype is not None and page.dtype.name in (*DTYPES, 'float16')
@@ -165,7 +165,7 @@ def _by_tifffile_if_able(page: tifffile.TiffPage) -> np.ndarray | None:
 
 
 def _marked_upright(page: tifffile.TiffPage, data: bytes) -> bytes:
-    """The file with an orientation of 1: Pillow and OpenCV would turn pixels that are turned later."""
+    """The file with an orientation of 1, so that Pillow and OpenCV do not turn its pixels."""
     if page_orientation(page) == 1:
         return data
     at = page.tags[int(ORIENTATION)].valueoffset
@@ -199,7 +199,7 @@ def _straight(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
 
 
 def _divide_by_alpha(pixels: np.ndarray, top: int) -> None:
-    """Take alpha out of colours that were multiplied by it, in place; where it is 0 they are black."""
+    """Take alpha out of colours that were multiplied by it, in place; black where it is 0."""
     alpha = pixels[..., -1:].astype(np.float64)
     colours = np.zeros((*pixels.shape[:2], pixels.shape[2] - 1))
     np.divide(pixels[..., :-1] * float(top), alpha, out=colours, where=alpha > 0)

@@ -183,7 +183,8 @@ def upscale_to_file(net: nn.Module, image: np.ndarray, path: str | Path, scale: 
     require_format(path, shape, pixels.dtype)
     if path.suffix.lower() not in tiff.EXTENSIONS:
         _require_memory(shape, pixels.dtype, copies=2)  # encoders take a copy in their own colour order
-        write_image(path, upscale(net, image, size=size, memory=memory, progress=progress), metadata)
+        image = upscale(net, image, size=size, memory=memory, progress=progress)
+        write_image(path, image, metadata)
         return size
     with tiff.tiff_writer(path, shape, pixels.dtype, metadata) as write:
         for rows, cols, block in render_windows(net, pixels, size, memory, progress):

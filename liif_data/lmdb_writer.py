@@ -76,11 +76,12 @@ def make_record(item: tuple[str, Path], encoding: str = 'file') -> Record:
             return Record(key, data, LmdbRecord(image.shape, None))
     image = decode_image(data, str(path), 'unchanged')
     if image.dtype.name not in PNG.dtypes:
-        raise UserError(f'{path}: found {image.dtype} pixels; an LMDB holds {" and ".join(PNG.dtypes)}. Store it as '
-                        'an 8- or 16-bit image.')
+        raise UserError(f'{path}: found {image.dtype} pixels; an LMDB holds '
+                        f'{" and ".join(PNG.dtypes)}. Store it as an 8- or 16-bit image.')
     png = encode_png(image, fast=True)
     if not np.array_equal(decode_image(png, key, 'unchanged'), image):
-        raise UserError(f'{path}: PNG gives back other pixels than this image has; store it as PNG yourself.')
+        raise UserError(f'{path}: PNG gives back other pixels than this image has; store it as PNG '
+                        'yourself.')
     return Record(key, png, LmdbRecord(image.shape, None))
 
 

@@ -62,7 +62,7 @@ def image_cases(folder: Path) -> list[tuple[str, bytes, Callable]]:
 
 
 def image_files(folder: Path) -> dict[str, bytes]:
-    """An image file's bytes by extension, with EXIF, resolution and what passes for a colour profile."""
+    """Image files by extension, with EXIF, resolution and what passes for a colour profile."""
     from PIL import Image
 
     from liif_arch.formats import FORMATS
@@ -70,13 +70,16 @@ def image_files(folder: Path) -> dict[str, bytes]:
     image = np.random.default_rng(0).integers(256, size=(24, 31, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x010F], exif[0x8769] = 'Maker', {0x9003: '2024:05:06 07:08:09', 0xA002: 31, 0xA003: 24}
-    metadata = Metadata(bytes(16) + b'RGB ' + bytes(200), exif.tobytes()[6:], (300, 300), ((b'tEXt', b'Title\0a'),))
+    text = ((b'tEXt', b'Title\0a'), )
+    colours, grays = (Metadata(bytes(16) + space + bytes(200), exif.tobytes()[6:], (300, 300), text)
+                      for space in (b'RGB ', b'GRAY'))
     files = {}
     for suffix, able in FORMATS.items():
         path = folder / f'valid{suffix}'
-        pixels = image if 3 in able.channels else image[..., :1]
-        if able.dtypes:
-            write_image(path, pixels, metadata)
+        if 3 in able.channels:
+            write_image(path, image, colours)
+        elif able.dtypes:
+            write_image(path, image[..., :1], grays)
         else:  # read only
             Image.fromarray(image).save(path)
         files[suffix] = path.read_bytes()

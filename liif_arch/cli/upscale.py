@@ -63,7 +63,8 @@ def main() -> int:
             image, metadata = read_picture(source)
             require_unit_range(image, str(source))
             with _progress_bar(f'{source.name} ({number}/{len(jobs)})') as advance:
-                height, width = upscale_to_file(net, image, target, scale, size, args.memory, advance, metadata)
+                height, width = upscale_to_file(
+                    net, image, target, scale, size, args.memory, advance, metadata)
         except UserError as error:
             if len(jobs) == 1:
                 raise
@@ -72,7 +73,8 @@ def main() -> int:
             continue
         lost = ', '.join(metadata.left_out(target.suffix))
         note = f'; not kept: {lost}' if lost else ''
-        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height){note}')
+        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} '
+              f'(width x height){note}')
     if failed:
         raise UserError(f'{failed} of {len(jobs)} images were left out, see above.')
     return 0

@@ -1,7 +1,4 @@
-"""Image files of every kind: the right pixels, or a refusal that names bands, pages or range and the way out."""
-
-import struct
-import zlib
+"""Image files of every kind: the right pixels, or a refusal that says what was found."""
 from io import BytesIO
 
 import cv2
@@ -9,72 +6,11 @@ import numpy as np
 import profiles
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from image_files import frames, netpbm, noise, pillow, png, tiff
+from PIL import Image, ImageCms
 
 from liif_arch.errors import UserError
 from liif_arch.images import convert_color, decode_image, require_unit_range
-
-RNG = np.random.default_rng(3)
-
-
-def noise(*shape: int, dtype: str = 'uint8') -> np.ndarray:
-    """Values of the whole range."""
-    return (
-        RNG.random(shape) * (np.iinfo(dtype).max if np.dtype(dtype).kind in 'ui' else 1)
-    ).astype(dtype)
-
-
-def tiff(image: np.ndarray, **options) -> bytes:
-    """A TIFF file of tifffile's."""
-    file = BytesIO()
-    tifffile.imwrite(file, image, **{'metadata': None, **options})
-    return file.getvalue()
-
-
-def pillow(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    """A file of Pillow's."""
-    file = BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        file, kind, **options
-    )
-    return file.getvalue()
-
-
-def png(image: np.ndarray, depth: int, kind: int, key: tuple[int, ...] = ()) -> bytes:
-    """A PNG file written from the specification; depths below 8 hold four samples a byte."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
-        )
-
-    height, width = image.shape[:2]
-    rows = image.reshape(height, -1)
-    if depth == 2:
-        rows = (rows.reshape(height, -1, 4) << np.array([6, 4, 2, 0], np.uint8)).sum(
-            2, dtype=np.uint8
-        )
-    rows = rows.astype('>u2' if depth == 16 else 'u1')
-    body = zlib.compress(b''.join(b'\0' + row.tobytes() for row in rows))
-    clear = chunk(b'tRNS', struct.pack(f'>{len(key)}H', *key)) if key else b''
-    return (
-        b'\x89PNG\r\n\x1a\n'
-        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, kind, 0, 0, 0))
-        + clear
-        + chunk(b'IDAT', body)
-        + chunk(b'IEND', b'')
-    )
-
-
-def frames(kind: str, **options) -> bytes:
-    """An animation of three pictures."""
-    first, *others = [Image.fromarray(noise(8, 9, 3)) for _ in range(3)]
-    return pillow(first, kind, save_all=True, append_images=others, duration=100, **options)
-
-
-def netpbm(head: bytes, values: np.ndarray) -> bytes:
-    return head + b'\n' + values.tobytes()
-
 
 CMYK = Image.fromarray(noise(8, 9, 4), 'CMYK')
 REFUSED = {
@@ -361,101 +297,6 @@ def test_float_range__is_named(low, high, way_out):
     assert np.array_equal(
         decode_image(tiff(image), 'a.tif', 'unchanged')[..., 0], image, equal_nan=True
     )
-
-
-TURNED = [
-    (suffix, mode)
-    for suffix, modes in {
-        'JPEG': ('L', 'RGB'),
-        'PNG': ('L', 'LA', 'RGB', 'RGBA'),
-        'WEBP': ('RGB', 'RGBA'),
-        'AVIF': ('RGB', 'RGBA'),
-        'TIFF': ('L', 'LA', 'RGB', 'RGBA'),
-    }.items()
-    for mode in modes
-]
-
-
-@pytest.mark.parametrize('orientation', range(1, 9))
-@pytest.mark.parametrize('kind,mode', TURNED)
-def test_orientation__is_applied_once(tmp_path, kind, mode, orientation):
-    from liif_arch.decoding import header_size
-
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = np.kron(noise(3, 4, len(mode)), np.ones((8, 8, 1), np.uint8)).squeeze()
-    options = {
-        'JPEG': {'quality': 100, 'subsampling': 0},
-        'AVIF': {'quality': 100, 'subsampling': '4:4:4'},
-        'WEBP': {'lossless': True, 'exact': True},
-    }
-    with Image.fromarray(image) as source:
-        source.save(tmp_path / 'a', kind, exif=exif, **options.get(kind, {}))
-        source.getexif()[0x0112] = orientation
-        expected = np.asarray(ImageOps.exif_transpose(source)).astype(int)
-    data = (tmp_path / 'a').read_bytes()
-    tolerance = {'JPEG': 6, 'AVIF': 6}.get(kind, 0)
-    found = decode_image(data, 'a', 'unchanged')
-    assert (
-        found.shape == (*expected.shape[:2], len(mode))
-        and header_size(tmp_path / 'a') == found.shape[:2]
-    )
-    assert np.abs(found.squeeze() - expected).max() <= tolerance
-    for color in ('rgb', 'gray'):
-        plain = decode_image(data, 'a', color).astype(int)
-        assert np.abs(plain - convert_color(found, color)).max() <= 1
-
-
-@pytest.mark.parametrize('orientation', range(1, 9))
-@pytest.mark.parametrize('compression', [None, 'deflate'])
-@pytest.mark.parametrize('channels', [1, 2, 3, 4])
-@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
-def test_orientation__of_tiff_of_every_depth(tmp_path, dtype, channels, compression, orientation):
-    from liif_arch.decoding import header_size, upright
-
-    image = noise(5, 7, channels, dtype=dtype)
-    data = tiff(
-        image.squeeze(),
-        photometric='rgb' if channels > 2 else 'minisblack',
-        compression=compression,
-        planarconfig='contig' if channels > 1 else None,
-        extratags=[(274, 3, 1, orientation, True)],
-        extrasamples=['unassalpha'] if channels in (2, 4) else None,
-    )
-    (tmp_path / 'a.tif').write_bytes(data)
-    found = decode_image(data, 'a.tif', 'unchanged')
-    assert (
-        np.array_equal(found, upright(image, orientation))
-        and header_size(tmp_path / 'a.tif') == found.shape[:2]
-    )
-
-
-def test_orientation__of_16_bit_png_and_behind_the_pixels(tmp_path):
-    from liif_arch.decoding import header_size
-
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    body = exif.tobytes()[6:]
-    chunk = (
-        struct.pack('>I', len(body))
-        + b'eXIf'
-        + body
-        + struct.pack('>I', zlib.crc32(b'eXIf' + body))
-    )
-    for image, kind in (
-        (DEEP, 2),
-        (DEEP_COVERED, 6),
-        (DEEP_COVERED[..., 2:], 4),
-        (DEEP[..., :1], 0),
-    ):
-        data = png(image, 16, kind)
-        for at in (33, len(data) - 12):
-            turned = data[:at] + chunk + data[at:]
-            (tmp_path / 'a.png').write_bytes(turned)
-            assert np.array_equal(decode_image(turned, 'a.png', 'unchanged'), np.rot90(image, -1))
-            assert decode_image(turned, 'a.png').shape == (12, 8, 3) and header_size(
-                tmp_path / 'a.png'
-            ) == (12, 8)
 
 
 @pytest.mark.parametrize('color,flag', [('rgb', cv2.IMREAD_COLOR), ('gray', cv2.IMREAD_GRAYSCALE)])

@@ -1,4 +1,4 @@
-"""Colour profile, EXIF, resolution and text: kept wherever a format holds them, said where it does not."""
+"""Colour profile, EXIF, resolution and text: kept where a format holds them, else said."""
 
 from io import BytesIO
 
@@ -301,7 +301,7 @@ def test_metadata__above_4_gb(tmp_path):
     'primaries,transfer,kept', [(1, 13, ()), (9, 16, ((b'cICP', b'\x09\x10\0\1'),))]
 )
 def test_metadata__of_avif_that_names_its_colours_by_number(tmp_path, primaries, transfer, kept):
-    """BT.2020 with the PQ curve, as video has it; without a word of it the picture would be gray."""
+    """BT.2020 with the PQ curve, as video has it; the picture looks gray without a word of it."""
     Image.fromarray(photo(8, 9)).save(tmp_path / 'a.avif')
     data = (tmp_path / 'a.avif').read_bytes()
     at = data.index(b'colrnclx') + 8

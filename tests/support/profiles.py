@@ -30,7 +30,7 @@ def gray(gamma: float = 1.8) -> bytes:
 
 
 def cmyk() -> bytes:
-    """Of inks that mix as light does: a table of 2 x 2 x 2 x 2 colours, with a magenta that is bluish."""
+    """Of inks: a table of their 2 x 2 x 2 x 2 mixtures, with a magenta that is bluish."""
     corners = {
         (0, 0, 0): (100, 0, 0),
         (1, 0, 0): (55, -37, -50),

@@ -1,4 +1,4 @@
-"""`basicsr upscale` and what an image file holds beside 8-bit colours: profile, EXIF, alpha, range."""
+"""`basicsr upscale` of files with a profile, EXIF, alpha, or another range of values."""
 
 from pathlib import Path
 
