@@ -1,4 +1,4 @@
-"""The table of formats: what can be written is read back equal, the rest is refused with a way out."""
+"""The table of formats: what is written is read back equal, the rest is refused with a way out."""
 
 import cv2
 import numpy as np
