@@ -307,3 +307,30 @@ def test_decode__ordinary_files_as_opencv_decodes_them(suffix, channels, color, 
     data = cv2.imencode(suffix, noise(40, 50, channels))[1].tobytes()
     expected = np.atleast_3d(cv2.imdecode(np.frombuffer(data, np.uint8), flag))
     assert np.array_equal(decode_image(data, 'a', color), expected[..., ::-1])
+
+
+@pytest.mark.parametrize('color', ['rgb', 'unchanged'])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+@pytest.mark.parametrize('compression', [None, 'deflate'])
+def test_decode__a_tiff_without_some_of_its_pixels(tmp_path, compression, dtype, color):
+    """tifffile takes strips that are missing for zeros."""
+    image = noise(64, 50, 3, dtype=dtype)
+    options = {'photometric': 'rgb', 'rowsperstrip': 8, 'compression': compression}
+    tifffile.imwrite(tmp_path / 'a.tif', image, metadata=None, **options)
+    data = (tmp_path / 'a.tif').read_bytes()
+    with tifffile.TiffFile(tmp_path / 'a.tif', mode='r+b') as file:
+        counts = file.pages.first.tags['StripByteCounts']
+        counts.overwrite((*counts.value[:-1], 0))
+    for broken in (data[:-1], data[:len(data) // 2], (tmp_path / 'a.tif').read_bytes()):
+        with pytest.raises(UserError, match=r'a\.tif: '):
+            decode_image(broken, 'a.tif', color)
+
+
+def test_decode__a_compression_that_nothing_here_knows():
+    data = tiff(noise(8, 9, 2, dtype='uint16'), photometric='minisblack', planarconfig='contig',
+                extrasamples=['unassalpha'], compression='deflate')
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        at = file.pages.first.tags['Compression'].valueoffset
+    lzw = data[:at] + (5).to_bytes(2, 'little') + data[at + 2:]
+    with pytest.raises(UserError, match='2 bands of uint16 compressed by LZW .* without compr'):
+        decode_image(lzw, 'a.tif', 'unchanged')

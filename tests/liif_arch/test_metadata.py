@@ -316,3 +316,16 @@ def test_write_image__a_profile_of_other_colours_is_refused(tmp_path):
     with pytest.raises(UserError, match=r'a\.png: found an ICC profile of RGB for gray'):
         write_image(tmp_path / 'a.png', photo(8, 9)[..., :1], Metadata(icc=ADOBE))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('text,kept', [
+    ('A cat', True), ('{"shape": [8, 9, 3]}', False), ('ImageJ=1.53\nimages=1', False),
+    ('<?xml version="1.0"?><OME>', False),
+])
+def test_metadata__a_description_of_how_pixels_are_stored_is_not_kept(tmp_path, text, kept):
+    tifffile.imwrite(tmp_path / 'a.tif', photo(8, 9), photometric='rgb', description=text,
+                     metadata=None)
+    _, metadata = read_picture(tmp_path / 'a.tif')
+    write_image(tmp_path / 'b.tif', photo(16, 18), metadata)
+    with Image.open(tmp_path / 'b.tif') as image:
+        assert image.getexif().get(Base.ImageDescription) == (text if kept else None)
