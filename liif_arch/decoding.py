@@ -3,9 +3,7 @@
 The rules, for every format: one picture a file; its orientation is applied once; 1 to 4 channels
 (gray, gray and alpha, RGB, RGBA) of 8 or 16 bit or float. Otherwise a refusal says what was found.
 """
-import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -19,35 +17,12 @@ from liif_arch import tiff_reading
 from liif_arch.errors import UserError
 from liif_arch.formats import READABLE
 from liif_arch.metadata import Metadata, orientation_of, picture_exif, read_metadata
-from liif_arch.pillow_reading import pillow_pixels
-
-warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # see most_pixels
+from liif_arch.pillow_reading import open_image, pillow_pixels, require_pixels
 
 _FLAGS = {'rgb': cv2.IMREAD_COLOR, 'gray': cv2.IMREAD_GRAYSCALE}
 # Formats that OpenCV decodes as 8-bit RGB and gray, as trainings have always seen them.
 _OPENCV = ('PNG', 'JPEG', 'MPO', 'WEBP', 'BMP', 'PPM')
 _TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
-
-
-def most_pixels() -> int:
-    """Pixels that an image may have: the environment's LIIF_MAX_IMAGE_PIXELS, else 16384 squared.
-
-    Raises:
-        UserError: The variable is no whole number.
-    """
-    text = os.environ.get('LIIF_MAX_IMAGE_PIXELS', str(2**28))
-    if not text.isdecimal():
-        raise UserError(
-            f'LIIF_MAX_IMAGE_PIXELS: found {text!r} in the environment; needed a number of pixels.')
-    return int(text)
-
-
-def require_pixels(pixels: int, name: str) -> None:
-    """Raise UserError for more pixels than `most_pixels`; a header can ask for any number."""
-    if pixels > most_pixels():
-        raise UserError(
-            f'{name}: its header says {pixels:,} pixels; {most_pixels():,} are allowed. '
-            'If it is right, set the environment variable LIIF_MAX_IMAGE_PIXELS.')
 
 
 def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
@@ -138,10 +113,8 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     Raises:
         UserError: No image, a format that is not read here, several frames, or too many pixels.
     """
-    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit gives way to this package's
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most_pixels())
     try:
-        image = Image.open(BytesIO(data))
+        image = open_image(BytesIO(data))
         frames = getattr(image, 'n_frames', 1)
     except Image.DecompressionBombError as error:
         require_pixels(int(re.search(r'\d+', str(error))[0]), name)
@@ -177,7 +150,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
                     size = page.imagelength, page.imagewidth
                     orientation = tiff_reading.page_orientation(page)
             else:
-                with Image.open(path) as image:
+                with open_image(path) as image:
                     size = image.height, image.width
                     orientation = orientation_of(picture_exif(image, file))
     except Exception:  # decoding says what is wrong with it

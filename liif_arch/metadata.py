@@ -161,9 +161,10 @@ def exif_parts(exif: Image.Exif) -> ExifParts:
 
 def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
     """The entries of a directory in EXIF that are right for another size."""
-    kept = {key: _kept_bytes(value) for key, value in exif.get_ifd(tag).items()
+    entries = exif.get_ifd(tag)
+    kept = {key: _kept_bytes(value) for key, value in entries.items()
             if key not in (*_STALE, _INTEROP)}
-    if tag == EXIF_IFD:
+    if _INTEROP in entries:
         index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
         if isinstance(index, str):
             kept[int(_INTEROP)] = {_INTEROP_INDEX: index}

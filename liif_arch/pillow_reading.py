@@ -1,15 +1,54 @@
 """Pixels of images that Pillow decodes, 8 bits of them: palettes, single bits, inks, alpha."""
+import os
+import warnings
 from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from liif_arch.errors import UserError
 
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # see most_pixels
+
 # Pillow's modes, and what their pixels become; with one value that is transparent, they get alpha.
 _PLAIN = {'1': 'L', 'L': 'L', 'LA': 'LA', 'La': 'LA', 'P': 'RGB', 'PA': 'RGBA',
           'RGB': 'RGB', 'RGBX': 'RGB', 'RGBA': 'RGBA', 'RGBa': 'RGBA'}
 _WITH_ALPHA = {'L': 'LA', 'RGB': 'RGBA'}
+
+
+def most_pixels() -> int:
+    """Pixels that an image may have: the environment's LIIF_MAX_IMAGE_PIXELS, else 16384 squared.
+
+    Raises:
+        UserError: The variable is no whole number.
+    """
+    text = os.environ.get('LIIF_MAX_IMAGE_PIXELS', str(2**28))
+    if not text.isdecimal():
+        raise UserError(
+            f'LIIF_MAX_IMAGE_PIXELS: found {text!r} in the environment; needed a number of pixels.')
+    return int(text)
+
+
+def require_pixels(pixels: int, name: str) -> None:
+    """Raise UserError for more pixels than `most_pixels`; a header can ask for any number."""
+    if pixels > most_pixels():
+        raise UserError(
+            f'{name}: its header says {pixels:,} pixels; {most_pixels():,} are allowed. '
+            'If it is right, set the environment variable LIIF_MAX_IMAGE_PIXELS.')
+
+
+def open_image(source: str | Path | BinaryIO) -> Image.Image:
+    """A file as Pillow opens it, which reads its header alone; Pillow's limit is `most_pixels`.
+
+    Raises:
+        UserError: `most_pixels` is no number.
+        Image.DecompressionBombError, OSError and more: Pillow does not know such a file.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most_pixels())
+    return Image.open(source)
 
 
 def pillow_pixels(image: Image.Image, name: str) -> np.ndarray:

@@ -10,13 +10,12 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image
 from tifffile import PHOTOMETRIC
 
 from liif_arch.errors import UserError
 from liif_arch.formats import DTYPES
 from liif_arch.metadata import ORIENTATION, Metadata, collect, load_exif
-from liif_arch.pillow_reading import pillow_pixels
+from liif_arch.pillow_reading import open_image, pillow_pixels
 
 logging.getLogger('tifffile').addHandler(logging.NullHandler())  # damage is said in an error
 
@@ -181,7 +180,7 @@ def _by_opencv(data: bytes) -> np.ndarray | None:
 
 
 def _by_pillow(data: bytes, name: str) -> np.ndarray:
-    with Image.open(BytesIO(data)) as image:
+    with open_image(BytesIO(data)) as image:
         return pillow_pixels(image, name)
 
 

@@ -110,6 +110,12 @@ def test_header__that_asks_for_more_than_there_is(tmp_path, monkeypatch):
         read_image(tmp_path / 'a.png')
 
 
+def test_header__pillows_limit_gives_way_in_tiff_too(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / 'a.tif', compression='tiff_lzw')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    assert read_image(tmp_path / 'a.tif').shape == (20, 30, 1)
+
+
 def test_header__of_a_tiff_that_asks_for_more_than_there_is(tmp_path):
     import tifffile
 
