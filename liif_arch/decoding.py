@@ -116,6 +116,8 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     try:
         image = open_image(BytesIO(data))
         frames = getattr(image, 'n_frames', 1)
+    except UserError:
+        raise
     except Image.DecompressionBombError as error:
         require_pixels(int(re.search(r'\d+', str(error))[0]), name)
         raise UserError(f'{name}: {error}') from None
