@@ -19,6 +19,7 @@ _HOME = {
     'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
     'load_network': 'liif_arch.bridge.networks',
     'read_image': 'liif_arch.images',
+    'read_picture': 'liif_arch.images',
     'write_image': 'liif_arch.images',
     'upscale': 'liif_arch.upscaling',
     'upscale_to_file': 'liif_arch.upscaling',

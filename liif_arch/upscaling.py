@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from liif_arch import tiff
 from liif_arch.coordinates import as_scale, grid_lookup, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.images import require_format, unit_range, write_image
+from liif_arch.images import require_format, require_unit_range, unit_range, write_image
+from liif_arch.metadata import Metadata
 
 DTYPES = ('uint8', 'uint16', 'float32', 'float64')
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
@@ -158,7 +159,8 @@ def upscale(net: nn.Module, image: np.ndarray, scale: object = None, size: tuple
 
 def upscale_to_file(net: nn.Module, image: np.ndarray, path: str | Path, scale: object = None,
                     size: tuple[int, int] | None = None, memory: float = 1536,
-                    progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+                    progress: Callable[[int, int], None] | None = None,
+                    metadata: Metadata | None = None) -> tuple[int, int]:
     """`upscale` into an image file; a .tif or .tiff is written while it is rendered, and may be larger than memory.
 
     Other formats are encoded from the whole image. Nothing takes the name `path` before it is complete.
@@ -166,6 +168,7 @@ def upscale_to_file(net: nn.Module, image: np.ndarray, path: str | Path, scale: 
     Args:
         net, image, scale, size, memory, progress: See `upscale`.
         path: Image file; the format follows the extension.
+        metadata: What the file shall say beside its pixels, see `read_picture`.
 
     Returns:
         Size (H, W) of what was written.
@@ -180,9 +183,10 @@ def upscale_to_file(net: nn.Module, image: np.ndarray, path: str | Path, scale: 
     require_format(path, shape, pixels.dtype)
     if path.suffix.lower() not in tiff.EXTENSIONS:
         _require_memory(shape, pixels.dtype, copies=2)  # encoders take a copy in their own colour order
-        write_image(path, upscale(net, image, size=size, memory=memory, progress=progress))
+        image = upscale(net, image, size=size, memory=memory, progress=progress)
+        write_image(path, image, metadata)
         return size
-    with tiff.tiff_writer(path, shape, pixels.dtype) as write:
+    with tiff.tiff_writer(path, shape, pixels.dtype, metadata) as write:
         for rows, cols, block in render_windows(net, pixels, size, memory, progress):
             write(rows, cols, block)
     return size
@@ -201,6 +205,7 @@ def _checked(net: nn.Module, image: np.ndarray, scale: object, size: tuple[int, 
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
     _planes(pixels.shape[2], net.num_in_ch)
+    require_unit_range(pixels)
     return pixels, _target_size(pixels.shape[:2], scale, size)
 
 

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import lmdb
 import numpy as np
 from tqdm import tqdm
 
 from liif_arch.atomic import umask as _umask
+from liif_arch.decoding import decode_color
+from liif_arch.encoding import encode_png
 from liif_arch.errors import UserError, suggest
-from liif_arch.images import decode_image, is_image_file
+from liif_arch.formats import PNG, is_image_file
+from liif_arch.images import decode_image
 from liif_data.parallel import in_processes
 from liif_data.store import RAW_DTYPES, LmdbRecord, LmdbStore
 
@@ -69,12 +71,17 @@ def make_record(item: tuple[str, Path], encoding: str = 'file') -> Record:
     if encoding == 'raw':
         return _raw_record(key, path, data)
     if path.suffix.lower() in _KEPT:
-        return Record(key, data, LmdbRecord(decode_image(data, str(path)).shape, None))
+        image = decode_color(data, str(path), 'rgb')
+        if image is not None:  # and so any reader finds these pixels
+            return Record(key, data, LmdbRecord(image.shape, None))
     image = decode_image(data, str(path), 'unchanged')
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(image.shape[2], [0])
-    png = cv2.imencode('.png', image[..., order], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    if image.dtype.name not in PNG.dtypes:
+        raise UserError(f'{path}: found {image.dtype} pixels; an LMDB holds '
+                        f'{" and ".join(PNG.dtypes)}. Store it as an 8- or 16-bit image.')
+    png = encode_png(image, fast=True)
     if not np.array_equal(decode_image(png, key, 'unchanged'), image):
-        raise UserError(f'{path}: PNG cannot hold its {image.dtype} pixels; store it as an 8- or 16-bit image.')
+        raise UserError(f'{path}: PNG gives back other pixels than this image has; store it as PNG '
+                        'yourself.')
     return Record(key, png, LmdbRecord(image.shape, None))
 
 

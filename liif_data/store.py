@@ -1,7 +1,6 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
 import math
 import os
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,12 @@ from typing import NamedTuple
 
 import lmdb
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from liif_arch.decoding import header_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import convert_color, decode_image, is_image_file
+from liif_arch.formats import is_image_file
+from liif_arch.images import convert_color, decode_image, require_unit_range
 from liif_arch.lmdb_environments import environment
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
@@ -26,7 +26,6 @@ BUILTIN_PHOTOS = {
 BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
 
 RAW_DTYPES = ('uint8', 'uint16')  # of decoded pixels in an LMDB
-_ORIENTATION_TAG = 0x0112  # of EXIF; from 5 on, height and width change places
 
 
 class ImageStore(ABC):
@@ -53,8 +52,14 @@ class ImageStore(ABC):
         """Height and width, without decoding the image."""
 
     def read(self, key: str, color: str = 'rgb') -> np.ndarray:
-        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`."""
-        return decode_image(self.read_bytes(key), self.path(key), color)
+        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`.
+
+        Raises:
+            UserError: It does not decode, or has float values that are not in [0, 1].
+        """
+        image = decode_image(self.read_bytes(key), self.path(key), color)
+        require_unit_range(image, self.path(key))
+        return image
 
     def read_window(self, key: str, rows: slice, cols: slice, color: str = 'rgb') -> np.ndarray:
         """A part of an image, (rows, cols, C), RGB, as a slice of `read` would be.
@@ -112,28 +117,8 @@ class FolderStore(ImageStore):
 
     def size(self, key: str) -> tuple[int, int]:
         if key not in self._sizes:
-            self._sizes[key] = self._header_size(key) or self.read(key).shape[:2]
+            self._sizes[key] = header_size(self._paths[key]) or self.read(key).shape[:2]
         return self._sizes[key]
-
-    def _header_size(self, key: str) -> tuple[int, int] | None:
-        """Height and width from the file's header; None where the image must be decoded to know them."""
-        try:
-            with Image.open(self._paths[key]) as image:  # reads the header alone
-                return None if _may_be_turned(image) else (image.height, image.width)
-        except Image.DecompressionBombError:  # large, not broken
-            return None
-        except (OSError, ValueError, SyntaxError, struct.error):
-            raise UserError(f'{self._paths[key]}: not a readable image; replace or remove it.') from None
-
-
-def _may_be_turned(image: Image.Image) -> bool:
-    """Whether the camera's orientation tag may exchange height and width."""
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get('exif', b''))  # getexif() would decode a PNG
-        return (image.getexif() if image.format == 'TIFF' else exif).get(_ORIENTATION_TAG, 1) > 4
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, struct.error):  # a damaged tag, in a sound image
-        return True
 
 
 class LmdbRecord(NamedTuple):

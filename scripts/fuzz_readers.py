@@ -52,15 +52,38 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
 
 
 def image_cases(folder: Path) -> list[tuple[str, bytes, Callable]]:
-    """Images of every format, and how they are read."""
-    from liif_arch.images import read_image, write_image
-    image = np.random.default_rng(0).integers(256, size=(24, 31, 3), dtype=np.uint8)
+    """Images of every format, with all that stands beside pixels, and how they are read."""
+    from liif_arch.images import read_image, read_picture
     cases = []
-    for suffix in ('.png', '.jpg', '.bmp', '.tif', '.webp', '.ppm'):
-        write_image(folder / f'valid{suffix}', image)
-        data = (folder / f'valid{suffix}').read_bytes()
+    for suffix, data in image_files(folder).items():
         cases += [(suffix, data, lambda path, color=color: read_image(path, color)) for color in ('rgb', 'unchanged')]
+        cases.append((suffix, data, read_picture))
     return cases
+
+
+def image_files(folder: Path) -> dict[str, bytes]:
+    """Image files by extension, with EXIF, resolution and what passes for a colour profile."""
+    from PIL import Image
+
+    from liif_arch.formats import FORMATS
+    from liif_arch.images import Metadata, write_image
+    image = np.random.default_rng(0).integers(256, size=(24, 31, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8769] = 'Maker', {0x9003: '2024:05:06 07:08:09', 0xA002: 31, 0xA003: 24}
+    text = ((b'tEXt', b'Title\0a'), )
+    colours, grays = (Metadata(bytes(16) + space + bytes(200), exif.tobytes()[6:], (300, 300), text)
+                      for space in (b'RGB ', b'GRAY'))
+    files = {}
+    for suffix, able in FORMATS.items():
+        path = folder / f'valid{suffix}'
+        if 3 in able.channels:
+            write_image(path, image, colours)
+        elif able.dtypes:
+            write_image(path, image[..., :1], grays)
+        else:  # read only
+            Image.fromarray(image).save(path)
+        files[suffix] = path.read_bytes()
+    return files
 
 
 def checkpoint_cases(folder: Path) -> list[tuple[str, bytes, Callable]]:

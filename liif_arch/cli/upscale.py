@@ -46,7 +46,7 @@ def main() -> int:
     from liif_arch.bridge.networks import load_network
     from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
-    from liif_arch.images import read_image
+    from liif_arch.images import read_picture, require_unit_range
     from liif_arch.precision import resolve
     from liif_arch.upscaling import upscale_to_file
     load_plugins()
@@ -60,16 +60,21 @@ def main() -> int:
     failed = 0
     for number, (source, target) in enumerate(jobs, 1):
         try:
-            image = read_image(source)
+            image, metadata = read_picture(source)
+            require_unit_range(image, str(source))
             with _progress_bar(f'{source.name} ({number}/{len(jobs)})') as advance:
-                height, width = upscale_to_file(net, image, target, scale, size, args.memory, advance)
+                height, width = upscale_to_file(
+                    net, image, target, scale, size, args.memory, advance, metadata)
         except UserError as error:
             if len(jobs) == 1:
                 raise
             failed += 1
             print(f'basicsr upscale: {error}', file=sys.stderr)
             continue
-        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height)')
+        lost = ', '.join(metadata.left_out(target.suffix))
+        note = f'; not kept: {lost}' if lost else ''
+        print(f'{target}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} '
+              f'(width x height){note}')
     if failed:
         raise UserError(f'{failed} of {len(jobs)} images were left out, see above.')
     return 0

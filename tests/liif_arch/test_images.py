@@ -102,8 +102,32 @@ def test_header__that_asks_for_more_than_there_is(tmp_path, monkeypatch):
     monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', '599')
     with pytest.raises(UserError, match='600 pixels; 599 are allowed'):
         read_image(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)  # Pillow's own limit gives way
     monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', '600')
     assert read_image(tmp_path / 'a.png').shape == (20, 30, 3)
     monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', 'many')
     with pytest.raises(UserError, match='LIIF_MAX_IMAGE_PIXELS: found'):
         read_image(tmp_path / 'a.png')
+
+
+def test_header__pillows_limit_gives_way_in_tiff_too(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / 'a.tif', compression='tiff_lzw')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    assert read_image(tmp_path / 'a.tif').shape == (20, 30, 1)
+
+
+def test_header__of_a_tiff_that_asks_for_more_than_there_is(tmp_path):
+    import tifffile
+
+    from liif_arch.tiff import tiff_writer
+    with tiff_writer(tmp_path / 'bomb.tif', (30000, 30000, 1), np.uint8):
+        pass
+    (tmp_path / 'bomb.tif').write_bytes((tmp_path / 'bomb.tif').open('rb').read(20000))
+    for color in ('rgb', 'unchanged'):
+        with pytest.raises(UserError, match=r'bomb\.tif: its header says 900,000,000 pixels'):
+            read_image(tmp_path / 'bomb.tif', color)
+    tifffile.imwrite(tmp_path / 'cut.tif', np.zeros((200, 300, 3), np.uint16), photometric='rgb')
+    (tmp_path / 'cut.tif').write_bytes((tmp_path / 'cut.tif').read_bytes()[:-1])
+    for color in ('rgb', 'unchanged'):
+        with pytest.raises(UserError, match=r'cut\.tif: not a readable image'):
+            read_image(tmp_path / 'cut.tif', color)

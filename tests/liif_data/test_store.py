@@ -5,7 +5,9 @@ import shutil
 import cv2
 import lmdb
 import numpy as np
+import profiles
 import pytest
+import tifffile
 from helpers import photo, write_photos
 from PIL import Image
 
@@ -185,7 +187,7 @@ def test_read_window__is_a_slice_of_the_image(photos, encoding):
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
 def test_raw_lmdb__colours_are_those_of_the_file(tmp_path, dtype, channels):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (21, 33, channels)).astype(dtype)
     write_image(tmp_path / 'd/a.png', image)
@@ -195,7 +197,7 @@ def test_raw_lmdb__colours_are_those_of_the_file(tmp_path, dtype, channels):
         assert found.dtype == expected.dtype and found.shape == expected.shape
         difference = np.abs(found.astype(int) - expected).max()
         assert difference == 0 or (color == 'gray' and channels > 1 and difference == 1)  # libpng's own gray
-    if channels > 1:
+    if channels > 2:
         expected = cv2.cvtColor(folder.read('a', 'rgb'), cv2.COLOR_RGB2GRAY)
         assert np.array_equal(store.read('a', 'gray')[..., 0], expected)
 
@@ -227,7 +229,7 @@ def test_raw_lmdb__refuses(photos):
         create_lmdb(photos, photos.parent / 'd.lmdb', encoding='rew')
     write_image(photos / 'f.tif', np.full((9, 9, 3), 0.3, np.float32))
     for encoding, message in (('raw', r'f\.tif: found float32 pixels; --encoding raw holds uint8 and uint16'),
-                              ('file', r'f\.tif: PNG cannot hold its float32 pixels')):
+                              ('file', r'f\.tif: found float32 pixels; an LMDB holds uint8 and uint16')):
         with pytest.raises(UserError, match=message):
             create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
     assert [p.name for p in photos.parent.iterdir()] == ['gt']
@@ -265,6 +267,68 @@ def test_folder__size_of_a_photograph_on_its_side(tmp_path, name):
     Image.fromarray(photo(20, 30)).save(tmp_path / 'd' / name, exif=exif)
     store = open_store(str(tmp_path / 'd'))
     assert store.size('a') == (30, 20) == store.read('a').shape[:2]
+
+
+def every_kind(folder):
+    """Images that one of the libraries alone would read as something else, or not at all."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for dtype in ('uint8', 'uint16'):
+        for channels in (1, 2, 3, 4):
+            image = (rng.random((9, 8, channels)) * np.iinfo(dtype).max).astype(dtype)
+            for suffix in ('png', 'tif'):
+                write_image(folder / f'{suffix}_{dtype}_{channels}.{suffix}', image)
+    Image.fromarray(photo(9, 8)).quantize(9).save(folder / 'still.gif')
+    Image.fromarray(photo(9, 8)).save(folder / 'a.avif')
+    Image.fromarray(photo(9, 8)).save(folder / 'a2.jp2')
+    inks = Image.fromarray(rng.integers(0, 255, (9, 8, 4), np.uint8), 'CMYK')
+    inks.save(folder / 'inks.jpg', icc_profile=profiles.cmyk())
+    return folder
+
+
+@pytest.mark.parametrize('encoding', ['file', 'raw'])
+def test_lmdb__holds_what_a_reader_of_the_file_sees(tmp_path, encoding):
+    folder = open_store(str(every_kind(tmp_path / 'd')))
+    create_lmdb(tmp_path / 'd', tmp_path / 'd.lmdb', workers=1, encoding=encoding)
+    store = open_store(str(tmp_path / 'd.lmdb'))
+    assert store.keys == folder.keys and len(store) == 20
+    for key in store.keys:
+        for color, tolerance in (('unchanged', 0), ('rgb', 0), ('gray', 1)):  # libpng's own gray
+            expected, found = folder.read(key, color), store.read(key, color)
+            assert found.shape == expected.shape and found.dtype == expected.dtype, key
+            assert np.abs(found.astype(int) - expected).max() <= tolerance, key
+        assert store.size(key) == folder.size(key) == (9, 8)
+        if encoding == 'file':  # BasicSR's own datasets decode so
+            plain = cv2.imdecode(np.frombuffer(store.read_bytes(key), np.uint8), cv2.IMREAD_COLOR)
+            assert np.array_equal(plain[..., ::-1], folder.read(key, 'rgb'))
+
+
+@pytest.mark.parametrize('color', ['rgb', 'unchanged'])
+@pytest.mark.parametrize('name,image,message', [
+    ('bands.tif', np.zeros((9, 8, 4), np.uint16), 'found 4 bands'),
+    ('stack.tif', np.zeros((3, 9, 8), np.uint8), 'found a stack of 3 pages'),
+    ('range.tif', np.full((9, 8), 278, np.float32), 'found float32 values from 278 to 278; .*divide'),
+])
+def test_store__refuses_what_is_no_image(tmp_path, name, image, message, color):
+    (tmp_path / 'd').mkdir()
+    options = {'planarconfig': 'contig'} if name == 'bands.tif' else {}
+    options |= {'photometric': 'minisblack', 'metadata': None}
+    tifffile.imwrite(tmp_path / 'd' / name, image, **options)
+    with pytest.raises(UserError, match=rf'{name}: .*{message}'):
+        open_store(str(tmp_path / 'd')).verify(color)
+    for encoding in ('file', 'raw'):
+        with pytest.raises(UserError, match=rf'{name}: found'):
+            create_lmdb(tmp_path / 'd', tmp_path / 'd.lmdb', workers=1, encoding=encoding)
+    assert [p.name for p in tmp_path.iterdir()] == ['d']
+
+
+def test_folder__size_without_decoding(tmp_path, monkeypatch):
+    kinds = (('a.tif', 3, 'float32'), ('b.tif', 2, 'uint16'), ('c.png', 2, 'uint8'))
+    for name, channels, dtype in kinds:
+        write_image(tmp_path / 'd' / name, np.zeros((9, 8, channels), dtype))
+    store = open_store(str(tmp_path / 'd'))
+    monkeypatch.setattr(type(store), 'read', None)
+    assert [store.size(key) for key in store.keys] == [(9, 8)] * 3
 
 
 def test_read_window__outside_the_image(photos):
