@@ -1,7 +1,9 @@
 """Any network of one scale as an encoder: its features before the upsampler, as it computes them itself."""
 import inspect
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +12,15 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.archs.locality import measured_radius
 from liif_arch.errors import UserError, suggest
+from liif_arch.memory import WORKSPACE, peak_bytes
 
 IN_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels', 'in_ch', 'in_nc')  # what networks call it
 OUT_CHANNELS = ('num_out_ch', 'out_chans', 'out_channels', 'out_ch', 'out_nc')
 LEAST = 16  # pixels of the image by which the features are found
+Result = TypeVar('Result')
+SMALL, LARGE = 32, 64  # sides of the images by which memory is measured, in pixels
 
 
 def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
@@ -89,6 +95,7 @@ class TappedEncoder(nn.Module):
     Attributes:
         num_out_feat: Channels of the features.
         unit_range: It takes images in [0, 1].
+        multiple: Pixels that the sides of images are padded to a multiple of.
         tap: Name of the submodule whose input they are.
         removed: Names of the outermost submodules that are not used for them.
 
@@ -99,7 +106,7 @@ class TappedEncoder(nn.Module):
 
     def __init__(self, net: nn.Module, num_in_ch: int = 3, tap: str | None = None) -> None:
         super().__init__()
-        self.net, training = net, net.training
+        self.net, self.num_in_ch, training = net, num_in_ch, net.training
         net.eval()
         with torch.no_grad():
             self.multiple, probe, calls, found = first_run(net, num_in_ch, tap)
@@ -109,6 +116,59 @@ class TappedEncoder(nn.Module):
         net.train(training)
         get_root_logger().info(f'Encoder {type(net).__name__}: features in front of {self.tap}, {self.num_out_feat} '
                                f'channels; not used: {", ".join(self.removed)}.')
+
+    @cached_property
+    def receptive_radius(self) -> int | None:
+        """Input pixels that a feature sees on each side of its own; None: all of the image, or not known.
+
+        Measured at first use, which takes a deep network seconds; see `measured_radius`. It follows from the layers
+        alone, and so stays when weights are loaded.
+        """
+        name, radius = type(self.net).__name__, None
+        try:
+            radius = self._measure(
+                lambda like: measured_radius(self, self.num_in_ch, self.multiple, like))
+            found = 'all of an image' if radius is None else f'{radius} pixels on each side'
+        except Exception as error:  # whatever another's network makes of long strips
+            found = f'how far cannot be measured ({error})'
+        how = 'as a whole' if radius is None else 'in windows where memory asks for it'
+        get_root_logger().info(f'Encoder {name}: sees {found}; images are encoded {how}.')
+        return radius
+
+    def peak_floats(self, height: int, width: int) -> float:
+        """Floats alive at once in inference on an image of that size, for memory budgets.
+
+        Measured at first use on two small images; what grows faster than the image does (attention between all
+        pixels) goes on to do so.
+        """
+        pixels, floats, power = self._memory
+        return WORKSPACE * floats * (height * width / pixels) ** power
+
+    @cached_property
+    def _memory(self) -> tuple[int, float, float]:
+        """Pixels of an image, floats alive at once on it, and the power of pixels by which these grow, 1 or more."""
+        sides = [-(-side // self.multiple) * self.multiple for side in (SMALL, LARGE)]
+        sides[1] = max(sides[1], sides[0] + self.multiple)
+
+        def floats(like: Tensor) -> list[float]:
+            images = [torch.rand(1, self.num_in_ch, side, side).to(like) for side in sides]
+            return [peak_bytes(lambda image=image: self(image)) / like.element_size() for image in images]
+
+        small, large = self._measure(floats)
+        power = math.log(large / small) / math.log(sides[1]**2 / sides[0]**2)
+        return sides[1]**2, large, max(1.0, power)
+
+    @torch.no_grad()
+    def _measure(self, what: Callable[[Tensor], Result]) -> Result:
+        """Run a measurement in evaluation mode; it is given a tensor of the network's device and dtype."""
+        training, like = self.training, next(self.net.parameters(), torch.zeros(()))
+        self.eval()
+        try:
+            with (torch.autocast(like.device.type, enabled=False),
+                  torch.backends.cudnn.flags(enabled=True, allow_tf32=False)):
+                return what(like.new_zeros(()))
+        finally:
+            self.train(training)
 
     def _require_same(self, probe: Tensor, feat: Tensor) -> None:
         """Raise where the network, without what was removed, does not give the features that it gave before."""
