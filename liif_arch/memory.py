@@ -1,4 +1,5 @@
-"""How much memory there is, how much a network takes, and what a user is told where that is more."""
+"""How much memory there is, how much a network takes, and what is said where that is more."""
+
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,24 +13,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from liif_arch.errors import UserError
 
 CGROUP_LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
-OUT_OF_MEMORY = ("can't allocate memory", 'not enough memory', 'out of memory', 'alloc_failed',
-                 'could not allocate')  # in the texts of PyTorch's errors, in lower case
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    'not enough memory',
+    'out of memory',
+    'alloc_failed',
+    'could not allocate',
+)  # in the texts of PyTorch's errors, in lower case
 
-# Libraries that compute convolutions hold copies in an order of their own beside the tensors that are alive. Peaks of
-# resident memory on a CPU, as a ratio to those tensors: RRDBNet 1.5, EDSREncoder 1.25, RCAN and SwinIR 1.0.
+# Libraries that compute convolutions hold copies in an order of their own beside the tensors that
+# are alive. Peaks of resident memory on a CPU, as a ratio to those tensors: RRDBNet 1.5,
+# EDSREncoder 1.25, RCAN and SwinIR 1.0.
 WORKSPACE = 1.5
 
 
 class _LiveTensors(TorchDispatchMode):
-    """Bytes of the tensors that operations within have made and that are still alive, and their peak."""
+    """Bytes of the tensors that operations within have made and still hold, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
         self.known: set[int] = set()
 
-    def __torch_dispatch__(self, function: Callable, types: object, args: tuple = (),
-                           kwargs: dict | None = None) -> object:
+    def __torch_dispatch__(
+        self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         made = function(*args, **(kwargs or {}))
         for tensor in made if isinstance(made, (tuple, list)) else [made]:
             if isinstance(tensor, Tensor):
@@ -75,7 +83,7 @@ def machine_memory() -> float:
 
 
 def device_memory(device: torch.device) -> float:
-    """Bytes that a computation on a device can have at most; infinite where the device does not say."""
+    """Bytes that a computation on a device can have; infinite where the device does not say."""
     if device.type == 'cpu':
         return machine_memory()
     if device.type == 'cuda':
@@ -86,17 +94,20 @@ def device_memory(device: torch.device) -> float:
 
 
 def require_encoder_memory(net: nn.Module, size: tuple[int, int]) -> None:
-    """Raise UserError where an image (h, w) is encoded as a whole, and the device has too little memory for that.
+    """Raise UserError where a device has too little memory to encode an image (h, w) as a whole.
 
-    A process that asks a processor's system for more is often killed, without an error that could be told.
+    A process that asks a processor's system for more is often killed, without an error that could
+    be told.
     """
     if not hasattr(net.encoder, 'peak_floats'):
         return
     device = next(net.parameters()).device
     needed, found = _least_bytes(net, size), device_memory(device)
     if needed > found:
-        raise UserError(f'memory: found {found / 1e6:,.0f} MB on {device}; needed '
-                        f'{needed / 1e6:,.0f} MB or more. {_whole_image(net, size)}')
+        raise UserError(
+            f'memory: found {found / 1e6:,.0f} MB on {device}; needed '
+            f'{needed / 1e6:,.0f} MB or more. {_whole_image(net, size)}'
+        )
 
 
 def _least_bytes(net: nn.Module, size: tuple[int, int]) -> float:
@@ -107,8 +118,11 @@ def _least_bytes(net: nn.Module, size: tuple[int, int]) -> float:
 
 def _whole_image(net: nn.Module, size: tuple[int, int]) -> str:
     encoder = getattr(net.encoder, 'net', net.encoder)
-    return (f'{type(encoder).__name__} has to see all of an image of {size[1]}x{size[0]} (width x height) at once; '
-            'cut the image into parts, or use an encoder that works in windows (EDSREncoder, RDNEncoder).')
+    return (
+        f'{type(encoder).__name__} has to see all of an image of {size[1]}x{size[0]} '
+        '(width x height) at once; cut the image into parts, or use an encoder that works in '
+        'windows (EDSREncoder, RDNEncoder).'
+    )
 
 
 @contextmanager
@@ -131,8 +145,15 @@ def explain_out_of_memory(net: nn.Module, size: tuple[int, int], memory: float) 
         return
     if device.type == 'cuda':  # what the failed attempt held serves the next image
         torch.cuda.empty_cache()
-    if hasattr(net.encoder, 'peak_floats') and getattr(net.encoder, 'receptive_radius', None) is None:
-        raise UserError(f'memory: {device} has none left; needed {_least_bytes(net, size) / 1e6:,.0f} MB '
-                        f'or more. {_whole_image(net, size)}')
-    raise UserError(f'memory: {device} has none left at a budget of {memory:g} MiB; lower it '
-                    f'(--memory {max(1, memory // 2):g}), or free memory that other programs hold.')
+    if (
+        hasattr(net.encoder, 'peak_floats')
+        and getattr(net.encoder, 'receptive_radius', None) is None
+    ):
+        raise UserError(
+            f'memory: {device} has none left; needed {_least_bytes(net, size) / 1e6:,.0f} MB '
+            f'or more. {_whole_image(net, size)}'
+        )
+    raise UserError(
+        f'memory: {device} has none left at a budget of {memory:g} MiB; lower it '
+        f'(--memory {max(1, memory // 2):g}), or free memory that other programs hold.'
+    )

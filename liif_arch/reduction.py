@@ -1,10 +1,11 @@
-"""Making an image smaller, for the axes along which `upscale` is asked for fewer pixels than there are."""
+"""Making an image smaller, for axes on which `upscale` is asked for fewer pixels than it has."""
+
 import numpy as np
 from PIL import Image
 
 
 def reduce_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's antialiased bicubic reduction, the one that the networks learn to undo, in float32 at any depth.
+    """Pillow's antialiased bicubic reduction, which the networks learn to undo, at any depth.
 
     Args:
         pixels: Image (h, w, C), 8 or 16 bit, or float in [0, 1].

@@ -1,4 +1,5 @@
 """How many threads PyTorch computes with on a processor."""
+
 import torch
 
 from liif_arch.errors import require_whole

@@ -1,4 +1,5 @@
-"""Rendering an image within a memory budget: windows of the input, encoded and rendered one after the other."""
+"""Rendering within a memory budget: windows of the input, encoded and rendered one by one."""
+
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,15 +20,23 @@ MIN_WINDOW = 64  # latents; below this almost all work would go into the windows
 
 class Window(NamedTuple):
     """Output [start, stop) along one axis, and the input [first, last) that it depends on."""
+
     start: int
     stop: int
     first: int
     last: int
 
 
-def axis_windows(n_out: int, n: int, length: int, margin: int, start: int = 0,
-                 stop: int | None = None, most: int | None = None,
-                 multiple: int = 1) -> Iterator[Window]:
+def axis_windows(
+    n_out: int,
+    n: int,
+    length: int,
+    margin: int,
+    start: int = 0,
+    stop: int | None = None,
+    most: int | None = None,
+    multiple: int = 1,
+) -> Iterator[Window]:
     """Cut outputs start..stop of one axis into windows of about `length` latents.
 
     Args:
@@ -51,17 +60,20 @@ def axis_windows(n_out: int, n: int, length: int, margin: int, start: int = 0,
         start = stop
 
 
-def window_lengths(size: tuple[int, int], margin: int,
-                   fits: Callable[[int, int], bool]) -> tuple[int, int]:
+def window_lengths(
+    size: tuple[int, int], margin: int, fits: Callable[[int, int], bool]
+) -> tuple[int, int]:
     """Height and width of the windows that cost the least work, of those whose input fits.
 
-    A window's input is it and a margin on each side, so many small windows do much of the work several times.
+    A window's input is it and a margin on each side, so many small windows do much of the work
+    several times.
 
     Args:
         size: Size (h, w) of the image, in latents.
         margin: Latents on each side of a window.
         fits: Whether an input (height, width) fits into memory.
     """
+
     def cut(n: int, parts: int) -> tuple[int, int]:
         length = -(-n // parts)
         return length, min(n, length + 2 * margin)
@@ -75,19 +87,25 @@ def window_lengths(size: tuple[int, int], margin: int,
 
 
 @torch.no_grad()
-def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int], memory: float,
-                   progress: Callable[[int, int], None] | None = None,
-                   ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+def render_windows(
+    net: nn.Module,
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    memory: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Render an image at `size` window by window; together they equal the whole to float rounding.
 
-    A window's input reaches beyond it by the encoder's receptive field, so no window sees a border that the image
-    does not have. An encoder whose `receptive_radius` is not known or not finite encodes the whole image at once.
+    A window's input reaches beyond it by the encoder's receptive field, so no window sees a border
+    that the image does not have. An encoder whose `receptive_radius` is not known or not finite
+    encodes the whole image at once.
 
     Args:
         net: A `CoordinateNetwork`; in evaluation mode until the last window.
         pixels: Image (h, w, C), hidden colours filled; 8 or 16 bit, or float in [0, 1].
         size: Output size (H, W).
-        memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it says).
+        memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it
+            says).
         progress: See `Progress`.
 
     Yields:
@@ -114,8 +132,14 @@ def render_windows(net: nn.Module, pixels: np.ndarray, size: tuple[int, int], me
 class _Rendering:
     """What the windows of one image have in common; see `render_windows` for its arguments."""
 
-    def __init__(self, net: nn.Module, pixels: np.ndarray, size: tuple[int, int], memory: float,
-                 progress: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        pixels: np.ndarray,
+        size: tuple[int, int],
+        memory: float,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         self.net, self.pixels, self.size, self.full = net, pixels, size, pixels.shape[:2]
         self.planes = planes_of(pixels, net.num_in_ch)
         has_alpha = any(plane.is_alpha for plane in self.planes)
@@ -132,7 +156,7 @@ class _Rendering:
 
     def encode(self, y: Window, x: Window) -> list[Tensor]:
         """Latent codes (1, C, h, w) of every plane of a window."""
-        piece = self.pixels[y.first:y.last, x.first:x.last]
+        piece = self.pixels[y.first : y.last, x.first : x.last]
         feats = []
         for plane in self.planes:
             feats.append(_encode(self.net, piece[..., plane.read]))
@@ -152,9 +176,16 @@ class _Rendering:
         block = np.empty(shape, self.pixels.dtype)
         block[..., -1] = self.pixels[0, 0, -1]  # alpha without a plane is the same everywhere
         for plane, feat in zip(self.planes, feats, strict=True):
-            band = feat[:, :, rows.first - y.first:rows.last - y.first]
-            colours = self.net.render_window(band, self.size, (rows.first, x.first), self.full,
-                                             rows[:2], x[:2], self.progress.rendered)
+            band = feat[:, :, rows.first - y.first : rows.last - y.first]
+            colours = self.net.render_window(
+                band,
+                self.size,
+                (rows.first, x.first),
+                self.full,
+                rows[:2],
+                x[:2],
+                self.progress.rendered,
+            )
             block[..., plane.write] = self._as_pixels(colours, plane, rows, x)
         return block
 
@@ -182,9 +213,10 @@ def _encode(net: nn.Module, plane: np.ndarray) -> Tensor:
     return net.encode(lq.to(next(net.parameters()).device))
 
 
-def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int], floats: float,
-                   planes: int) -> Iterator[tuple[Window, Window]]:
-    """Windows (y, x) of an input of size `full`, that are encoded holding no more than so many floats."""
+def _input_windows(
+    net: nn.Module, full: tuple[int, int], size: tuple[int, int], floats: float, planes: int
+) -> Iterator[tuple[Window, Window]]:
+    """Windows (y, x) of an input of size `full`, encoded holding no more than so many floats."""
     kept = planes * net.code_channels - net.encoder.num_out_feat
     peak_floats = getattr(net.encoder, 'peak_floats', None)
 
@@ -192,7 +224,9 @@ def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int],
         return peak_floats(height, width) + kept * height * width <= floats
 
     whole = peak_floats is None or fits(*full)
-    radius = None if whole else getattr(net.encoder, 'receptive_radius', None)  # takes time where it is measured
+    radius = (
+        None if whole else getattr(net.encoder, 'receptive_radius', None)
+    )  # takes time where it is measured
     multiple, margin = getattr(net.encoder, 'multiple', 1), net.reach + (radius or 0)
     if not whole and radius is None:
         require_encoder_memory(net, full)
@@ -208,17 +242,20 @@ def _input_windows(net: nn.Module, full: tuple[int, int], size: tuple[int, int],
 class Progress:
     """How much of an image is done, in output pixels, by the time that its parts have taken so far.
 
-    Encoding a window takes time without a pixel to show for it. From the first rendered block on, what both kinds of
-    work have taken per input and per output pixel says how long the rest of both will take; before, nothing is known.
+    Encoding a window takes time without a pixel to show for it. From the first rendered block on,
+    what both kinds of work have taken per input and per output pixel says how long the rest of both
+    will take; before, nothing is known.
 
     Args:
-        callback: Called with (output pixels done, all), first with none done and last with all; a pixel counts once
-            for each pass through the network. None: nobody asks.
+        callback: Called with (output pixels done, all), first with none done and last with all; a
+            pixel counts once for each pass through the network. None: nobody asks.
         outputs: Output pixels of all passes.
         inputs: Input pixels that are encoded in all passes, windows' margins included.
     """
 
-    def __init__(self, callback: Callable[[int, int], None] | None, outputs: int, inputs: int) -> None:
+    def __init__(
+        self, callback: Callable[[int, int], None] | None, outputs: int, inputs: int
+    ) -> None:
         self.callback = callback
         self.total = {'encode': inputs, 'render': outputs}
         self.done = {'encode': 0, 'render': 0}
@@ -249,6 +286,8 @@ class Progress:
         if self.done == self.total:
             return 1
         spent = sum(self.seconds.values())
-        left = sum((self.total[kind] - self.done[kind]) * self.seconds[kind] / max(1, self.done[kind])
-                   for kind in self.total)
+        left = sum(
+            (self.total[kind] - self.done[kind]) * self.seconds[kind] / max(1, self.done[kind])
+            for kind in self.total
+        )
         return spent / (spent + left) if left else 1

@@ -1,4 +1,5 @@
 """How far a network looks: measured by running it, for networks that do not say."""
+
 from collections.abc import Callable
 
 import torch
@@ -10,16 +11,19 @@ TOLERANCE = 1e-4  # of the largest feature; float32 rounding is below a tenth of
 
 
 @torch.no_grad()
-def measured_radius(encode: Callable[[Tensor], Tensor], channels: int, multiple: int,
-                    like: Tensor) -> int | None:
+def measured_radius(
+    encode: Callable[[Tensor], Tensor], channels: int, multiple: int, like: Tensor
+) -> int | None:
     """Input pixels that a feature depends on, on each side of its own, at any weights.
 
-    A pixel that is no number makes no number of everything that is computed from it, whatever the weights are. How
-    far that reaches in strips of growing length is the receptive field; where it always reaches the strip's ends, the
-    network looks at the whole image (channel attention, global means). Networks whose windows are laid out from the
-    image's corner (attention, pixel unshuffling) are met at a whole multiple of `multiple` pixels, so that the answer
-    holds for crops that begin at such a multiple. At last, features of crops are compared with those of the whole,
-    since a network could know a position by other means (an embedding of it, or the image's size).
+    A pixel that is no number makes no number of everything that is computed from it, whatever the
+    weights are. How far that reaches in strips of growing length is the receptive field; where it
+    always reaches the strip's ends, the network looks at the whole image (channel attention, global
+    means). Networks whose windows are laid out from the image's corner (attention, pixel
+    unshuffling) are met at a whole multiple of `multiple` pixels, so that the answer holds for
+    crops that begin at such a multiple. At last, features of crops are compared with those of the
+    whole, since a network could know a position by other means (an embedding of it, or the image's
+    size).
 
     Args:
         encode: Images (1, channels, h, w) to features (1, C, h, w), in evaluation mode.
@@ -28,8 +32,8 @@ def measured_radius(encode: Callable[[Tensor], Tensor], channels: int, multiple:
         like: A tensor of the device and dtype that `encode` takes.
 
     Returns:
-        The radius; None where it is not finite, longer than strips of `LONGEST` pixels show, or where crops do not
-        have the features of the whole.
+        The radius; None where it is not finite, longer than strips of `LONGEST` pixels show, or
+        where crops do not have the features of the whole.
     """
     radius, length = 0, SHORTEST
     for axis in (-1, -2):
@@ -40,7 +44,9 @@ def measured_radius(encode: Callable[[Tensor], Tensor], channels: int, multiple:
             reached = _reach(encode, _strip(length, channels, multiple, axis, like), multiple, axis)
             length *= 1 if reached is not None else 2
         radius = max(radius, reached)
-    same = all(_crops_equal_whole(encode, channels, multiple, radius, axis, like) for axis in (-1, -2))
+    same = all(
+        _crops_equal_whole(encode, channels, multiple, radius, axis, like) for axis in (-1, -2)
+    )
     return radius if same else None
 
 
@@ -52,8 +58,10 @@ def _strip(length: int, channels: int, multiple: int, axis: int, like: Tensor) -
     return torch.rand(1, channels, *shape, generator=generator).to(like)
 
 
-def _reach(encode: Callable[[Tensor], Tensor], image: Tensor, multiple: int, axis: int) -> int | None:
-    """How far `multiple` lines in the middle of an image reach along an axis; None: to its ends, or further."""
+def _reach(
+    encode: Callable[[Tensor], Tensor], image: Tensor, multiple: int, axis: int
+) -> int | None:
+    """How far `multiple` lines in the middle reach along an axis; None: to its ends, or further."""
     length = image.shape[axis]
     middle = length // 2 // multiple * multiple
     image.narrow(axis, middle, multiple).fill_(torch.nan)
@@ -67,12 +75,20 @@ def _reach(encode: Callable[[Tensor], Tensor], image: Tensor, multiple: int, axi
     return max(middle + multiple - 1 - first, last - middle)
 
 
-def _crops_equal_whole(encode: Callable[[Tensor], Tensor], channels: int, multiple: int, radius: int, axis: int,
-                       like: Tensor) -> bool:
-    """Whether crops that reach `radius` further have the features of the whole: at its start, within, at its end."""
+def _crops_equal_whole(
+    encode: Callable[[Tensor], Tensor],
+    channels: int,
+    multiple: int,
+    radius: int,
+    axis: int,
+    like: Tensor,
+) -> bool:
+    """Whether crops at the start, within and at the end have the features of the whole."""
     margin = -(-radius // multiple) * multiple
     image = _strip(2 * margin + 8 * multiple + 3 * WIDTH, channels, multiple, axis, like)
-    image = image.narrow(axis, 0, image.shape[axis] - multiple // 2)  # an end that networks have to pad
+    image = image.narrow(
+        axis, 0, image.shape[axis] - multiple // 2
+    )  # an end that networks have to pad
     length, whole = image.shape[axis], encode(image)
     start = multiple * 2
     stop = start + 2 * margin + 2 * multiple + WIDTH

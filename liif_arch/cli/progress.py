@@ -1,4 +1,5 @@
-"""How far a long piece of work is: a bar on a terminal, and a line now and then where a log is kept."""
+"""How far a long piece of work is: a bar on a terminal, a line now and then in a log."""
+
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ BAR = '{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}'
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress on standard error, from the first call on: what is refused before has no bar.
 
-    Where standard error is no terminal, there is a line every `SECONDS_BETWEEN_LINES` instead of a bar.
+    Where standard error is no terminal, there is a line every `SECONDS_BETWEEN_LINES` instead of a
+    bar.
 
     Args:
         label: What is being done.
@@ -34,6 +36,7 @@ class _Bar:
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
             from tqdm import tqdm
+
             # smoothing 0: the estimate is from the average since the start, as parts come in bursts
             self.bar = tqdm(desc=self.label, total=total, bar_format=BAR, smoothing=0)
         self.bar.update(done - self.bar.n)
@@ -55,7 +58,11 @@ class _Lines:
             return
         self.told = now
         left = (now - self.start) * (total - done) / done
-        print(f'{self.label}: {done / total:.0%} done, about {_duration(left)} left', file=sys.stderr, flush=True)
+        print(
+            f'{self.label}: {done / total:.0%} done, about {_duration(left)} left',
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         pass

@@ -1,4 +1,5 @@
 """`basicsr upscale`: enlarge image files to any scale or size."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -16,10 +17,17 @@ if TYPE_CHECKING:  # --help answers without PyTorch
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = argparse.ArgumentParser(
-        prog='basicsr upscale', description='Enlarge images to any scale or size (width x height).')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image files, or folders of them')
-    parser.add_argument('--weights', default=DEFAULT, metavar='W',
-                        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {DEFAULT}')
+        prog='basicsr upscale', description='Enlarge images to any scale or size (width x height).'
+    )
+    parser.add_argument(
+        'inputs', nargs='+', metavar='INPUT', help='image files, or folders of them'
+    )
+    parser.add_argument(
+        '--weights',
+        default=DEFAULT,
+        metavar='W',
+        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {DEFAULT}',
+    )
     _add_target(parser)
     _add_files(parser)
     _add_running(parser)
@@ -28,43 +36,80 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument('--scale', metavar='S',
-                        help='3.7, or 2x3 (twice as wide, three times as high); below 1 the image is reduced')
-    target.add_argument('--size', metavar='WxH',
-                        help='1920x1080 (width x height, in pixels), or 1920x or x1080: the other side follows')
-    parser.add_argument('--stretch', action='store_true',
-                        help='allow a --size that changes the shape of the picture')
+    target.add_argument(
+        '--scale',
+        metavar='S',
+        help='3.7, or 2x3 (twice as wide, three times as high); below 1 the image is reduced',
+    )
+    target.add_argument(
+        '--size',
+        metavar='WxH',
+        help='1920x1080 (width x height, in pixels), or 1920x or x1080: the other side follows',
+    )
+    parser.add_argument(
+        '--stretch',
+        action='store_true',
+        help='allow a --size that changes the shape of the picture',
+    )
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('-o', '--output', metavar='OUT',
-                        help='a file, or a folder (for several images, or when it ends with / or exists); a .tif is '
-                             'written while it is rendered, so it may be larger than memory (default: NAME_x3.7.png '
-                             'here)')
-    parser.add_argument('--recursive', action='store_true',
-                        help='images in subfolders too; the results keep the tree')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace results that exist; otherwise those of a folder are skipped, so that a stopped '
-                             'batch goes on')
+    parser.add_argument(
+        '-o',
+        '--output',
+        metavar='OUT',
+        help='a file, or a folder (for several images, or when it ends with / or exists); a .tif '
+        'is written while it is rendered, so it may be larger than memory (default: NAME_x3.7.png '
+        'here)',
+    )
+    parser.add_argument(
+        '--recursive',
+        action='store_true',
+        help='images in subfolders too; the results keep the tree',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace results that exist; otherwise those of a folder are skipped, so that a '
+        'stopped batch goes on',
+    )
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('-opt', metavar='FILE',
-                        help='option file that describes the network, for weights that do not')
+    parser.add_argument(
+        '-opt',
+        metavar='FILE',
+        help='option file that describes the network, for weights that do not',
+    )
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
-    parser.add_argument('--precision', default='auto', metavar='P',
-                        help='float32, bfloat16, or auto (default): bfloat16 where the device has it, about twice as '
-                             'fast, within 0.03 dB of float32 on Set5')
-    parser.add_argument('--memory', type=float, default=1536, metavar='MIB',
-                        help='budget for activations; what needs more is done in windows, with the same result (1536)')
-    parser.add_argument('--threads', type=int, metavar='N',
-                        help="threads to compute with on a processor (default: PyTorch's choice)")
+    parser.add_argument(
+        '--precision',
+        default='auto',
+        metavar='P',
+        help='float32, bfloat16, or auto (default): bfloat16 where the device has it, about twice '
+        'as fast, within 0.03 dB of float32 on Set5',
+    )
+    parser.add_argument(
+        '--memory',
+        type=float,
+        default=1536,
+        metavar='MIB',
+        help='budget for activations; what needs more is done in windows, with the same result '
+        '(1536)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        metavar='N',
+        help="threads to compute with on a processor (default: PyTorch's choice)",
+    )
 
 
 def main() -> int:
-    """Upscale every input; nothing is overwritten half-way, and an image that cannot be done is named and left out."""
+    """Upscale every input; an image that cannot be done is named and left out."""
     from liif_arch.bridge.options import network_option
     from liif_arch.errors import UserError, require_whole
+
     args = build_parser().parse_args()
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
@@ -93,9 +138,12 @@ def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
     from liif_arch.errors import UserError
     from liif_arch.precision import resolve
     from liif_arch.threads import use_threads
+
     use_threads(args.threads)
     load_plugins()
-    device = args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = (
+        args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
+    )
     try:
         resolve(args.precision, device, '--precision')
         net = load_network(args.weights, device, network)
@@ -105,17 +153,22 @@ def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
     return net
 
 
-def _upscale_all(net: 'nn.Module', jobs: list[tuple[Path, Path]], target: Target, memory: float) -> None:
+def _upscale_all(
+    net: 'nn.Module', jobs: list[tuple[Path, Path]], target: Target, memory: float
+) -> None:
     """Do every job, and name those that cannot be done.
 
     Raises:
         UserError: Some could not; of a single one, why.
     """
     from liif_arch.errors import UserError
+
     failed = 0
     for number, (source, result) in enumerate(jobs, 1):
         try:
-            _upscale_one(net, source, result, target, memory, f'{source.name} ({number}/{len(jobs)})')
+            _upscale_one(
+                net, source, result, target, memory, f'{source.name} ({number}/{len(jobs)})'
+            )
         except UserError as error:
             if len(jobs) == 1:
                 raise
@@ -125,11 +178,19 @@ def _upscale_all(net: 'nn.Module', jobs: list[tuple[Path, Path]], target: Target
         raise UserError(f'{failed} of {len(jobs)} images were left out, see above.')
 
 
-def _upscale_one(net: 'nn.Module', source: Path, result: Path, target: Target, memory: float, label: str) -> None:
+def _upscale_one(
+    net: 'nn.Module', source: Path, result: Path, target: Target, memory: float, label: str
+) -> None:
     from liif_arch.images import read_image
     from liif_arch.upscaling import upscale_to_file
+
     image = read_image(source)
     size = target.of_image(image.shape[:2], source)
     with progress_bar(label) as advance:
-        height, width = upscale_to_file(net, image, result, size=size, memory=memory, progress=advance)
-    print(f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height)', flush=True)
+        height, width = upscale_to_file(
+            net, image, result, size=size, memory=memory, progress=advance
+        )
+    print(
+        f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height)',
+        flush=True,
+    )

@@ -1,4 +1,5 @@
-"""What `basicsr upscale` reads and writes: the images of files and folders, and the name of each result."""
+"""What `basicsr upscale` reads and writes: images of files and folders, and results' names."""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,22 +11,31 @@ NAMES_TOLD = 5  # of files that are left out
 
 
 class Source(NamedTuple):
-    """An image to read, and the folder, relative to the output folder, that its result goes into."""
+    """An image to read, and the folder within the output folder that its result goes into."""
+
     path: Path
     folder: Path
 
 
 class Plan(NamedTuple):
-    """Attributes:
-        jobs: Source and target of every image that is to be done.
+    """What is to be done.
+
+    Attributes:
+        jobs: Source and target of every image.
         notes: What was left out and why, a line each.
     """
+
     jobs: list[tuple[Path, Path]]
     notes: list[str]
 
 
-def plan(inputs: list[str], output: str | None, label: str = '', recursive: bool = False,
-         overwrite: bool = False) -> Plan:
+def plan(
+    inputs: list[str],
+    output: str | None,
+    label: str = '',
+    recursive: bool = False,
+    overwrite: bool = False,
+) -> Plan:
     """Source and target of every image.
 
     Args:
@@ -36,8 +46,8 @@ def plan(inputs: list[str], output: str | None, label: str = '', recursive: bool
         overwrite: Replace results that exist; without it, those of folders are left as they are.
 
     Raises:
-        UserError: A missing input, a folder without images, two images with one target, a target that is a source,
-            or, for a single image, one that exists.
+        UserError: A missing input, a folder without images, two images with one target, a target
+            that is a source, or, for a single image, one that exists.
     """
     label, output = (label, './') if output is None else ('', output)
     out, notes = Path(output), []
@@ -51,38 +61,53 @@ def plan(inputs: list[str], output: str | None, label: str = '', recursive: bool
     if done and not several:
         raise UserError(f'-o: {done[0]} exists; name another, or replace it with --overwrite.')
     if done:
-        notes.append(f'{len(done)} of {len(jobs)} results exist and were skipped ({_some(done)}); --overwrite '
-                     'replaces them.')
+        notes.append(
+            f'{len(done)} of {len(jobs)} results exist and were skipped ({_some(done)}); '
+            '--overwrite replaces them.'
+        )
     return Plan([job for job in jobs if overwrite or not job[1].exists()], notes)
 
 
 def _sources(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[Source]:
-    """The images that one input names."""
+    """The images that one input names; what a folder holds beside them joins the notes."""
     if path.is_file():
         return [Source(path, Path())]
     if not path.is_dir():
         raise UserError(f'{path} {missing_path(path)}.')
     from liif_arch.images import EXTENSIONS, is_image_file
-    found, others, inner = [], [], 0
-    for folder, folders, files in _walk(path, out):
-        found += [Source(p, folder.relative_to(path)) for p in files if is_image_file(p)]
-        others += [p for p in files if not is_image_file(p)]
-        if not recursive:
-            inner = len(folders)
-            break
-    skipped = [] if not inner else [f'{path}: {inner} subfolder{"" if inner == 1 else "s"} not entered; --recursive '
-                                    'does.']
-    if not found:
-        raise UserError(' '.join([f'{path}: no images in this folder ({", ".join(EXTENSIONS)}).', *skipped]))
+
+    walk = _walk(path, out)
+    visited = list(walk) if recursive else [next(walk)]
+    files = [file for _, _, files in visited for file in files]
+    others = [file.relative_to(path) for file in files if not is_image_file(file)]
+    sources = [Source(p, p.parent.relative_to(path)) for p in files if is_image_file(p)]
+    told = []
+    if visited[0].folders and not recursive:
+        told.append(
+            f'{path}: {_count(visited[0].folders, "subfolder")} not entered; --recursive does.'
+        )
+    if not sources:
+        known = ', '.join(EXTENSIONS)
+        raise UserError(' '.join([f'{path}: no images in this folder ({known}).', *told]))
     if others:
-        skipped.append(f'{path}: {len(others)} file{"" if len(others) == 1 else "s"} left out, of a kind that is not '
-                       f'read here: {_some(p.relative_to(path) for p in others)}.')
-    notes += skipped
-    return found
+        told.append(
+            f'{path}: {_count(others, "file")} left out, of a kind that is not read here: '
+            f'{_some(others)}.'
+        )
+    notes += told
+    return sources
 
 
-def _walk(path: Path, out: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
-    """Folders below a path, itself first, with what they hold; without hidden names and the output folder.
+class Visited(NamedTuple):
+    """A folder, and the folders and files in it."""
+
+    folder: Path
+    folders: list[Path]
+    files: list[Path]
+
+
+def _walk(path: Path, out: Path) -> Iterator[Visited]:
+    """Folders below a path, itself first, and what they hold, without hidden names and `out`.
 
     Links to folders are followed, each folder once.
     """
@@ -98,28 +123,35 @@ def _walk(path: Path, out: Path) -> Iterator[tuple[Path, list[Path], list[Path]]
                 here.append(inner)
         folders[:] = here
         visible = sorted(n for n in files if not n.startswith('.'))
-        yield folder, [folder / n for n in here], [folder / n for n in visible]
+        yield Visited(folder, [folder / n for n in here], [folder / n for n in visible])
 
 
 def _target(out: Path, source: Source, label: str) -> Path:
     """Where an image's result goes within a folder."""
-    suffix = '.tif' if source.path.suffix.lower() in ('.tif', '.tiff') else '.png'  # .png holds no float
+    suffix = (
+        '.tif' if source.path.suffix.lower() in ('.tif', '.tiff') else '.png'
+    )  # .png holds no float
     return out / source.folder / f'{source.path.stem}{label}{suffix}'
 
 
 def _require_output(out: Path, as_folder: bool, several: bool) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
     from liif_arch.images import FORMATS
+
     if as_folder and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'
         raise UserError(f'-o: {out} is a file, or named like one; {need}.')
     folder = out if as_folder else out.parent
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.')
+        raise UserError(
+            f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.'
+        )
     if not as_folder and out.suffix.lower() not in FORMATS:
-        raise UserError(f'-o: {out}: there is no such folder, and an image file ends with one of '
-                        f'{", ".join(FORMATS)}; for a new folder write {out}/.')
+        raise UserError(
+            f'-o: {out}: there is no such folder, and an image file ends with one of '
+            f'{", ".join(FORMATS)}; for a new folder write {out}/.'
+        )
 
 
 def _require_apart(jobs: list[tuple[Path, Path]]) -> None:
@@ -128,11 +160,15 @@ def _require_apart(jobs: list[tuple[Path, Path]]) -> None:
     seen: dict[Path, Path] = {}
     for source, target in jobs:
         if target in seen:
-            raise UserError(f'{source} and {seen[target]} would both become {target}; run them apart.')
+            raise UserError(
+                f'{source} and {seen[target]} would both become {target}; run them apart.'
+            )
         seen[target] = source
         other = read.get(_identity(target)) if target.exists() else None
         if other is not None:
-            what = 'the input itself' if other == source else f'an input, and the target of {source}'
+            what = (
+                'the input itself' if other == source else f'an input, and the target of {source}'
+            )
             raise UserError(f'-o: {target} is {what}; name another place (-o FOLDER/).')
 
 
@@ -142,8 +178,13 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _some(names: object) -> str:
+def _some(names: list) -> str:
     """The first of some names, and how many more there are."""
     names = [str(name) for name in names]
     more = len(names) - NAMES_TOLD
     return ', '.join(names[:NAMES_TOLD]) + (f' and {more} more' if more > 0 else '')
+
+
+def _count(names: list, word: str) -> str:
+    """1 file, or 3 files."""
+    return f'{len(names)} {word}' if len(names) == 1 else f'{len(names)} {word}s'

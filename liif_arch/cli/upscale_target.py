@@ -1,4 +1,5 @@
 """What `basicsr upscale` was asked for: `--scale` and `--size` as people type them, width first."""
+
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ class Target(NamedTuple):
         size: (H, W) in pixels, one of which may be None (it follows from the other), or None.
         stretch: Whether a size may change the shape of the picture.
     """
+
     text: str
     scale: tuple[float, float] | None = None
     size: tuple[int | None, int | None] | None = None
@@ -39,6 +41,7 @@ class Target(NamedTuple):
         """
         if self.size is None:
             from liif_arch.coordinates import scaled_size
+
             return scaled_size(full, self.scale)
         by_width, by_height = self._keeping(full)
         if by_width is None:
@@ -48,13 +51,14 @@ class Target(NamedTuple):
         if not self.stretch and not keeps_shape(full, self.size):
             (rows, width), (height, cols) = by_width, by_height
             raise UserError(
-                f'{name}: is {full[1]}x{full[0]}, which --size {self.text} (width x height) would stretch; its shape '
-                f'is kept by {width}x{rows} (--size {width}x) and {cols}x{height} (--size x{height}). '
-                '--stretch stretches it.')
+                f'{name}: is {full[1]}x{full[0]}, which --size {self.text} (width x height) would '
+                f'stretch; its shape is kept by {width}x{rows} (--size {width}x) and '
+                f'{cols}x{height} (--size x{height}). --stretch stretches it.'
+            )
         return self.size
 
     def _keeping(self, full: tuple[int, int]) -> tuple[tuple[int, int] | None, ...]:
-        """The sizes (H, W) that keep an image's shape at the given width and at the given height."""
+        """The sizes (H, W) that keep an image's shape at the given width, and at the height."""
         (h, w), (height, width) = full, self.size
         by_width = None if width is None else (max(1, round(h * width / w)), width)
         by_height = None if height is None else (height, max(1, round(w * height / h)))
@@ -62,7 +66,7 @@ class Target(NamedTuple):
 
 
 def keeps_shape(full: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether one scale leads from an image (h, w) to a size (H, W), if both were rounded to whole pixels."""
+    """Whether one scale leads from (h, w) to (H, W), if both were rounded to whole pixels."""
     lows = [(n_out - 1) / (n + 0.5) for n_out, n in zip(size, full, strict=True)]
     highs = [(n_out + 1) / (n - 0.5) for n_out, n in zip(size, full, strict=True)]
     return max(lows) < min(highs)
@@ -89,8 +93,10 @@ def _scale(text: str) -> tuple[float, float]:
     match = re.fullmatch(f'{number}(?:{BETWEEN}{number})?', text.strip())
     values = [float(v) for v in match.groups() if v is not None] if match else []
     if not values or min(values) <= 0:
-        raise UserError(f'--scale: found {text}; needed a number above 0 such as 3.7, or two such as 2x3 '
-                        '(width x height).')
+        raise UserError(
+            f'--scale: found {text}; needed a number above 0 such as 3.7, or two such as 2x3 '
+            '(width x height).'
+        )
     return values[-1], values[0]
 
 
@@ -99,6 +105,8 @@ def _size(text: str) -> tuple[int | None, int | None]:
     match = re.fullmatch(rf'(\d*){BETWEEN}(\d*)', text.strip())
     width, height = (int(v) if v else None for v in match.groups()) if match else (None, None)
     if (width is None and height is None) or 0 in (width, height):
-        raise UserError(f'--size: found {text}; needed width x height in pixels such as 1920x1080, or one of them '
-                        'such as 1920x or x1080 (the other follows).')
+        raise UserError(
+            f'--size: found {text}; needed width x height in pixels such as 1920x1080, or one of '
+            'them such as 1920x or x1080 (the other follows).'
+        )
     return height, width

@@ -1,4 +1,5 @@
 """How much memory computations take, and what is said where there is too little."""
+
 import pytest
 import torch
 from helpers import photo
@@ -42,22 +43,40 @@ def test_peak_floats__of_a_convolution_and_of_attention_between_all_pixels():
     assert attention.peak_floats(64, 128) > 3.5 * attention.peak_floats(64, 64)
 
 
-@pytest.mark.parametrize('limit,expected', [('max', 1000), ('300', 300), ('9223372036854771712', 1000), (None, 1000)])
+@pytest.mark.parametrize(
+    'limit,expected', [('max', 1000), ('300', 300), ('9223372036854771712', 1000), (None, 1000)]
+)
 def test_machine_memory__of_a_container(tmp_path, monkeypatch, limit, expected):
-    monkeypatch.setattr(memory.os, 'sysconf', lambda name: {'SC_PAGE_SIZE': 10, 'SC_PHYS_PAGES': 100}[name])
+    monkeypatch.setattr(
+        memory.os, 'sysconf', lambda name: {'SC_PAGE_SIZE': 10, 'SC_PHYS_PAGES': 100}[name]
+    )
     monkeypatch.setattr(memory, 'CGROUP_LIMITS', [tmp_path / 'limit'])
     if limit is not None:
         (tmp_path / 'limit').write_text(limit + '\n')
     assert memory.machine_memory() == expected
 
 
-@pytest.mark.parametrize('error', [
-    MemoryError(), torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB'),
-    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
-@pytest.mark.parametrize('encoder,part', [
-    ({'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1}, 'at a budget of 64 MiB; lower it .--memory 32'),
-    ({'type': 'RCAN', 'num_feat': 8, 'num_group': 1, 'num_block': 1, 'squeeze_factor': 2},
-     'RCAN has to see all of an image of 10x12')])
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB'),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+@pytest.mark.parametrize(
+    'encoder,part',
+    [
+        (
+            {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},
+            'at a budget of 64 MiB; lower it .--memory 32',
+        ),
+        (
+            {'type': 'RCAN', 'num_feat': 8, 'num_group': 1, 'num_block': 1, 'squeeze_factor': 2},
+            'RCAN has to see all of an image of 10x12',
+        ),
+    ],
+)
 @pytest.mark.parametrize('where', ['encode', 'render_window'])
 def test_out_of_memory__names_the_way_out(monkeypatch, error, encoder, part, where):
     net = LIIF(encoder, [8])

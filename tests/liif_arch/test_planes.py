@@ -1,4 +1,5 @@
 """What the network is shown of an image, and what of it comes back exactly."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from liif_arch.planes import AlphaBounds, Plane, fill_hidden, planes_of, require
 
 @pytest.fixture(scope='module')
 def net():
-    """Weights that ship, which are trained: what an untrained network makes of a picture says nothing."""
+    """Weights that ship: what an untrained network makes of a picture says nothing."""
     return load_network('small')
 
 
@@ -26,18 +27,19 @@ def small_windows(net, monkeypatch):
 
 
 def disc(side: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Alpha (side, side, 1) of a disc with an antialiased edge, and each pixel's distance from its middle."""
+    """Alpha (side, side, 1) of an antialiased disc, and each pixel's distance from its middle."""
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     distance = np.hypot(y, x)
     return np.rint(np.clip(radius - distance, 0, 1) * 255).astype(np.uint8)[..., None], distance
 
 
 def cutout(hidden: int, gray: bool = False, scale: int = 3) -> tuple[np.ndarray, ...]:
-    """A photograph cut out by a disc: (low resolution, ground truth, distances), with a colour where alpha is 0."""
+    """A photograph cut out by a disc: low resolution with a hidden colour, truth, distances."""
     from skimage import data
-    colours = data.astronaut()[:240, 60:300, :1 if gray else 3]
+
+    colours = data.astronaut()[:240, 60:300, : 1 if gray else 3]
     alpha, distance = disc(240, 90)
-    small, thin = (resize_bicubic(image, (240 // scale, ) * 2) for image in (colours, alpha))
+    small, thin = (resize_bicubic(image, (240 // scale,) * 2) for image in (colours, alpha))
     small[thin[..., 0] == 0] = hidden
     return np.dstack([small, thin]), np.dstack([colours, alpha]), distance
 
@@ -48,7 +50,7 @@ def over(image: np.ndarray, background: int) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b)**2))
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
 @pytest.mark.parametrize('gray', [False, True])
@@ -59,12 +61,14 @@ def test_alpha__what_it_hides_does_not_show(net, gray, background):
         lq, gt, _ = cutout(hidden, gray)
         results.append(upscale(net, lq, scale=3))
     assert all(np.array_equal(results[0], other) for other in results[1:])
-    # As good as with the true colours there, which a hidden black (over white) misses by more than a decibel.
+    # About as good as with the true colours there, which hidden black misses by a decibel.
     truth = lq.copy()
     colours = gt[..., :-1].copy()
     truth[..., :-1] = resize_bicubic(colours, lq.shape[:2])
-    best = psnr(over(np.dstack([upscale(net, truth[..., :-1], scale=3), results[0][..., -1:]]), background),
-                over(gt, background))
+    best = psnr(
+        over(np.dstack([upscale(net, truth[..., :-1], scale=3), results[0][..., -1:]]), background),
+        over(gt, background),
+    )
     assert psnr(over(results[0], background), over(gt, background)) > best - 0.3
 
 
@@ -87,10 +91,12 @@ def test_alpha__far_from_edges_is_exact(net):
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize('share', [1, 0, 0.3])
 @pytest.mark.parametrize('channels', [2, 4])
-def test_alpha__that_is_constant_stays_so_and_costs_nothing(net, small_windows, dtype, share, channels):
+def test_alpha__that_is_constant_stays_so_and_costs_nothing(
+    net, small_windows, dtype, share, channels
+):
     full = 1 if np.dtype(dtype).kind == 'f' else np.iinfo(dtype).max
     value = dtype(share * full)
-    image = (photo(20, 22)[..., :channels - 1] / 255 * full).astype(dtype)
+    image = (photo(20, 22)[..., : channels - 1] / 255 * full).astype(dtype)
     image = np.dstack([image, np.full((20, 22), value)])
     result = upscale(net, image, scale=2.5)
     assert (result[..., -1] == value).all() and result.dtype == dtype
@@ -146,17 +152,26 @@ def test_alpha_bounds__by_their_definition(dtype):
         result = bounds.clip(np.full((12, 9, 1), value, dtype), slice(0, 12), slice(0, 9))[..., 0]
         for y in range(12):
             for x in range(9):
-                around = alpha[max(0, y - 2):y + 3, max(0, x - 2):x + 3].astype(float)
+                around = alpha[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].astype(float)
                 low, high = around.min(), around.max()
                 expected = np.clip(value, max(0, 2 * low - high), min(top, 2 * high - low))
                 assert result[y, x] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize('image_ch,num_in_ch,expected', [
-    (1, 3, [Plane([0], [0])]), (2, 3, [Plane([0], [0]), Plane([1], [1], True)]), (3, 3, [Plane([0, 1, 2], [0, 1, 2])]),
-    (4, 3, [Plane([0, 1, 2], [0, 1, 2]), Plane([3], [3], True)]), (4, 4, [Plane([0, 1, 2, 3], [0, 1, 2, 3])]),
-    (2, 2, [Plane([0, 1], [0, 1])]), (5, 5, [Plane([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])]),
-    (3, 1, [Plane([i], [i]) for i in range(3)]), (2, 1, [Plane([0], [0]), Plane([1], [1], True)])])
+@pytest.mark.parametrize(
+    'image_ch,num_in_ch,expected',
+    [
+        (1, 3, [Plane([0], [0])]),
+        (2, 3, [Plane([0], [0]), Plane([1], [1], True)]),
+        (3, 3, [Plane([0, 1, 2], [0, 1, 2])]),
+        (4, 3, [Plane([0, 1, 2], [0, 1, 2]), Plane([3], [3], True)]),
+        (4, 4, [Plane([0, 1, 2, 3], [0, 1, 2, 3])]),
+        (2, 2, [Plane([0, 1], [0, 1])]),
+        (5, 5, [Plane([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])]),
+        (3, 1, [Plane([i], [i]) for i in range(3)]),
+        (2, 1, [Plane([0], [0]), Plane([1], [1], True)]),
+    ],
+)
 def test_planes__of_images_and_networks(image_ch, num_in_ch, expected):
     require_channels(image_ch, num_in_ch)
     assert planes_of(np.random.default_rng(0).random((4, 5, image_ch)), num_in_ch) == expected
@@ -164,7 +179,9 @@ def test_planes__of_images_and_networks(image_ch, num_in_ch, expected):
 
 @pytest.mark.parametrize('image_ch,num_in_ch', [(5, 3), (3, 4), (1, 4), (4, 2)])
 def test_planes__refused(image_ch, num_in_ch):
-    with pytest.raises(UserError, match=f'has {image_ch} channels and the network takes {num_in_ch}'):
+    with pytest.raises(
+        UserError, match=f'has {image_ch} channels and the network takes {num_in_ch}'
+    ):
         require_channels(image_ch, num_in_ch)
 
 

@@ -1,4 +1,5 @@
 """The number of threads that is asked for is used, and checked."""
+
 import pytest
 import torch
 from helpers import run_here, write_photos
@@ -31,6 +32,19 @@ def test_threads__refused(count, set_threads):
 @pytest.mark.parametrize('count,status,expected', [(5, 0, [5]), (0, 2, [])])
 def test_upscale__threads(count, status, expected, tmp_path, monkeypatch, set_threads):
     write_photos(tmp_path, [(4, 4)], ['a'])
-    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--scale', 2, '--weights', 'small', '--threads',
-                    count) == status
+    assert (
+        run_here(
+            monkeypatch,
+            tmp_path,
+            'upscale',
+            'a.png',
+            '--scale',
+            2,
+            '--weights',
+            'small',
+            '--threads',
+            count,
+        )
+        == status
+    )
     assert set_threads == expected

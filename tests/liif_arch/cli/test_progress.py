@@ -1,4 +1,5 @@
 """A bar for people, lines for logs."""
+
 import sys
 
 import pytest
@@ -21,7 +22,10 @@ def test_log__has_a_line_now_and_then(capsys, clock):
             clock[0] += 0.1
             advance(done, 1000)
     assert capsys.readouterr().err.splitlines() == [
-        'a.png: 30% done, about 70 s left', 'a.png: 60% done, about 40 s left', 'a.png: 90% done, about 10 s left']
+        'a.png: 30% done, about 70 s left',
+        'a.png: 60% done, about 40 s left',
+        'a.png: 90% done, about 10 s left',
+    ]
 
 
 def test_log__is_silent_about_what_is_quick_or_refused(capsys, clock):

@@ -1,0 +1,55 @@
+"""How much is done, by the time that encoding and rendering take."""
+
+import pytest
+
+from liif_arch import windows
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass at the test's command."""
+    now = [50.0]
+    monkeypatch.setattr(windows.time, 'perf_counter', lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize('encoding,rendering', [(100, 1), (1, 1), (0.01, 5)])
+def test_progress__tells_the_share_of_time(clock, encoding, rendering):
+    """Two windows, of 30 and 10 inputs, encoded and rendered at constant rates."""
+    total = 40 * encoding + 400 * rendering
+    told = []
+    progress = windows.Progress(lambda *figures: told.append(figures), outputs=400, inputs=40)
+    start = clock[0]
+    for inputs in (30, 10):
+        clock[0] += inputs * encoding
+        progress.encoded(inputs)
+        for _ in range(inputs):
+            clock[0] += 10 * rendering
+            progress.rendered(10)
+            share = (clock[0] - start) / total
+            assert told[-1] == (pytest.approx(400 * share, abs=1), 400)
+    assert told[0] == (0, 400) and told[-1] == (400, 400)
+
+
+def test_progress__never_falls(clock):
+    told = []
+    progress = windows.Progress(lambda done, total: told.append(done), outputs=100, inputs=10)
+    for seconds in (1, 30, 2, 50, 1):
+        progress.encoded(2)
+        for _ in range(2):
+            clock[0] += seconds
+            progress.rendered(10)
+    assert told == sorted(told) and told[-1] == 100
+
+
+def test_progress__nobody_asks(clock):
+    progress = windows.Progress(None, outputs=10, inputs=0)
+    progress.rendered(10)
+
+
+def test_axis_windows__begin_at_a_multiple():
+    plain = list(windows.axis_windows(200, 90, 20, 7))
+    aligned = list(windows.axis_windows(200, 90, 20, 7, multiple=8))
+    assert [w[:2] for w in plain] == [w[:2] for w in aligned] and len(plain) > 3
+    for w, v in zip(plain, aligned, strict=True):
+        assert v.first % 8 == 0 and 0 <= w.first - v.first < 8 and v.last == w.last
