@@ -171,6 +171,64 @@ def test_upscale__a_broken_image_does_not_stop_the_others(monkeypatch, tmp_path,
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
 
 
+def test_upscale__too_little_memory_for_one_does_not_stop_the_others(monkeypatch, tmp_path,
+                                                                     weights, capsys):
+    write_photos(tmp_path / 'in', [(6, 6), (9, 9), (7, 7)])
+    encode = LIIF.encode
+
+    def refuse(net, lq):
+        if lq.shape[-1] == 9:
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')
+        return encode(net, lq)
+
+    monkeypatch.setattr(LIIF, 'encode', refuse)
+    flags = ['--weights', weights, '--scale', '2', '-o', 'out']
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags) == 2
+    err = capsys.readouterr().err
+    assert 'memory: cpu has none left at a budget of 1536 MiB; lower it (--memory 768)' in err
+    assert '1 of 3 images were left out' in err
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
+
+
+def test_upscale__a_batch_goes_on(monkeypatch, tmp_path, weights, capsys):
+    """What exists stays as it is, and nothing is loaded where nothing is left to do."""
+    write_photos(tmp_path / 'in', [(6, 6), (9, 9)])
+    write_photos(tmp_path / 'out', [(3, 3)])
+    before = (tmp_path / 'out/im00.png').read_bytes()
+    flags = ['--weights', weights, '--scale', '2', '-o', 'out']
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags) == 0
+    out = capsys.readouterr()
+    assert '1 of 2 results exist and were skipped (out/im00.png)' in out.err
+    assert 'im01.png  9x9 -> 18x18' in out.out
+    assert (tmp_path / 'out/im00.png').read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr('liif_arch.bridge.networks.load_network', None)
+        assert run_here(patch, tmp_path, 'upscale', 'in', *flags) == 0
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags, '--overwrite') == 0
+    assert read_image(tmp_path / 'out/im00.png').shape == (12, 12, 3)
+
+
+@pytest.mark.parametrize('flags,part', [
+    (['--size', '100x70'], 'a.png: is 10x12, which --size 100x70 (width x height) would stretch; '
+                           'its shape is kept by 100x120 (--size 100x) and 58x70 (--size x70)'),
+    (['--scale', '2', '--threads', '0'], '--threads: found 0'),
+    (['--scale', '2', '--memory', '-1'], '--memory: found')])
+def test_upscale__refuses(monkeypatch, tmp_path, weights, capsys, flags, part):
+    write_image(tmp_path / 'a.png', photo(12, 10))
+    flags = ['--weights', weights, '-o', 'b.png', *flags]
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', *flags) == 2
+    assert part in capsys.readouterr().err and not (tmp_path / 'b.png').exists()
+
+
+@pytest.mark.parametrize('flags,name', [
+    (['--scale', '2x3'], 'a_x2x3.png'), (['--scale', '.5'], 'a_x.5.png'),
+    (['--size', '20x24'], 'a_20x24.png'), (['--size', 'x24'], 'a_x24.png')])
+def test_upscale__results_are_named_as_typed(monkeypatch, tmp_path, weights, flags, name):
+    write_image(tmp_path / 'in/a.png', photo(12, 10))
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in/a.png', '--weights', weights, *flags) == 0
+    assert (tmp_path / name).is_file()
+
+
 def test_upscale__targets_are_looked_at_first(monkeypatch, tmp_path, weights, capsys):
     write_photos(tmp_path / 'in', [(6, 6)] * 2)
     (tmp_path / 'file').write_text('')
