@@ -105,7 +105,7 @@ def require_encoder_memory(net: nn.Module, size: tuple[int, int]) -> None:
     needed, found = _least_bytes(net, size), device_memory(device)
     if needed > found:
         raise UserError(
-            f'memory: found {found / 1e6:,.0f} MB on {device}; needed '
+            f'memory: found {found / 1e6:,.0f} MB on {_place(device)}; needed '
             f'{needed / 1e6:,.0f} MB or more. {_whole_image(net, size)}'
         )
 
@@ -138,22 +138,30 @@ def explain_out_of_memory(net: nn.Module, size: tuple[int, int], memory: float) 
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(part in text for part in OUT_OF_MEMORY):
+        text, place = str(error).lower(), _place(device)
+        if isinstance(error, MemoryError):  # of NumPy, or Python itself
+            place = _place(torch.device('cpu'))
+        elif not any(part in text for part in OUT_OF_MEMORY):
             raise
     else:
         return
     if device.type == 'cuda':  # what the failed attempt held serves the next image
         torch.cuda.empty_cache()
-    if (
-        hasattr(net.encoder, 'peak_floats')
-        and getattr(net.encoder, 'receptive_radius', None) is None
-    ):
-        raise UserError(
-            f'memory: {device} has none left; needed {_least_bytes(net, size) / 1e6:,.0f} MB '
-            f'or more. {_whole_image(net, size)}'
+    raise UserError(f'memory: {place} has none left{_way_out(net, size, memory)}')
+
+
+def _way_out(net: nn.Module, size: tuple[int, int], memory: float) -> str:
+    """The rest of a line that says that there is no memory left."""
+    if getattr(net.encoder, 'receptive_radius', None) is not None:
+        return (
+            f' at a budget of {memory:g} MiB; lower it (--memory {max(1, memory // 2):g}), or free '
+            'memory that other programs hold.'
         )
-    raise UserError(
-        f'memory: {device} has none left at a budget of {memory:g} MiB; lower it '
-        f'(--memory {max(1, memory // 2):g}), or free memory that other programs hold.'
-    )
+    if not hasattr(net.encoder, 'peak_floats'):
+        return f'. {_whole_image(net, size)}'
+    return f'; needed {_least_bytes(net, size) / 1e6:,.0f} MB or more. {_whole_image(net, size)}'
+
+
+def _place(device: torch.device) -> str:
+    """What a message calls a device's memory."""
+    return 'this machine' if device.type == 'cpu' else str(device)

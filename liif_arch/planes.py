@@ -98,9 +98,9 @@ def fill_hidden(pixels: np.ndarray) -> np.ndarray:
     visible = ~hidden
     position = np.empty(labels.max() + 1, np.int64)
     position[labels[visible]] = np.flatnonzero(visible)
+    rows, cols = np.divmod(position[labels[hidden]], pixels.shape[1])
     filled = pixels.copy()
-    colours = pixels[..., :-1].reshape(-1, pixels.shape[2] - 1)
-    filled[..., :-1][hidden] = colours[position[labels[hidden]]]
+    filled[..., :-1][hidden] = pixels[rows, cols, :-1]
     return filled
 
 

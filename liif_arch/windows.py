@@ -223,16 +223,15 @@ def _input_windows(
     def fits(height: int, width: int) -> bool:
         return peak_floats(height, width) + kept * height * width <= floats
 
-    whole = peak_floats is None or fits(*full)
-    radius = (
-        None if whole else getattr(net.encoder, 'receptive_radius', None)
-    )  # takes time where it is measured
-    multiple, margin = getattr(net.encoder, 'multiple', 1), net.reach + (radius or 0)
-    if not whole and radius is None:
-        require_encoder_memory(net, full)
-    if whole or radius is None:
-        lengths = tuple(n + 2 for n in full)
-    else:
+    radius, multiple = None, getattr(net.encoder, 'multiple', 1)
+    if peak_floats is not None and not fits(*full):
+        # Some encoders measure it, which takes them seconds.
+        radius = getattr(net.encoder, 'receptive_radius', None)
+        if radius is None:
+            require_encoder_memory(net, full)
+    margin = net.reach + (radius or 0)
+    lengths = tuple(n + 2 for n in full)  # one window
+    if radius is not None:
         lengths = window_lengths(full, margin + multiple - 1, fits)
     for y in axis_windows(size[0], full[0], lengths[0], margin, multiple=multiple):
         for x in axis_windows(size[1], full[1], lengths[1], margin, multiple=multiple):

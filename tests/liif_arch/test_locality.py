@@ -134,7 +134,7 @@ def test_upscale__global_networks_stay_whole_or_are_refused(monkeypatch):
     net.encoder.receptive_radius  # noqa: B018
     with pytest.raises(
         UserError,
-        match=r'found 0 MB on cpu; needed \d MB or more. RCAN has to see all of an '
+        match=r'found 0 MB on this machine; needed \d MB or more. RCAN has to see all of an '
         r'image of 90x80 \(width x height\)',
     ):
         list(windows.render_windows(net, image, (160, 180), 0.01))

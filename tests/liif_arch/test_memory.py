@@ -85,7 +85,7 @@ def test_out_of_memory__names_the_way_out(monkeypatch, error, encoder, part, whe
         raise error
 
     monkeypatch.setattr(net, where, fail)
-    with pytest.raises(UserError, match=f'memory: cpu has none left.*{part}'):
+    with pytest.raises(UserError, match=f'memory: this machine has none left.*{part}'):
         upscale(net, photo(12, 10), scale=2, memory=64)
 
 

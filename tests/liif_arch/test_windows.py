@@ -1,8 +1,9 @@
 """How much is done, by the time that encoding and rendering take."""
 
 import pytest
+from helpers import photo
 
-from liif_arch import windows
+from liif_arch import LIIF, upscale, windows
 
 
 @pytest.fixture
@@ -53,3 +54,25 @@ def test_axis_windows__begin_at_a_multiple():
     assert [w[:2] for w in plain] == [w[:2] for w in aligned] and len(plain) > 3
     for w, v in zip(plain, aligned, strict=True):
         assert v.first % 8 == 0 and 0 <= w.first - v.first < 8 and v.last == w.last
+
+
+def test_upscale__counts_encoding_as_work(clock, monkeypatch):
+    """The first block after 90 seconds of encoding says that 95 of 100 seconds are over."""
+    net = LIIF({'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1}, [8])
+    encode, render = net.encode, net.render_window
+
+    def slow_encode(lq):
+        clock[0] += 90
+        return encode(lq)
+
+    def slow_render(*arguments):
+        for _ in range(2):
+            clock[0] += 5
+            arguments[-1](200)
+        return render(*arguments[:-1], None)
+
+    monkeypatch.setattr(net, 'encode', slow_encode)
+    monkeypatch.setattr(net, 'render_window', slow_render)
+    told = []
+    upscale(net, photo(10, 10), scale=2, progress=lambda *figures: told.append(figures))
+    assert told == [(0, 400), (380, 400), (400, 400)]

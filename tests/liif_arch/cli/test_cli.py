@@ -185,7 +185,7 @@ def test_upscale__too_little_memory_for_one_does_not_stop_the_others(monkeypatch
     flags = ['--weights', weights, '--scale', '2', '-o', 'out']
     assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags) == 2
     err = capsys.readouterr().err
-    assert 'memory: cpu has none left at a budget of 1536 MiB; lower it (--memory 768)' in err
+    assert 'memory: this machine has none left at a budget of 1536 MiB; lower it (--memory 768)' in err
     assert '1 of 3 images were left out' in err
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
 
