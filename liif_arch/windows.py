@@ -176,6 +176,7 @@ class _Rendering:
         block = np.empty(shape, self.pixels.dtype)
         block[..., -1] = self.pixels[0, 0, -1]  # alpha without a plane is the same everywhere
         for plane, feat in zip(self.planes, feats, strict=True):
+            self.progress.begin_part()
             band = feat[:, :, rows.first - y.first : rows.last - y.first]
             colours = self.net.render_window(
                 band,
@@ -241,9 +242,9 @@ def _input_windows(
 class Progress:
     """How much of an image is done, in output pixels, by the time that its parts have taken so far.
 
-    Encoding a window takes time without a pixel to show for it. From the first rendered block on,
-    what both kinds of work have taken per input and per output pixel says how long the rest of both
-    will take; before, nothing is known.
+    Encoding a window, and making ready to render a part of it, takes time without a pixel to show
+    for it. What both kinds of work have taken per input and per output pixel says how long the rest
+    of both will take; before both are known, nothing is told to be done.
 
     Args:
         callback: Called with (output pixels done, all), first with none done and last with all; a
@@ -255,38 +256,52 @@ class Progress:
     def __init__(
         self, callback: Callable[[int, int], None] | None, outputs: int, inputs: int
     ) -> None:
-        self.callback = callback
-        self.total = {'encode': inputs, 'render': outputs}
-        self.done = {'encode': 0, 'render': 0}
-        self.seconds = {'encode': 0.0, 'render': 0.0}
+        self.callback, self.outputs, self.inputs = callback, outputs, inputs
+        self.encoded_inputs = self.rendered_outputs = 0
+        self.preparing = self.rendering = 0.0  # seconds
+        self.timed_outputs = 0  # those that `rendering` was spent on
+        self.parts, self.part_begins = 0, False
         self.reported, self.last = 0, time.perf_counter()
         if callback:
             callback(0, outputs)
 
     def encoded(self, pixels: int) -> None:
-        """So many input pixels have been encoded since the last call of either kind."""
-        self._add('encode', pixels)
+        """So many input pixels have been encoded since the last call of any kind."""
+        self.preparing += self._seconds()
+        self.encoded_inputs += pixels
+
+    def begin_part(self) -> None:
+        """A part is going to be rendered: its first block takes longer than its others."""
+        self.preparing += self._seconds()
+        self.parts, self.part_begins = self.parts + 1, True
 
     def rendered(self, pixels: int) -> None:
-        """So many output pixels have been rendered since the last call of either kind."""
-        self._add('render', pixels)
+        """So many output pixels have been rendered since the last call of any kind."""
+        seconds = self._seconds()
+        if self.part_begins:
+            self.preparing += seconds
+        else:
+            self.rendering += seconds
+            self.timed_outputs += pixels
+        self.part_begins = False
+        self.rendered_outputs += pixels
         if self.callback:
-            self.reported = max(self.reported, int(self.total['render'] * self._share()))
-            self.callback(self.reported, self.total['render'])
+            self.reported = max(self.reported, int(self.outputs * self._share()))
+            self.callback(self.reported, self.outputs)
 
-    def _add(self, kind: str, pixels: int) -> None:
-        now = time.perf_counter()
-        self.seconds[kind] += now - self.last
-        self.done[kind] += pixels
-        self.last = now
+    def _seconds(self) -> float:
+        """Since the last call."""
+        before, self.last = self.last, time.perf_counter()
+        return self.last - before
 
     def _share(self) -> float:
         """Seconds spent, of all that it will take."""
-        if self.done == self.total:
+        if self.rendered_outputs == self.outputs:
             return 1
-        spent = sum(self.seconds.values())
-        left = sum(
-            (self.total[kind] - self.done[kind]) * self.seconds[kind] / max(1, self.done[kind])
-            for kind in self.total
-        )
+        if not self.timed_outputs:  # parts are rendered in one block each: on GPUs
+            return self.rendered_outputs / self.outputs if self.parts > 1 else 0
+        spent = self.preparing + self.rendering
+        left = (self.outputs - self.rendered_outputs) * self.rendering / self.timed_outputs
+        if self.encoded_inputs:
+            left += (self.inputs - self.encoded_inputs) * self.preparing / self.encoded_inputs
         return spent / (spent + left) if left else 1
