@@ -138,7 +138,9 @@ def _require_output(out: Path, as_folder: bool, several: bool) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
     from liif_arch.images import FORMATS
 
-    if as_folder and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
+    written = [suffix for suffix, able in FORMATS.items() if able.dtypes]
+
+    if as_folder and (out.is_file() or (out.suffix.lower() in written and not out.is_dir())):
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'
         raise UserError(f'-o: {out} is a file, or named like one; {need}.')
     folder = out if as_folder else out.parent
@@ -147,10 +149,10 @@ def _require_output(out: Path, as_folder: bool, several: bool) -> None:
         raise UserError(
             f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.'
         )
-    if not as_folder and out.suffix.lower() not in FORMATS:
+    if not as_folder and out.suffix.lower() not in written:
         raise UserError(
             f'-o: {out}: there is no such folder, and an image file ends with one of '
-            f'{", ".join(FORMATS)}; for a new folder write {out}/.'
+            f'{", ".join(written)}; for a new folder write {out}/.'
         )
 
 
