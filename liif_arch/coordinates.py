@@ -189,6 +189,6 @@ def reduced_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int
     """
     h, w = (math.floor(n / s + 1e-9) for n, s in zip(size, scale, strict=True))
     if h < 1 or w < 1:
-        raise UserError(f'a {size[0]}x{size[1]} image leaves no pixel at scale {scale_label(scale)}; '
-                        'use larger images or smaller scales.')
+        raise UserError(f'a {size[1]}x{size[0]} image (width x height) leaves no pixel at scale '
+                        f'{scale_label(scale)}; use larger images or smaller scales.')
     return h, w

@@ -1,5 +1,6 @@
 """What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
 import difflib
+import operator
 import os
 import signal
 import sys
@@ -92,10 +93,21 @@ def require_known(keys: Iterable[object], known: Iterable[object], place: str) -
             raise UserError(f'{place}: found {key}, which is no option of it; {suggest(key, known)}')
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number: Python's, NumPy's, or a tensor of one; no truth value, no 2.0."""
+    if isinstance(value, bool) or 'bool' in str(getattr(value, 'dtype', '')):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
 def require_whole(place: str = '', least: int = 1, **values: object) -> None:
     """Raise UserError for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not is_whole(value) or value < least:
             raise UserError(f'{place}{name}: found {value!r}; needed a whole number of at least {least}.')
 
 

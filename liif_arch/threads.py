@@ -28,6 +28,24 @@ def wait_passively() -> None:
         os.environ['GOMP_SPINCOUNT'] = str(SPIN_COUNT)
 
 
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads from now on.
+
+    Args:
+        count: Threads; None leaves the number as it is (PyTorch's own choice, or OMP_NUM_THREADS).
+
+    Raises:
+        UserError: It is no whole number of at least 1; names the flag --threads.
+    """
+    if count is None:
+        return
+    import torch
+
+    from liif_arch.errors import require_whole
+    require_whole(**{'--threads': count})
+    torch.set_num_threads(int(count))
+
+
 def for_each(work: Callable[[Item], None], items: Iterable[Item], device: 'torch.device',
              done: Callable[[Item], None] | None = None) -> None:
     """Call `work` with each item, without gradients; on a CPU on as many threads as PyTorch uses, a core for each.

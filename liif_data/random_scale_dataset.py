@@ -2,6 +2,7 @@
 import math
 import re
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 import torch
@@ -226,7 +227,7 @@ def require_color(opt: Mapping) -> str:
 
 def _scale_range(opt: Mapping) -> tuple[float, float]:
     value = opt.get('scale_range')
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, (int, float)) for s in value):
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, Real) for s in value):
         raise UserError(f'scale_range: found {value!r}; needed [lowest, highest], for instance [1, 4].')
     low, high = value
     if not 0 < low <= high < math.inf:

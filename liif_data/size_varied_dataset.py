@@ -6,7 +6,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, is_whole
 from liif_arch.images import resize_bicubic, unit_range
 from liif_data.random_scale_dataset import (
     documented_options,
@@ -110,7 +110,7 @@ class SizeVariedDataset(Dataset):
 
 def _size_range(opt: Mapping) -> tuple[int, int]:
     value = opt.get('gt_size_range')
-    if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, int) for s in value)
+    if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(is_whole(s) for s in value)
             or not 0 < value[0] <= value[1]):
         raise UserError(f'gt_size_range: found {value!r}; needed [smallest, largest] in pixels, as [64, 128].')
     return value[0], value[1]

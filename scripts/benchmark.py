@@ -350,8 +350,8 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
         peak, elapsed = (float(figure) for figure in result.stdout.split()[-2:])
-        rows.append({'input': f'{height}x{width}', 'scale': f'x{scale}', 'output': f'{height * scale}x{width * scale}',
-                     'peak MiB': peak, 'seconds': elapsed})
+        rows.append({'input': f'{width}x{height}', 'scale': f'x{scale}',  # width x height
+                     'output': f'{width * scale}x{height * scale}', 'peak MiB': peak, 'seconds': elapsed})
         show(rows[-1])
     return rows
 

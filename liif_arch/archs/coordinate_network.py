@@ -23,8 +23,8 @@ class CoordinateNetwork(nn.Module, ABC):
     Args:
         encoder: A network that keeps the size and has `num_out_feat`; or any other network of one scale, whose
             features before its upsampler are taken (see `TappedEncoder`); or its registered options ({'type': ...}).
-            None: the paper's EDSR-baseline. With `receptive_radius` and `peak_floats` (see EDSREncoder) `upscale`
-            can work in windows.
+            None: the paper's EDSR-baseline. With `receptive_radius` (in pixels, or None: all of the
+            image) and `peak_floats` (see EDSREncoder) `upscale` can work in windows.
         num_in_ch: Channels of the input image; must be the encoder's.
         num_out_ch: Channels of the predicted colour.
         scale: Scale of `net(lq)` without a size, a number or a pair (sy, sx); BasicSR's own models call it so.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import nearest_index
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, is_whole
 from liif_arch.precision import autocast
 
 
@@ -32,7 +32,7 @@ class SubPixelSR(CoordinateNetwork):
 
     def __init__(self, encoder: nn.Module | dict | None = None, scale: int = 2, num_in_ch: int = 3,
                  num_out_ch: int = 3, precision: str = 'float32') -> None:
-        if scale != 3 and (not isinstance(scale, int) or scale < 2 or scale & (scale - 1)):
+        if scale != 3 and (not is_whole(scale) or scale < 2 or scale & (scale - 1)):
             raise UserError(f'scale: found {scale!r}; a sub-pixel tail is for 3 or a power of two.')
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, None)
         self.factor = scale

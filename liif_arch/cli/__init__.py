@@ -6,7 +6,7 @@ COMMANDS = {
     'train': 'train a model:       basicsr train -opt quickstart',
     'test': 'test a model:        basicsr test -opt options/test_liif_edsr.yml',
     'check': 'check first:         basicsr check -opt options/train_liif_edsr.yml',
-    'upscale': 'enlarge images:      basicsr upscale photo.jpg --weights W --scale 3.7 -o OUT',
+    'upscale': 'enlarge images:      basicsr upscale photo.jpg --scale 3.7',
     'export': 'to ONNX:             basicsr export --weights W -o DIR',
     'complexity': 'what it costs:       basicsr complexity -opt options/train_liif_edsr.yml',
     'options': 'shipped options:     basicsr options [NAME --copy]',

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif_arch.errors import UserError, suggest
+from liif_arch.errors import UserError, is_whole, suggest
 from liif_arch.precision import ambient_dtype
 
 SINE_OMEGA = 30  # SIREN's frequency
@@ -34,7 +34,7 @@ class MLP(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, hidden_list: Sequence[int], activation: str = 'relu') -> None:
         super().__init__()
-        if not hidden_list or any(not isinstance(n, int) or n < 1 for n in hidden_list):
+        if not hidden_list or any(not is_whole(n) or n < 1 for n in hidden_list):
             raise UserError(f'hidden_list: found {hidden_list!r}; needed one or more positive widths.')
         if activation not in ACTIVATIONS:
             raise UserError(f'activation: found {activation!r}; {suggest(activation, ACTIVATIONS)}')

@@ -4,8 +4,7 @@ import pytest
 import torch
 from helpers import assert_gradients_agree
 
-from liif_arch import EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, upscale
-from liif_arch import upscaling as upscaling_module
+from liif_arch import EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, upscale, windows
 from liif_arch.errors import UserError
 
 
@@ -95,7 +94,7 @@ def test_fixed_scale__queries_look_up_the_image(scale):
 @pytest.mark.parametrize('net', [MetaSR(EDSREncoder(num_feat=4, num_block=1), [8]),
                                  SubPixelSR(EDSREncoder(num_feat=4, num_block=1), 4)], ids=['MetaSR', 'SubPixelSR'])
 def test_upscale__in_windows_equals_at_once(monkeypatch, net):
-    monkeypatch.setattr(upscaling_module, 'MIN_WINDOW', 8)
+    monkeypatch.setattr(windows, 'MIN_WINDOW', 8)
     image = np.random.default_rng(0).random((41, 37, 3), np.float32)
     size = (164, 148) if isinstance(net, SubPixelSR) else (101, 133)
     np.testing.assert_allclose(upscale(net, image, size=size, memory=0.05), upscale(net, image, size=size), atol=2e-6)

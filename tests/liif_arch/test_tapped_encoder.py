@@ -10,7 +10,8 @@ from helpers import run_here, tiny_train, write_options
 from torch import nn
 
 from liif_arch import LIIF, EDSREncoder, load_network, upscale
-from liif_arch.archs.tapped_encoder import TappedEncoder, as_encoder, window_multiple
+from liif_arch.archs.tapped_encoder import TappedEncoder, as_encoder
+from liif_arch.archs.taps import window_multiple
 from liif_arch.bridge.checkpoints import load_file, save_file
 from liif_arch.bridge.networks import load_encoder
 from liif_arch.complexity import complexity

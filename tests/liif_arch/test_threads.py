@@ -8,8 +8,10 @@ import time
 
 import pytest
 import torch
+from helpers import run_here, write_photos
 
-from liif_arch.threads import SPIN_COUNT, for_each
+from liif_arch.errors import UserError
+from liif_arch.threads import SPIN_COUNT, for_each, use_threads
 
 CPU = torch.device('cpu')
 
@@ -87,3 +89,32 @@ def test_import__sets_how_threads_wait_unless_the_user_has(before, variables, ex
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                             env={**environment, **variables})
     assert result.stdout.strip() == expected, result.stderr
+
+
+@pytest.fixture
+def set_threads(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch, 'set_num_threads', calls.append)
+    return calls
+
+
+def test_threads__are_set(set_threads):
+    use_threads(None)
+    assert set_threads == []
+    use_threads(3)
+    assert set_threads == [3]
+
+
+@pytest.mark.parametrize('count', [0, -1, 1.5, True, '2'])
+def test_threads__refused(count, set_threads):
+    with pytest.raises(UserError, match='--threads: found'):
+        use_threads(count)
+    assert set_threads == []
+
+
+@pytest.mark.parametrize('count,status,expected', [(5, 0, [5]), (0, 2, [])])
+def test_upscale__threads(count, status, expected, tmp_path, monkeypatch, set_threads):
+    write_photos(tmp_path, [(4, 4)], ['a'])
+    flags = '--scale', 2, '--weights', 'small', '--threads', count
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', *flags) == status
+    assert set_threads[:1] == expected  # decoding sets it for threads of its own

@@ -8,8 +8,7 @@ import tifffile
 import torch
 from helpers import photo
 
-from liif_arch import LIIF, read_image, upscale, upscale_to_file
-from liif_arch import upscaling as module
+from liif_arch import LIIF, memory, read_image, upscale, upscale_to_file, windows
 from liif_arch.archs import rdn_encoder_arch
 from liif_arch.errors import UserError
 
@@ -20,37 +19,37 @@ def net():
     return LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [16, 16])
 
 
-@pytest.mark.parametrize('size', [(101, 133), (37, 20), (60, 50), (300, 61)])
+@pytest.mark.parametrize('size', [(101, 133), (60, 20), (60, 50), (300, 61)])
 @pytest.mark.parametrize('flags', [{}, {'feat_unfold': False}, {'local_ensemble': False}])
 def test_upscale__in_windows_equals_at_once(monkeypatch, size, flags):
-    monkeypatch.setattr(module, 'MIN_WINDOW', 8)
+    monkeypatch.setattr(windows, 'MIN_WINDOW', 8)
     torch.manual_seed(0)
     net = LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [16, 16], **flags)
     image = photo(41, 37).astype(np.float32) / 255
     calls = []
     monkeypatch.setattr(net, 'encode', lambda x, encode=net.encode: calls.append(x.shape) or encode(x))
-    windows = upscale(net, image, size=size, memory=0.05)
+    in_windows = upscale(net, image, size=size, memory=0.05)
     assert len(calls) > 10
     whole = upscale(net, image, size=size)
-    assert windows.shape == (*size, 3)
-    np.testing.assert_allclose(windows, whole, atol=2e-6)
+    assert in_windows.shape == (*size, 3)
+    np.testing.assert_allclose(in_windows, whole, atol=2e-6)
 
 
 def test_axis_windows__cover_the_output_and_hold_what_they_need():
     from liif_arch.coordinates import grid_lookup
     for n_out, n in [(100, 40), (13, 57), (400, 11)]:
-        windows = list(module.axis_windows(n_out, n, length=8, margin=3))
-        assert [w.start for w in windows] == [0, *[w.stop for w in windows[:-1]]] and windows[-1].stop == n_out
+        cut = list(windows.axis_windows(n_out, n, length=8, margin=3))
+        assert [w.start for w in cut] == [0, *[w.stop for w in cut[:-1]]] and cut[-1].stop == n_out
         index = grid_lookup(n_out, n, True).index
-        for w in windows:
+        for w in cut:
             low, high = index[:, w.start:w.stop].min(), index[:, w.start:w.stop].max()
             assert w.first == max(0, low - 3) and w.last == min(n, high + 1 + 3)
 
 
 def test_axis_windows__of_a_part_with_few_outputs():
-    windows = list(module.axis_windows(100, 40, 8, 1, start=33, stop=71, most=5))
-    assert [w.start for w in windows] == [33, *[w.stop for w in windows[:-1]]] and windows[-1].stop == 71
-    assert max(w.stop - w.start for w in windows) == 5
+    cut = list(windows.axis_windows(100, 40, 8, 1, start=33, stop=71, most=5))
+    assert [w.start for w in cut] == [33, *[w.stop for w in cut[:-1]]] and cut[-1].stop == 71
+    assert max(w.stop - w.start for w in cut) == 5
 
 
 @pytest.mark.parametrize('size', [(50, 30), (29, 61), (13, 70)])
@@ -69,16 +68,16 @@ def test_rdn__dense_blocks_in_tiles_equal_the_whole(monkeypatch, size):
 
 
 def test_window_lengths__whole_image_when_it_fits_else_least_work_within_the_budget():
-    assert module.window_lengths((300, 400), margin=36, fits=lambda h, w: h * w <= 300 * 400) == (300, 400)
+    assert windows.window_lengths((300, 400), margin=36, fits=lambda h, w: h * w <= 300 * 400) == (300, 400)
     def fits(h, w):
         return h * w <= 200_000
 
     for size, margin in [((2000, 3000), 36), ((1000, 100), 133), ((3456, 4608), 133)]:
-        y, x = module.window_lengths(size, margin, fits)
+        y, x = windows.window_lengths(size, margin, fits)
         assert fits(*(min(n, length + 2 * margin) for n, length in zip(size, (y, x), strict=True)))
-        assert min(y, x) >= module.MIN_WINDOW
-    assert module.window_lengths((1000, 100), 133, fits)[1] == 100  # strips of a narrow image
-    assert module.window_lengths((2000, 3000), 133, lambda h, w: False) == (module.MIN_WINDOW,) * 2  # the smallest
+        assert min(y, x) >= windows.MIN_WINDOW
+    assert windows.window_lengths((1000, 100), 133, fits)[1] == 100  # strips of a narrow image
+    assert windows.window_lengths((2000, 3000), 133, lambda h, w: False) == (windows.MIN_WINDOW,) * 2  # the smallest
 
 
 @pytest.mark.parametrize('shape,dtype', [((12, 10), np.uint8), ((12, 10, 1), np.uint16), ((12, 10, 3), np.uint16),
@@ -91,7 +90,8 @@ def test_upscale__keeps_channels_depth_and_dimensions(net, shape, dtype):
 
 
 def test_upscale__alpha_does_not_touch_the_colours(net):
-    image = np.dstack([photo(12, 10), photo(12, 10, 1)[..., :1]])
+    alpha = np.maximum(photo(12, 10, 1)[..., :1], 1)
+    image = np.dstack([photo(12, 10), alpha])
     assert np.array_equal(upscale(net, image, scale=2)[..., :3], upscale(net, image[..., :3], scale=2))
 
 
@@ -163,7 +163,7 @@ def test_upscale__refuses_other_channels(net):
 @pytest.fixture
 def small_windows(net, monkeypatch):
     """Windows in both directions, each in several bands of rows; says how many were encoded."""
-    monkeypatch.setattr(module, 'MIN_WINDOW', 8)
+    monkeypatch.setattr(windows, 'MIN_WINDOW', 8)
     calls = []
     monkeypatch.setattr(net, 'encode', lambda x, encode=net.encode: calls.append(x.shape) or encode(x))
     return calls
@@ -247,7 +247,7 @@ def test_upscale_to_file__memory_does_not_grow_with_the_output(tmp_path):
 
 
 def test_upscale__more_than_the_machine_has_is_said_first(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.os, 'sysconf', lambda name: 50)
+    monkeypatch.setattr(memory.os, 'sysconf', lambda name: 50)
     assert upscale(net, photo(12, 10), size=(28, 28)).shape == (28, 28, 3)  # of 50 * 50 bytes
     with pytest.raises(UserError, match='30x28.*does not fit into memory'):
         upscale(net, photo(12, 10), size=(28, 30))

@@ -77,8 +77,9 @@ def test_upscale__out_of_the_box(monkeypatch, tmp_path, capsys, flags):
 def test_upscale__names_of_outputs_without_o(monkeypatch, tmp_path):
     for name in 'ab':
         write_image(tmp_path / f'{name}.png', photo(6, 8))
-    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', 'b.png', '--size', '9x13', '--weights', 'small') == 0
-    assert sorted(p.name for p in tmp_path.glob('*_*')) == ['a_9x13.png', 'b_9x13.png']
+    flags = ['--size', '16x12', '--weights', 'small']
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', 'b.png', *flags) == 0
+    assert sorted(p.name for p in tmp_path.glob('*_*')) == ['a_16x12.png', 'b_16x12.png']
 
 
 def test_weights__names_and_files(monkeypatch, tmp_path):

@@ -21,8 +21,6 @@ from helpers import (
 from liif_arch import LIIF, EDSREncoder, read_image, upscale, write_image
 from liif_arch.bridge.checkpoints import save_file
 from liif_arch.bridge.options import shipped_options
-from liif_arch.cli.upscale import plan
-from liif_arch.errors import UserError
 
 
 @pytest.mark.parametrize('arguments', [['--help'], ['train', '--help'], ['upscale', '--help'], ['options']])
@@ -68,8 +66,10 @@ def weights(tmp_path) -> Path:
     return tmp_path / 'w.pth'
 
 
-@pytest.mark.parametrize('target,size', [(['--scale', '3.7'], (44, 37)), (['--scale', '2x3'], (24, 30)),
-                                         (['--size', '70x100'], (70, 100))])
+@pytest.mark.parametrize('target,size', [(['--scale', '3.7'], (44, 37)), (['--scale', '2x3'], (36, 20)),
+                                         (['--size', '100x120'], (120, 100)), (['--size', '50x'], (60, 50)),
+                                         (['--size', '100x70', '--stretch'], (70, 100)),
+                                         (['--scale', '0.5'], (6, 5))])
 def test_upscale__one_file(monkeypatch, tmp_path, weights, capsys, target, size):
     write_image(tmp_path / 'a.png', photo(12, 10))
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, *target, '-o', 'b.png',
@@ -88,7 +88,7 @@ def test_upscale__precision(monkeypatch, tmp_path, weights, capsys):
     for precision in ('float32', 'bfloat16', None):
         flags = ['--precision', precision] if precision else []
         assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 4, '-o', 'b.png',
-                        *flags) == 0
+                        '--overwrite', *flags) == 0
         images[precision] = read_image(tmp_path / 'b.png').astype(int)
     assert np.array_equal(images[None], images['bfloat16'])
     assert 0 < np.abs(images['bfloat16'] - images['float32']).max() <= 2
@@ -96,7 +96,7 @@ def test_upscale__precision(monkeypatch, tmp_path, weights, capsys):
     capsys.readouterr()
     for precision, message in (('bfloat16', 'has no instructions for; use float32, or auto'),
                                ('half', "--precision: found 'half'")):
-        assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 4, '-o', 'b.png',
+        assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 4, '-o', 'c.png',
                         '--precision', precision) == 2
         assert message in capsys.readouterr().err
 
@@ -109,8 +109,7 @@ def test_upscale__a_tif_is_streamed(monkeypatch, tmp_path, weights, capsys):
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 3, '-o', 'b.tif',
                     '--precision', 'float32') == 0
     assert np.array_equal(read_image(tmp_path / 'b.tif'), expected)
-    out = capsys.readouterr()
-    assert 'b.tif  10x12 -> 30x36' in out.out and '100%' in out.err
+    assert 'b.tif  10x12 -> 30x36' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('name', ['b.tif', 'b.png'])
@@ -172,6 +171,64 @@ def test_upscale__a_broken_image_does_not_stop_the_others(monkeypatch, tmp_path,
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
 
 
+def test_upscale__too_little_memory_for_one_does_not_stop_the_others(monkeypatch, tmp_path,
+                                                                     weights, capsys):
+    write_photos(tmp_path / 'in', [(6, 6), (9, 9), (7, 7)])
+    encode = LIIF.encode
+
+    def refuse(net, lq):
+        if lq.shape[-1] == 9:
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')
+        return encode(net, lq)
+
+    monkeypatch.setattr(LIIF, 'encode', refuse)
+    flags = ['--weights', weights, '--scale', '2', '-o', 'out']
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags) == 2
+    err = capsys.readouterr().err
+    assert 'memory: this machine has none left at a budget of 1536 MiB; lower it (--memory 768)' in err
+    assert '1 of 3 images were left out' in err
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['im00.png', 'im02.png']
+
+
+def test_upscale__a_batch_goes_on(monkeypatch, tmp_path, weights, capsys):
+    """What exists stays as it is, and nothing is loaded where nothing is left to do."""
+    write_photos(tmp_path / 'in', [(6, 6), (9, 9)])
+    write_photos(tmp_path / 'out', [(3, 3)])
+    before = (tmp_path / 'out/im00.png').read_bytes()
+    flags = ['--weights', weights, '--scale', '2', '-o', 'out']
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags) == 0
+    out = capsys.readouterr()
+    assert '1 of 2 results exist and were skipped (out/im00.png)' in out.err
+    assert 'im01.png  9x9 -> 18x18' in out.out
+    assert (tmp_path / 'out/im00.png').read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr('liif_arch.bridge.networks.load_network', None)
+        assert run_here(patch, tmp_path, 'upscale', 'in', *flags) == 0
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in', *flags, '--overwrite') == 0
+    assert read_image(tmp_path / 'out/im00.png').shape == (12, 12, 3)
+
+
+@pytest.mark.parametrize('flags,part', [
+    (['--size', '100x70'], 'a.png: is 10x12, which --size 100x70 (width x height) would stretch; '
+                           'its shape is kept by 100x120 (--size 100x) and 58x70 (--size x70)'),
+    (['--scale', '2', '--threads', '0'], '--threads: found 0'),
+    (['--scale', '2', '--memory', '-1'], '--memory: found')])
+def test_upscale__refuses(monkeypatch, tmp_path, weights, capsys, flags, part):
+    write_image(tmp_path / 'a.png', photo(12, 10))
+    flags = ['--weights', weights, '-o', 'b.png', *flags]
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', *flags) == 2
+    assert part in capsys.readouterr().err and not (tmp_path / 'b.png').exists()
+
+
+@pytest.mark.parametrize('flags,name', [
+    (['--scale', '2x3'], 'a_x2x3.png'), (['--scale', '.5'], 'a_x.5.png'),
+    (['--size', '20x24'], 'a_20x24.png'), (['--size', 'x24'], 'a_x24.png')])
+def test_upscale__results_are_named_as_typed(monkeypatch, tmp_path, weights, flags, name):
+    write_image(tmp_path / 'in/a.png', photo(12, 10))
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'in/a.png', '--weights', weights, *flags) == 0
+    assert (tmp_path / name).is_file()
+
+
 def test_upscale__targets_are_looked_at_first(monkeypatch, tmp_path, weights, capsys):
     write_photos(tmp_path / 'in', [(6, 6)] * 2)
     (tmp_path / 'file').write_text('')
@@ -186,20 +243,6 @@ def test_upscale__targets_are_looked_at_first(monkeypatch, tmp_path, weights, ca
         err = capsys.readouterr().err
         assert part in err and '%' not in err
     assert not (tmp_path / 'c.png').exists() and not (tmp_path / 'deep.jpg').exists()
-
-
-def test_plan__targets_that_collide(tmp_path):
-    write_photos(tmp_path / 'x', [(4, 4)], ['a'])
-    write_photos(tmp_path / 'y', [(4, 4)], ['a'])
-    with pytest.raises(UserError, match='would both become'):
-        plan([str(tmp_path / 'x/a.png'), str(tmp_path / 'y/a.png')], str(tmp_path / 'out'))
-
-
-def test_plan__a_target_that_is_another_input(monkeypatch, tmp_path):
-    write_photos(tmp_path, [(4, 4)] * 2, ['a', 'a_x2'])
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match='a_x2.png is an input, and the target of a.png'):
-        plan(['.'], None, '_x2')
 
 
 def test_upscale__as_a_user_runs_it(tmp_path, weights):

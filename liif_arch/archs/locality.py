@@ -1,0 +1,102 @@
+"""How far a network looks: measured by running it, for networks that do not say."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+SHORTEST, LONGEST = 64, 2048  # pixels of the strips by which it is measured
+WIDTH = 8  # pixels across a strip, about
+TOLERANCE = 1e-4  # of the largest feature; float32 rounding is below a tenth of it in deep networks
+
+
+@torch.no_grad()
+def measured_radius(
+    encode: Callable[[Tensor], Tensor], channels: int, multiple: int, like: Tensor
+) -> int | None:
+    """Input pixels that a feature depends on, on each side of its own, at any weights.
+
+    A pixel that is no number makes no number of everything that is computed from it, whatever the
+    weights are. How far that reaches in strips of growing length is the receptive field; where it
+    always reaches the strip's ends, the network looks at the whole image (channel attention, global
+    means). Networks whose windows are laid out from the image's corner (attention, pixel
+    unshuffling) are met at a whole multiple of `multiple` pixels, so that the answer holds for
+    crops that begin at such a multiple. At last, features of crops are compared with those of the
+    whole, since a network could know a position by other means (an embedding of it, or the image's
+    size).
+
+    Args:
+        encode: Images (1, channels, h, w) to features (1, C, h, w), in evaluation mode.
+        channels: Of the images.
+        multiple: Sizes of images are multiples of it, and crops begin at one.
+        like: A tensor of the device and dtype that `encode` takes.
+
+    Returns:
+        The radius; None where it is not finite, longer than strips of `LONGEST` pixels show, or
+        where crops do not have the features of the whole.
+    """
+    radius, length = 0, SHORTEST
+    for axis in (-1, -2):
+        reached = None
+        while reached is None:
+            if length > LONGEST:
+                return None
+            reached = _reach(encode, _strip(length, channels, multiple, axis, like), multiple, axis)
+            length *= 1 if reached is not None else 2
+        radius = max(radius, reached)
+    same = all(
+        _crops_equal_whole(encode, channels, multiple, radius, axis, like) for axis in (-1, -2)
+    )
+    return radius if same else None
+
+
+def _strip(length: int, channels: int, multiple: int, axis: int, like: Tensor) -> Tensor:
+    """A random image that is long on one axis (-1: columns, -2: rows), (1, channels, h, w)."""
+    long, short = (-(-n // multiple) * multiple for n in (length, WIDTH))
+    shape = (short, long) if axis == -1 else (long, short)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, channels, *shape, generator=generator).to(like)
+
+
+def _reach(
+    encode: Callable[[Tensor], Tensor], image: Tensor, multiple: int, axis: int
+) -> int | None:
+    """How far `multiple` lines in the middle reach along an axis; None: to its ends, or further."""
+    length = image.shape[axis]
+    middle = length // 2 // multiple * multiple
+    image.narrow(axis, middle, multiple).fill_(torch.nan)
+    touched = encode(image).isnan().transpose(axis, -1).flatten(0, -2).any(0).nonzero().flatten()
+    if not len(touched):  # a network that replaces what is no number
+        return None
+    first, last = int(touched[0]), int(touched[-1])
+    if first == 0 or last == length - 1:
+        return None
+    # Of all lines that were touched, as if by the furthest of the middle ones.
+    return max(middle + multiple - 1 - first, last - middle)
+
+
+def _crops_equal_whole(
+    encode: Callable[[Tensor], Tensor],
+    channels: int,
+    multiple: int,
+    radius: int,
+    axis: int,
+    like: Tensor,
+) -> bool:
+    """Whether crops at the start, within and at the end have the features of the whole."""
+    margin = -(-radius // multiple) * multiple
+    image = _strip(2 * margin + 8 * multiple + 3 * WIDTH, channels, multiple, axis, like)
+    image = image.narrow(
+        axis, 0, image.shape[axis] - multiple // 2
+    )  # an end that networks have to pad
+    length, whole = image.shape[axis], encode(image)
+    start = multiple * 2
+    stop = start + 2 * margin + 2 * multiple + WIDTH
+    for first, last in ((0, stop), (start, stop), (start, length)):
+        part = encode(image.narrow(axis, first, last - first))
+        skipped = margin if first else 0
+        kept = last - first - skipped - (radius if last < length else 0)
+        difference = part.narrow(axis, skipped, kept) - whole.narrow(axis, first + skipped, kept)
+        if not difference.abs().max() <= TOLERANCE * whole.abs().max():
+            return False
+    return True

@@ -1,0 +1,24 @@
+"""Making an image smaller, for axes on which `upscale` is asked for fewer pixels than it has."""
+
+import numpy as np
+from PIL import Image
+
+
+def reduce_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pillow's antialiased bicubic reduction, which the networks learn to undo, at any depth.
+
+    Args:
+        pixels: Image (h, w, C), 8 or 16 bit, or float in [0, 1].
+        size: Size (H, W), at most (h, w) on each axis; an axis of the same length is not touched.
+
+    Returns:
+        The image (H, W, C), of the same dtype, rounded to nearest and within its range.
+    """
+    reduced = np.empty((*size, pixels.shape[2]), pixels.dtype)
+    most = np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
+    for channel in range(pixels.shape[2]):
+        source = Image.fromarray(pixels[..., channel].astype(np.float32))
+        values = np.asarray(source.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        values = values.clip(0, most)
+        reduced[..., channel] = np.rint(values) if pixels.dtype.kind == 'u' else values
+    return reduced

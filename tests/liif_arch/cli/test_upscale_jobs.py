@@ -1,0 +1,130 @@
+"""Which images are done, where results go, and what is said about the rest."""
+
+from pathlib import Path
+
+import pytest
+from helpers import write_photos
+
+from liif_arch.cli.upscale_jobs import plan
+from liif_arch.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Path:
+    """in/{a,b}.png, in/x/{a,c}.png, in/x/y/d.png, and files of other kinds."""
+    for folder, names in (('in', 'ab'), ('in/x', 'ac'), ('in/x/y', 'd')):
+        write_photos(tmp_path / folder, [(4, 4)] * len(names), list(names))
+    for name in ('notes.txt', '.hidden', 'x/clip.mp4'):
+        (tmp_path / 'in' / name).write_text('')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def targets(*arguments, **flags) -> list[str]:
+    return [str(target) for _, target in plan(*arguments, **flags).jobs]
+
+
+def test_plan__says_what_it_leaves_out(tree):
+    found = plan(['in'], 'out/')
+    assert [str(s) for s, _ in found.jobs] == ['in/a.png', 'in/b.png']
+    assert found.notes == [
+        'in: 1 subfolder not entered; --recursive does.',
+        'in: 1 file left out, of a kind that is not read here: notes.txt.',
+    ]
+
+
+def test_plan__recursive_keeps_the_tree(tree):
+    assert sorted(targets(['in'], 'out/', recursive=True)) == [
+        'out/a.png',
+        'out/b.png',
+        'out/x/a.png',
+        'out/x/c.png',
+        'out/x/y/d.png',
+    ]
+    assert sorted(targets(['in'], None, '_x2', recursive=True)) == [
+        'a_x2.png',
+        'b_x2.png',
+        'x/a_x2.png',
+        'x/c_x2.png',
+        'x/y/d_x2.png',
+    ]
+    assert plan(['in'], 'out/', recursive=True).notes == [
+        'in: 2 files left out, of a kind that is not read here: notes.txt, x/clip.mp4.'
+    ]
+
+
+def test_plan__recursive_does_not_read_its_own_results(tree):
+    write_photos(tree / 'in/out', [(4, 4)], ['a'])
+    assert 'in/out/a.png' not in [
+        str(s) for s, _ in plan(['in'], 'in/out', recursive=True, overwrite=True).jobs
+    ]
+
+
+def test_plan__recursive_follows_links_once(tree):
+    (tree / 'in/x/loop').symlink_to(tree / 'in')
+    write_photos(tree / 'far', [(4, 4)], ['e'])
+    (tree / 'in/link').symlink_to(tree / 'far')
+    assert sorted(targets(['in'], 'out', recursive=True)) == [
+        'out/a.png',
+        'out/b.png',
+        'out/link/e.png',
+        'out/x/a.png',
+        'out/x/c.png',
+        'out/x/y/d.png',
+    ]
+
+
+def test_plan__a_stopped_batch_goes_on(tree):
+    write_photos(tree / 'out', [(4, 4)], ['a'])
+    found = plan(['in'], 'out')
+    assert [str(t) for _, t in found.jobs] == ['out/b.png']
+    assert (
+        found.notes[-1]
+        == '1 of 2 results exist and were skipped (out/a.png); --overwrite replaces them.'
+    )
+    assert targets(['in'], 'out', overwrite=True) == ['out/a.png', 'out/b.png']
+
+
+@pytest.mark.parametrize('output', ['out/a.png', 'out', 'out/', None])
+def test_plan__a_single_result_that_exists_is_refused(tree, output):
+    write_photos(tree / 'out', [(4, 4)], ['a'])
+    write_photos(tree, [(4, 4)], ['a_x2'])
+    with pytest.raises(UserError, match=r'-o: .*a(_x2)?.png exists; .*--overwrite'):
+        plan(['in/a.png'], output, '_x2')
+    assert len(plan(['in/a.png'], output, '_x2', overwrite=True).jobs) == 1
+
+
+@pytest.mark.parametrize(
+    'inputs,output,part',
+    [
+        (['in/a.png', 'in/x/a.png'], 'out', 'would both become out/a.png'),
+        (['in/a.png'], 'in/a.png', 'is the input itself'),
+        (['in'], 'in', 'is the input itself'),
+        (['in/a.png'], 'nowhere', 'no such folder, and an image file ends with.*write nowhere/'),
+        (['in/a.png'], 'new.png/', 'named like one; a name that ends with /'),
+        (['in'], 'c.png', 'named like one; several images need'),
+        (['inn'], 'out', 'did you mean in'),
+        (['in/aa.png'], 'out', r'did you mean a.png'),
+        (['in/x/y/z'], 'out', 'does not exist'),
+    ],
+)
+def test_plan__refuses(tree, inputs, output, part):
+    with pytest.raises(UserError, match=part):
+        plan(inputs, output, overwrite=True)
+
+
+def test_plan__a_target_that_is_another_input(monkeypatch, tmp_path):
+    write_photos(tmp_path, [(4, 4)] * 2, ['a', 'a_x2'])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r'a_x2.png is an input, and the target of a.png.*-o FOLDER/'
+    ):
+        plan(['.'], None, '_x2', overwrite=True)
+
+
+def test_plan__a_folder_without_images_names_its_subfolders(tmp_path):
+    write_photos(tmp_path / 'in/x', [(4, 4)], ['a'])
+    with pytest.raises(
+        UserError, match=r'no images in this folder .*1 subfolder not entered; --recursive'
+    ):
+        plan([str(tmp_path / 'in')], None)
