@@ -4,17 +4,17 @@ from torch import Tensor
 
 
 def from_host(values: Tensor, device: torch.device | str) -> Tensor:
-    """A CPU tensor on a device; a GPU's own work goes on meanwhile.
+    """A CPU tensor on a device (or one that is there already); a GPU's own work goes on meanwhile.
 
     A plain `.to('cuda')`, and `torch.tensor(..., device='cuda')`, wait until the GPU has done all that it was given
     before. The asynchronous copy reads pageable memory before it returns, so `values` may change or go afterwards.
 
     Args:
-        values: Any shape and type, on the CPU.
+        values: Any shape and type.
         device: Where it is needed.
 
     Returns:
-        The same values; the tensor itself where that is the CPU.
+        The same values; the tensor itself where it is there.
     """
     device = torch.device(device)
     return values.to(device, non_blocking=device.type == 'cuda')

@@ -51,9 +51,10 @@ class SubPixelSR(CoordinateNetwork):
 
     def _image(self, feat: Tensor) -> Tensor:
         """The whole image, about [0, 1]; its last convolution is float32 in every precision."""
-        wide = self.tail[0](feat)
+        dtype = self.tail[1].weight.dtype  # features may be bfloat16 where no autocast is around
+        wide = self.tail[0](feat.to(dtype))
         with autocast(feat.device, torch.float32):
-            return self.tail[1](wide.to(self.tail[1].weight.dtype)) * 0.5 + 0.5
+            return self.tail[1](wide.to(dtype)) * 0.5 + 0.5
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
