@@ -23,7 +23,7 @@ FLAGS = [dict(zip(('local_ensemble', 'feat_unfold', 'cell_decode'), flags, stric
          for flags in itertools.product((True, False), repeat=3)]
 NETWORKS = {'LTE': lambda encoder: LTE(encoder, 16, [32, 32]), 'MetaSR': lambda encoder: MetaSR(encoder, [16]),
             'SubPixelSR': SubPixelSR, 'LIIF, sine': lambda encoder: LIIF(encoder, [32, 32], activation='sine'),
-            **{f'LIIF {list(f.values())}': lambda encoder, f=f: LIIF(encoder, [32, 32, 32], **f) for f in FLAGS}}
+            **{f'LIIF {list(f.values())}': lambda encoder, f=f: LIIF(encoder, [64, 64, 64], **f) for f in FLAGS}}
 TYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
 
@@ -84,12 +84,17 @@ def test_networks__gradients_wait_for_nothing(network, encoder):
         assert len(with_gradient) > 3 and {p.grad.device.type for p in with_gradient} == {'meta'}
 
 
-@pytest.mark.parametrize('width', [32, 48])
-def test_render__by_the_kernel_where_it_has_one(width):
-    net = LIIF({'type': 'EDSREncoder', **ENCODERS['EDSREncoder']}, [width, width], precision='bfloat16')
-    with fake_cuda() as launch, torch.no_grad():
-        assert moved(net).render(torch.rand(1, 8, 5, 6, device=CUDA), (11, 13)).device == CUDA
-        assert launch.count == (width == 32)
+@pytest.mark.parametrize('case,launches', [('64', 1), ('96', 0), ('64, float16', 1), ('64, sm_75', 0)])
+def test_render__by_the_kernel_where_it_has_one(case, launches):
+    width = int(case[:2])
+    net = LIIF({'type': 'EDSREncoder', **ENCODERS['EDSREncoder']}, [width, width])
+    net = net.half() if 'float16' in case else net
+    capability = (7, 5) if 'sm_75' in case else (8, 6)
+    net.precision = 'auto'
+    with fake_cuda(capability=capability) as launch, torch.no_grad():
+        feat = torch.rand(1, 8, 5, 6, device=CUDA, dtype=next(net.parameters()).dtype)
+        assert moved(net).render(feat, (11, 13)).device == CUDA
+        assert launch.count == launches
 
 
 @pytest.mark.parametrize('patch', [False, True])
