@@ -331,7 +331,7 @@ def _losses(net: nn.Module, samples: object, dtype: torch.dtype, device: torch.d
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Peak memory of `upscale_to_file` at its default budget, each size in a process of its own.
+    """Peak memory of `upscale_to_file` at the budget `--memory`, each size in a process of its own.
 
     On a CPU resident memory, of which importing PyTorch takes the first row; on a GPU what PyTorch holds there.
     """
@@ -340,7 +340,8 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
     rows = []
     for height, width, scale in cases:
         command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
-                   '--network', args.network, '--decoder', args.decoder, '--child', str(height), str(width), str(scale)]
+                   '--network', args.network, '--decoder', args.decoder, '--memory', str(args.memory),
+                   '--child', str(height), str(width), str(scale)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
@@ -361,7 +362,8 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> tuple[float,
     net.precision = 'auto'
     image = np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        elapsed = seconds(lambda: upscale_to_file(net, image, Path(folder, 'out.tif'), scale=scale), device)
+        elapsed = seconds(lambda: upscale_to_file(net, image, Path(folder, 'out.tif'), scale=scale,
+                                                    memory=args.memory), device)
     status = Path('/proc/self/status')
     if device.type == 'cuda':
         peak = torch.cuda.max_memory_allocated(device) / 2**20
@@ -389,6 +391,8 @@ def parse_arguments() -> argparse.Namespace:
                         help='height of the input at x4 (default 339); at other scales as many output pixels')
     parser.add_argument('--iterations', type=int, default=300, help='of the section convergence (default 300)')
     parser.add_argument('--large', action='store_true', help='memory: also 510x339 at x30, and 4608x3456 at x2')
+    parser.add_argument('--memory', type=float, default=1536,
+                        help='budget of the section memory, in MiB (default 1536)')
     parser.add_argument('--resume', action='store_true', help='keep the sections that --out already holds')
     parser.add_argument('--child', type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')

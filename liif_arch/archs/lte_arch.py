@@ -2,7 +2,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -14,7 +13,6 @@ from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
 
-@ARCH_REGISTRY.register()
 class LTE(CoordinateNetwork):
     """LIIF's look-up and ensemble, with waves of estimated amplitude, frequency and phase as the decoder's input.
 

@@ -2,7 +2,6 @@
 from collections.abc import Callable
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -18,7 +17,6 @@ def upsampler(scale: int, num_feat: int) -> nn.Sequential:
                                                               nn.PixelShuffle(r))])
 
 
-@ARCH_REGISTRY.register()
 class SubPixelSR(CoordinateNetwork):
     """An encoder and a sub-pixel tail for one scale, behind the interface of the coordinate networks.
 

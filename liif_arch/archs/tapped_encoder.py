@@ -5,11 +5,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs import build_network
-from basicsr.utils import get_root_logger
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.archs import own_network
 from liif_arch.errors import UserError, suggest
 
 IN_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels', 'in_ch', 'in_nc')  # what networks call it
@@ -29,7 +27,7 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
         raise UserError(f'encoder: found {encoder!r}; needed "type: NAME" and its options.')
     options = dict(encoder)
     tap = options.pop('tap', None)
-    net = build_network({**given_channels(options.get('type'), num_in_ch), **options})
+    net = _build({**given_channels(options['type'], num_in_ch), **options})
     if hasattr(net, 'num_out_feat'):
         if tap is not None:
             raise UserError(f'encoder.tap: found {tap!r}, but {options["type"]} is an encoder itself; remove '
@@ -38,9 +36,26 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
     return TappedEncoder(net, num_in_ch, tap)
 
 
+def _build(options: dict) -> nn.Module:
+    """A network of this package, or one that is registered with BasicSR, which is imported for those alone."""
+    own = own_network(options['type'])
+    if own is not None:
+        return own(**{key: value for key, value in options.items() if key != 'type'})
+    from basicsr.archs import build_network
+    return build_network(options)
+
+
+def _registered(name: object) -> type[nn.Module] | None:
+    own = own_network(name)
+    if own is not None or not isinstance(name, str):
+        return own
+    from basicsr.utils.registry import ARCH_REGISTRY
+    return dict(iter(ARCH_REGISTRY)).get(name)
+
+
 def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
     """The keywords by which a registered network is told its channels."""
-    network = dict(iter(ARCH_REGISTRY)).get(name) if isinstance(name, str) else None
+    network = _registered(name)
     known = inspect.signature(network).parameters if network is not None else {}
     found = (next((key for key in keys if key in known), None) for keys in (IN_CHANNELS, OUT_CHANNELS))
     return {key: num_in_ch for key in found if key is not None}
@@ -107,6 +122,7 @@ class TappedEncoder(nn.Module):
             self.removed = remove_from(net, calls, found.name)
             self._require_same(probe, found.feat)
         net.train(training)
+        from basicsr.utils import get_root_logger
         get_root_logger().info(f'Encoder {type(net).__name__}: features in front of {self.tap}, {self.num_out_feat} '
                                f'channels; not used: {", ".join(self.removed)}.')
 

@@ -44,12 +44,10 @@ def main() -> int:
     import torch
 
     from liif_arch.bridge.networks import load_network
-    from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
     from liif_arch.images import read_image
     from liif_arch.precision import resolve
     from liif_arch.upscaling import upscale_to_file
-    load_plugins()
     device = args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         resolve(args.precision, device, '--precision')

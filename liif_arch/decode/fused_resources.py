@@ -2,6 +2,8 @@
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +15,14 @@ from triton.compiler import ASTSource
 from liif_arch.decode import fused
 from liif_arch.errors import UserError
 
-SHARED_LIMITS = {(8, 0): 166912, (8, 6): 101376, (8, 9): 101376, (9, 0): 232448, (10, 0): 232448, (12, 0): 101376}
-"""Shared memory of a block, in bytes, by compute capability: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
+SHARED_LIMITS = {  # of a block, in bytes, by compute capability
+    (8, 0): 166912,  # A100
+    (8, 6): 101376,  # RTX 30, A10
+    (8, 9): 101376,  # RTX 40, L4
+    (9, 0): 232448,  # H100
+    (10, 0): 232448,  # B200
+    (12, 0): 101376,  # RTX 50
+}
 MOST_SPILLED = 512  # bytes a thread: what a layer moves out and in again is then small beside its products
 _NAMES = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}
 _POINTERS = {'table': 'fp32', 'row_index': 'i32', 'row_rel': 'fp32', 'row_weight': 'fp32', 'col_index': 'i32',
@@ -79,16 +87,21 @@ def _usage(cubin: bytes) -> tuple[int, int]:
     return int(usage[1]), int(usage[2])
 
 
-def table(width: int = 256) -> list[dict]:
-    """A row for every capability, type and cut that is tried there."""
+def table(width: int, capabilities: Iterable[tuple[int, int]]) -> list[dict]:
+    """A row for every compute capability, type and cut that is tried there.
+
+    Args:
+        width: Of the hidden layers.
+        capabilities: A block's limit of shared memory is known of those in SHARED_LIMITS.
+    """
     rows = []
-    for capability, limit in SHARED_LIMITS.items():
-        for dtype in fused.DTYPES:
-            for cut in fused.choices(capability):
-                found = resources(capability, dtype, width, cut)
-                rows.append({'GPU': f'sm_{capability[0]}{capability[1]}', 'type': str(dtype).removeprefix('torch.'),
-                             'pixels': cut.pixels, 'warps': cut.warps, 'registers': found.registers,
-                             'spilled bytes': found.spilled, 'shared KiB': found.shared / 1024,
-                             'of KiB': limit / 1024,
-                             'fits': found.spilled <= MOST_SPILLED and found.shared <= limit})
+    for capability, dtype in product(capabilities, fused.DTYPES):
+        limit = SHARED_LIMITS.get(capability, max(SHARED_LIMITS.values()))
+        for cut in fused.choices(capability):
+            found = resources(capability, dtype, width, cut)
+            fits = found.spilled <= MOST_SPILLED and found.shared <= limit
+            rows.append({'GPU': f'sm_{capability[0]}{capability[1]}', 'type': _NAMES[dtype],
+                         'pixels': cut.pixels, 'warps': cut.warps, 'registers': found.registers,
+                         'spilled bytes': found.spilled, 'shared KiB': found.shared / 1024,
+                         'of KiB': limit / 1024, 'fits': fits})
     return rows
