@@ -1,6 +1,7 @@
-"""Entry point `basicsr.plugins`: importing this module registers the networks and models with BasicSR.
+"""Entry point `basicsr.plugins`: importing this module registers networks and models with BasicSR.
 
-The networks are registered with MMEngine too: `custom_imports = dict(imports=['liif_arch.register'])` in a config, then
+The networks are registered with MMEngine too:
+`custom_imports = dict(imports=['liif_arch.register'])` in a config, then
 `MODELS.build(dict(type='LIIF', encoder=dict(type='EDSREncoder')))`.
 """
 from basicsr.utils.registry import ARCH_REGISTRY

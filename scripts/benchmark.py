@@ -171,14 +171,14 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
             for encoder, cost in costs.items():
                 encoding = {k: t / math.prod(scale) for k, t in encodings[encoder].items()}
                 macs = cost.per_output + cost.per_input / math.prod(scale)
-                rows.append(_render_row(encoder, scale, name, decoding, encoding, macs))
-            rows.append(_render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
+                rows.append(render_row(encoder, scale, name, decoding, encoding, macs))
+            rows.append(render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
                                     cost.per_output + cost.per_latent / math.prod(scale)))
             [show(row) for row in rows[-1 - len(nets):]]
     return rows
 
 
-def _render_row(what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float) -> dict:
+def render_row(what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float) -> dict:
     fast, plain = decoding[name] + encoding[name], decoding['plain'] + encoding['plain']
     return {'network': what, 'scale': scale_label(scale), 'precision': name, 'ns a pixel': fast * 1e9,
             'plain ns': plain * 1e9, 'faster': plain / fast, 'of the floor': macs / decoding[f'rate {name}'] / fast,
@@ -340,8 +340,8 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
     rows = []
     for height, width, scale in cases:
         command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
-                   '--network', args.network, '--decoder', args.decoder, '--memory', str(args.memory),
-                   '--child', str(height), str(width), str(scale)]
+                   '--network', args.network, '--decoder', args.decoder,
+                   '--memory', str(args.memory), '--child', str(height), str(width), str(scale)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')

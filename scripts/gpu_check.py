@@ -1,33 +1,31 @@
-"""Whether everything that runs on a GPU is right on yours, and how fast: one command, one page to attach to an issue.
+"""Whether everything is right on your GPU, and how fast it is: one page to attach to an issue.
 
-    python scripts/gpu_check.py                 # a GPU; ten minutes or so; gpu_check/report.md and report.json
-    python scripts/gpu_check.py --quick         # smaller networks and images, one timed run of each: a first look
+    python scripts/gpu_check.py                 # writes gpu_check/report.md and report.json
+    python scripts/gpu_check.py --quick         # smaller networks and images: a first look
     python scripts/gpu_check.py --device cpu    # the same checks where there is no GPU
 
-Colours, gradients, the Triton kernel, samples and figures are compared with float64 or with the CPU's bits; a training
-with `deterministic: true` is stopped and resumed, and must end bit for bit as one that was not; several GPUs train
-together. Exit status: 0 where all holds, 1 where something does not, 2 where there is no such device.
+Colours, gradients, the Triton kernel, samples and figures are compared with float64 or with the
+CPU's bits. A training with `deterministic: true` is stopped and resumed, and must end bit for bit
+as one that was not; two GPUs, where there are two, train together by NCCL. (Trainings take the
+first GPUs, whatever --device says.) Exit status: 0 where all holds, 1 where something does not,
+2 where there is no such device.
 """
+
 import argparse
 import json
 import math
-import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import benchmark
-import crash_test
 import gpu_paths
+import gpu_training
 import torch
-import yaml
 from benchmark_report import table
 from gpu_paths import Check
 
@@ -36,86 +34,9 @@ from liif_arch.errors import UserError, exit_status
 
 PACKAGES = ('basicsr-liif', 'torch', 'triton', 'basicsr', 'mmengine', 'numpy')
 SPEED_SCALES = ((2, 2), (4, 4), (8, 8))
-STOPPED = 75  # exit status of a training that a signal has stopped
-LONGEST = 900  # seconds that one of the trainings may take
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Trainings: stopped and resumed; on several GPUs
-
-
-def resume(args: argparse.Namespace, device: torch.device) -> list[Check]:
-    """A training that is stopped and resumed beside one that is not; `deterministic: true`, crops made on the device."""
-    with tempfile.TemporaryDirectory() as root:
-        whole, cut = Path(root, 'whole'), Path(root, 'cut')
-        for folder in (whole, cut):
-            write_training(folder, 1, device)
-        wait(crash_test.start(whole, 1), whole, 0)
-        process = crash_test.start(cut, 1)
-        stop(process, cut)
-        wait(process, cut, STOPPED)
-        wait(crash_test.start(cut, 1, '--auto_resume'), cut, 0)
-        one, two = crash_test.results(whole), crash_test.results(cut)
-    differ = [part for part in one if not crash_test.equal(one[part], two[part])]
-    return [Check('a training, stopped and resumed', ', '.join(differ) or 'equal', 'equal, bit for bit', not differ)]
-
-
-def together(args: argparse.Namespace, device: torch.device) -> list[Check]:
-    """A training by two processes beside one process's: NCCL on two GPUs, gloo on CPUs."""
-    name = 'two processes train as one'
-    if device.type == 'cuda' and torch.cuda.device_count() < 2:
-        return [Check(name, 'needs two GPUs', '', None)]
-    ends = []
-    with tempfile.TemporaryDirectory() as root:
-        for processes in (1, 2):
-            folder = Path(root, str(processes))
-            write_training(folder, processes, device)
-            wait(crash_test.start(folder, processes), folder, 0)
-            ends.append(crash_test.results(folder)['network']['params'])
-    largest = max((ends[0][key] - ends[1][key]).abs().max().item() for key in ends[0])
-    return [Check.of(f'{name}: largest difference of a parameter', largest, 0.05)]  # Adam enlarges the sums' rounding
-
-
-def write_training(folder: Path, processes: int, device: torch.device) -> None:
-    """Option file and images of `crash_test`'s training, on the device, with what a device does on its own."""
-    folder.mkdir()
-    crash_test.write_case(folder, processes)
-    path = folder / 'o.yml'
-    options = yaml.safe_load(path.read_text())
-    options['deterministic'] = True
-    options['num_gpu'] = processes if device.type == 'cuda' else 0
-    options['datasets']['train']['degrade'] = 'device'
-    path.write_text(yaml.safe_dump(options))
-
-
-def stop(process: subprocess.Popen, folder: Path) -> None:
-    """SIGTERM once a third of the iterations is done."""
-    end = time.monotonic() + LONGEST
-    while process.poll() is None and time.monotonic() < end:
-        if crash_test.last_iteration(folder) >= crash_test.TOTAL // 3:
-            break
-        time.sleep(0.01)
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGTERM)
-
-
-def wait(process: subprocess.Popen, folder: Path, expected: int) -> None:
-    """Until a training ends.
-
-    Raises:
-        RuntimeError: It takes too long, or ends with another status; with the end of its output.
-    """
-    try:
-        status = process.wait(LONGEST)
-    except subprocess.TimeoutExpired:
-        crash_test.kill(process)
-        status = f'nothing after {LONGEST} seconds'
-    if status != expected:
-        last = crash_test.tail(folder).strip().splitlines()[-3:]
-        raise RuntimeError(f'a training ended with {status}, not {expected}: {" / ".join(last)}')
-
-
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # Speed and memory
 
 
@@ -131,7 +52,7 @@ def speed(args: argparse.Namespace, device: torch.device) -> list[dict]:
         shares = {name: taken / math.prod(scale) for name, taken in encoding.items()}
         macs = cost.per_output + cost.per_input / math.prod(scale)
         for name in benchmark.available(device):
-            rows.append(benchmark._render_row('EDSR-LIIF', scale, name, decoding, shares, macs))
+            rows.append(benchmark.render_row('EDSR-LIIF', scale, name, decoding, shares, macs))
     return rows
 
 
@@ -141,36 +62,58 @@ def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Peak memory of `upscale_to_file` (benchmark's section of that name): the first row is what is always there."""
+    """Peak memory of `upscale_to_file` (of `benchmark`); the first row is what is always there."""
     return benchmark.memory(args, device)
 
 
 def within_budget(args: argparse.Namespace, rows: list[dict]) -> list[Check]:
     """No upscaling takes more than `--memory` beside what is always there."""
     always, *peaks = (row['peak MiB'] for row in rows)
-    return [Check.of(f'MiB that upscaling {row["input"]} at {row["scale"]} takes', peak - always, args.memory)
-            for row, peak in zip(rows[1:], peaks, strict=True)]
+    return [
+        Check.of(
+            f'MiB that upscaling {row["input"]} at {row["scale"]} takes', peak - always, args.memory
+        )
+        for row, peak in zip(rows[1:], peaks, strict=True)
+    ]
 
 
 def fitting(args: argparse.Namespace, rows: list[dict]) -> list[Check]:
-    """The Triton kernel fits registers and shared memory, as compiled for each GPU, type and cut."""
+    """The Triton kernel fits registers and shared memory, for each GPU, type and cut."""
     if not rows:
         return [Check('what the Triton kernel takes', 'needs Triton', '', None)]
-    misfits = [f'{row["GPU"]} {row["type"]}, {row["pixels"]} pixels' for row in rows if not row['fits']]
-    return [Check('what the Triton kernel takes', ', '.join(misfits) or f'{len(rows)} builds fit', 'all fit',
-                  not misfits)]
+    misfits = [
+        f'{row["GPU"]} {row["type"]}, {row["pixels"]} pixels' for row in rows if not row['fits']
+    ]
+    return [
+        Check(
+            'what the Triton kernel takes',
+            ', '.join(misfits) or f'{len(rows)} builds fit',
+            'all fit',
+            not misfits,
+        )
+    ]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # The run and its report
 
 CHECKS: dict[str, Callable[[argparse.Namespace, torch.device], list[Check]]] = {
-    'colours': gpu_paths.colours, 'gradients': gpu_paths.gradients, 'windows': gpu_paths.windows,
-    'Triton kernel': gpu_paths.kernel, 'samples': gpu_paths.samples, 'figures': gpu_paths.figures,
-    'waiting': gpu_paths.waiting, 'resuming': resume, 'several processes': together}
+    'colours': gpu_paths.colours,
+    'gradients': gpu_paths.gradients,
+    'windows': gpu_paths.windows,
+    'Triton kernel': gpu_paths.kernel,
+    'samples': gpu_paths.samples,
+    'figures': gpu_paths.figures,
+    'waiting': gpu_paths.waiting,
+    'resuming': gpu_training.resume,
+    'several processes': gpu_training.together,
+}
 TABLES: dict[str, tuple] = {  # what is measured, and what is asked of it
-    'What the Triton kernel takes': (gpu_paths.resources, fitting), 'Speed': (speed, None),
-    'A training step': (training, None), 'Memory': (memory, within_budget)}
+    'What the Triton kernel takes': (gpu_paths.resources, fitting),
+    'Speed': (speed, None),
+    'A training step': (training, None),
+    'Memory': (memory, within_budget),
+}
 
 
 def attempt(name: str, work: Callable[[], list]) -> tuple[list, list[Check]]:
@@ -178,12 +121,18 @@ def attempt(name: str, work: Callable[[], list]) -> tuple[list, list[Check]]:
     print(f'{name} ...', flush=True)
     try:
         return work(), []
-    except Exception as error:  # whatever an untried device raises; it is reported, and the others are still run
+    except (
+        Exception
+    ) as error:  # whatever an untried device raises; it is reported, and the others are still run
         text = str(error).strip().splitlines()
-        return [], [Check(name, f'{type(error).__name__}: {text[0] if text else ""}', 'no error', False)]
+        return [], [
+            Check(name, f'{type(error).__name__}: {text[0] if text else ""}', 'no error', False)
+        ]
 
 
-def run(args: argparse.Namespace, device: torch.device) -> tuple[list[Check], dict[str, list[dict]]]:
+def run(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[list[Check], dict[str, list[dict]]]:
     """All checks, and all tables."""
     checks, tables = [], {}
     for name, check in CHECKS.items():
@@ -202,7 +151,11 @@ def run(args: argparse.Namespace, device: torch.device) -> tuple[list[Check], di
 
 def machine(device: torch.device) -> dict[str, str]:
     """Versions, and what the device says of itself."""
-    found = {'device': str(device), 'system': platform.platform(), 'Python': platform.python_version()}
+    found = {
+        'device': str(device),
+        'system': platform.platform(),
+        'Python': platform.python_version(),
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -211,9 +164,16 @@ def machine(device: torch.device) -> dict[str, str]:
     if device.type != 'cuda':
         return {**found, 'processor': platform.processor() or platform.machine()}
     card = torch.cuda.get_device_properties(device)
-    return {**found, 'card': card.name, 'cards': str(torch.cuda.device_count()),
-            'compute capability': f'{card.major}.{card.minor}', 'memory': f'{card.total_memory / 2**30:.1f} GiB',
-            'driver': driver(), 'CUDA': str(torch.version.cuda), 'cuDNN': str(torch.backends.cudnn.version())}
+    return {
+        **found,
+        'card': card.name,
+        'cards': str(torch.cuda.device_count()),
+        'compute capability': f'{card.major}.{card.minor}',
+        'memory': f'{card.total_memory / 2**30:.1f} GiB',
+        'driver': driver(),
+        'CUDA': str(torch.version.cuda),
+        'cuDNN': str(torch.backends.cudnn.version()),
+    }
 
 
 def driver() -> str:
@@ -233,11 +193,25 @@ def outcome(check: Check) -> str:
 
 def report(what: dict[str, str], checks: list[Check], tables: dict[str, list[dict]]) -> str:
     """The page, in Markdown."""
-    count = {word: sum(outcome(c) == word for c in checks) for word in ('passed', 'FAILED', 'not here')}
-    lines = ['# GPU check', '', ', '.join(f'{n} {word}' for word, n in count.items()), '',
-             table([{'what': key, 'found': value} for key, value in what.items()]), '', '## Checks', '',
-             table([{'check': c.name, 'found': c.figure, 'at most, or': c.limit, 'outcome': outcome(c)}
-                    for c in checks])]
+    count = {
+        word: sum(outcome(c) == word for c in checks) for word in ('passed', 'FAILED', 'not here')
+    }
+    lines = [
+        '# GPU check',
+        '',
+        ', '.join(f'{n} {word}' for word, n in count.items()),
+        '',
+        table([{'what': key, 'found': value} for key, value in what.items()]),
+        '',
+        '## Checks',
+        '',
+        table(
+            [
+                {'check': c.name, 'found': c.figure, 'at most, or': c.limit, 'outcome': outcome(c)}
+                for c in checks
+            ]
+        ),
+    ]
     for name, rows in tables.items():
         lines += ['', f'## {name}', '', table(rows) if rows else 'Nothing was measured.']
     return '\n'.join(lines) + '\n'
@@ -247,13 +221,22 @@ def parse_arguments() -> argparse.Namespace:
     """The command line, and what the benchmark's sections ask for."""
     parser = argparse.ArgumentParser(description='Check every path on a GPU, and measure it.')
     parser.add_argument('--device', default='cuda', help='cuda (default), cuda:1, ..., or cpu')
-    parser.add_argument('--quick', action='store_true', help='small networks and images, one timed run of each')
-    parser.add_argument('--memory', type=float, default=1536, metavar='MIB',
-                        help='budget that upscaling must keep to (default 1536)')
+    parser.add_argument(
+        '--quick', action='store_true', help='small networks and images, one timed run of each'
+    )
+    parser.add_argument(
+        '--memory',
+        type=float,
+        default=1536,
+        metavar='MIB',
+        help='budget that upscaling must keep to (default 1536)',
+    )
     parser.add_argument('--out', type=Path, default=Path('gpu_check'), help='folder of the report')
     args = parser.parse_args()
     args.decoder, args.network = 'LIIF', 'small' if args.quick else 'paper'
-    args.side, args.repeats, args.large = (16, 1, False) if args.quick else (339, 5, args.device != 'cpu')
+    args.side, args.repeats, args.large = (
+        (16, 1, False) if args.quick else (339, 5, args.device != 'cpu')
+    )
     return args
 
 
@@ -264,14 +247,20 @@ def main() -> int:
         device = torch.device(args.device)
         torch.zeros(1, device=device)
     except (AssertionError, RuntimeError) as error:
-        raise UserError(f'--device: {args.device}: {str(error).splitlines()[0]}; --device cpu runs the same checks '
-                        'without a GPU.') from None
+        raise UserError(
+            f'--device: {args.device}: {str(error).splitlines()[0]}; --device cpu runs the same '
+            'checks without a GPU.'
+        ) from None
     what = machine(device)
     checks, tables = run(args, device)
     page = report(what, checks, tables)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'report.md').write_text(page)
-    content = {'machine': what, 'checks': [{**c._asdict(), 'outcome': outcome(c)} for c in checks], 'tables': tables}
+    content = {
+        'machine': what,
+        'checks': [{**c._asdict(), 'outcome': outcome(c)} for c in checks],
+        'tables': tables,
+    }
     (args.out / 'report.json').write_text(json.dumps(content, indent=1))
     print(f'\n{page}\n{args.out / "report.md"}')
     return 1 if any(c.passed is False for c in checks) else 0

@@ -24,8 +24,10 @@ def own_network(name: object) -> type[nn.Module] | None:
 
 
 def is_own(network: object) -> bool:
-    """Whether an option `network_g` is of this package, its encoder too, so that no plugin is needed to build it."""
+    """Whether an option `network_g` is of this package, its encoder too: no plugin is needed."""
     if not isinstance(network, dict) or own_network(network.get('type')) is None:
         return False
     encoder = network.get('encoder')
-    return encoder is None or (isinstance(encoder, dict) and own_network(encoder.get('type')) is not None)
+    if not isinstance(encoder, dict):
+        return encoder is None
+    return own_network(encoder.get('type')) is not None

@@ -37,7 +37,7 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
 
 
 def _build(options: dict) -> nn.Module:
-    """A network of this package, or one that is registered with BasicSR, which is imported for those alone."""
+    """A network of this package, or one of BasicSR's registry, imported for those alone."""
     own = own_network(options['type'])
     if own is not None:
         return own(**{key: value for key, value in options.items() if key != 'type'})

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from liif_arch.archs import is_own, own_network
 from liif_arch.bridge.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.bridge.option_check import Problems, check_network
-from liif_arch.bridge.plugins import load_plugins
 from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
 from liif_arch.weights import DEFAULT
@@ -108,6 +107,7 @@ def build(network: dict, source: str | Path) -> nn.Module:
     """
     own = is_own(network)
     if not own:
+        from liif_arch.bridge.plugins import load_plugins
         load_plugins()
     problems = Problems()
     check_network(network, 'network_g', problems)

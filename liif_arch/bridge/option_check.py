@@ -232,7 +232,7 @@ def check_network(network: object, place: str, problems: Problems) -> None:
 
 
 def _networks_for(network: object) -> Iterable[tuple[str, type]]:
-    """Names and classes of this package where no others are asked for, else all that are registered with BasicSR."""
+    """Names and classes: this package's where no others are asked for, else all of BasicSR's."""
     if is_own(network):
         return [(name, own_network(name)) for name in MODULES]
     from basicsr.utils.registry import ARCH_REGISTRY

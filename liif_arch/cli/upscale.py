@@ -35,11 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Upscale every input; nothing is overwritten half-way, and an image that cannot be done is named and left out."""
-    from liif_arch.bridge.options import network_option
     args = build_parser().parse_args()
     scale, size = _pair(args.scale, '--scale', float), _pair(args.size, '--size', int)
     jobs = plan(args.inputs, args.output, f'_x{args.scale.strip()}' if args.scale else f'_{args.size.strip()}')
-    network = network_option(args.opt)
+    network = None
+    if args.opt is not None:  # what reads option files is imported for them alone
+        from liif_arch.bridge.options import network_option
+        network = network_option(args.opt)
 
     import torch
 

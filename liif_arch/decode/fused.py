@@ -1,10 +1,11 @@
-"""`decode.render.render_grid` as one Triton kernel: between the table and the colours nothing leaves the chip.
+"""`decode.render.render_grid` as one Triton kernel: from table to colours all stays on the chip.
 
-A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the coordinate terms, runs the
-hidden layers on the tensor cores and the last layer, and adds the corner's share of the colour; hidden states stay in
-registers, as four parts of D / 4 channels, so that one layer's products are sixteen whose operands leave registers for
-the state. Products, the last layer's too, are of the network's 16-bit type with float32 sums; coordinates and the
-ensemble are float32. What it takes of each kind of GPU, compiled without one, is what `fused_resources` says.
+A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the
+coordinate terms, runs the hidden layers on the tensor cores and the last layer, and adds the
+corner's share of the colour. Hidden states stay in registers, as four parts of D / 4 channels: one
+layer is sixteen products, whose operands are small enough to leave registers for the state.
+Products, the last layer's too, are of the network's 16-bit type with float32 sums; coordinates and
+the ensemble are float32. `fused_resources` says what it takes of each kind of GPU.
 """
 import os
 from contextlib import nullcontext
@@ -36,8 +37,8 @@ class Blocks(NamedTuple):
 def choices(capability: tuple[int, int]) -> list[Blocks]:
     """What is tried on GPUs of a compute capability, the fastest of which runs.
 
-    More pixels read a layer's weights less often. Other cuts, such as 64 pixels and 4 warps, do not fit the registers
-    of most, and move kilobytes a thread to memory.
+    More pixels read a layer's weights less often. Other cuts, such as 64 pixels and 4 warps, do not
+    fit the registers of most, and move kilobytes a thread to memory.
     """
     cuts = [Blocks(32, 4), Blocks(128, 8)]
     large = capability == (8, 0) or capability[0] in (9, 10)
@@ -45,7 +46,8 @@ def choices(capability: tuple[int, int]) -> list[Blocks]:
 
 
 def _config(cut: Blocks) -> triton.Config:
-    return triton.Config({'BLOCK': cut.pixels}, num_warps=cut.warps, num_stages=1)  # two stages of weights do not fit
+    # Two stages of weights do not fit into shared memory.
+    return triton.Config({'BLOCK': cut.pixels}, num_warps=cut.warps, num_stages=1)
 
 
 def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> list[triton.Config]:
@@ -57,9 +59,10 @@ def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> 
 
 
 def supports(decoder: 'Decoder', device: torch.device) -> bool:
-    """Whether the kernel can run a decoder on a device: hidden layers of 16 bits, of one width of WIDTHS."""
+    """Whether the kernel can run a decoder: hidden layers of 16 bits, of one width of WIDTHS."""
     width, (activation, hidden, last) = len(decoder.rel), decoder.rest
-    shapes, dtypes = {tuple(weight.shape) for weight, _ in hidden}, {weight.dtype for weight, _ in hidden}
+    shapes = {tuple(weight.shape) for weight, _ in hidden}
+    dtypes = {weight.dtype for weight, _ in hidden}
     if device.type != 'cuda' or torch.cuda.get_device_capability(device) < (8, 0):
         return False
     if activation != 'relu' or width not in WIDTHS or shapes != {(width, width)}:
@@ -75,7 +78,7 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
     bias = torch.stack([bias for _, bias in decoder.rest.hidden]).float()
     last = F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
     out = table.new_empty(b, len(decoder.rest.last[0]), height, width)
-    # Once for each corner: what all corners shared would be held in registers from the first to the last.
+    # Once for each corner: one for all would be held in registers from the first to the last.
     rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
     axes = [t.contiguous() for axis in (rows, cols) for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))]
 
@@ -91,7 +94,7 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
 
 @triton.jit
 def _first_part(first, rel_y, rel_x, w_rel, inside, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
-    """The first layer's response at BLOCK pixels, of as many channels as the pointers `first` and `w_rel` have."""
+    """The first layer's response at BLOCK pixels, in the channels of `first` and `w_rel`."""
     x = tl.load(first, inside[:, None], 0.)
     x += rel_y[:, None] * tl.load(w_rel)[None, :]
     x += rel_x[:, None] * tl.load(w_rel + WIDTH)[None, :]
@@ -100,7 +103,7 @@ def _first_part(first, rel_y, rel_x, w_rel, inside, WIDTH: tl.constexpr, DTYPE: 
 
 @triton.jit
 def _product(a, b, c, d, weight, STEP: tl.constexpr):
-    """A hidden state's four parts times some columns of a matrix, whose rows of the next part are STEP further."""
+    """A hidden state's parts times some columns of a matrix; the next rows lie STEP further."""
     out = tl.dot(a, tl.load(weight), input_precision='ieee')
     out = tl.dot(b, tl.load(weight + STEP), out, input_precision='ieee')
     out = tl.dot(c, tl.load(weight + 2 * STEP), out, input_precision='ieee')
@@ -121,7 +124,7 @@ def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weigh
             w_last, b_last, out, h, w, height, width, num_out,
             LAYERS: tl.constexpr, CORNERS: tl.constexpr, PART: tl.constexpr, COLOURS: tl.constexpr,
             BLOCK: tl.constexpr):
-    """One program: BLOCK pixels of one image. Letters a to d are the parts of a hidden state, (BLOCK, PART)."""
+    """One program: BLOCK pixels of one image. a to d: parts of a hidden state, (BLOCK, PART)."""
     WIDTH: tl.constexpr = 4 * PART
     STEP: tl.constexpr = PART * WIDTH
     DTYPE: tl.constexpr = w_hidden.dtype.element_ty
@@ -139,7 +142,8 @@ def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weigh
         row, col = i * height + y, j * width + x
         latent = (image * h + tl.load(row_index + row, inside, 0)) * w + tl.load(col_index + col, inside, 0)
         rel_y, rel_x = tl.load(row_rel + row, inside, 0.), tl.load(col_rel + col, inside, 0.)
-        first, rel = table + latent[:, None] * WIDTH + channel[None, :], w_rel + corner * (2 * WIDTH) + channel
+        first = table + latent[:, None] * WIDTH + channel[None, :]
+        rel = w_rel + corner * (2 * WIDTH) + channel
         a = _first_part(first, rel_y, rel_x, rel, inside, WIDTH, DTYPE)
         b = _first_part(first + PART, rel_y, rel_x, rel + PART, inside, WIDTH, DTYPE)
         c = _first_part(first + 2 * PART, rel_y, rel_x, rel + 2 * PART, inside, WIDTH, DTYPE)

@@ -115,7 +115,8 @@ class LIIFModel(SRModel):
         if 'crop' in data:
             data = self._degrade(data)
         # SRModel's own copies would wait for the device.
-        tensors = {key: from_host(data[key], self.device) for key in ('lq', 'gt', 'coord', 'cell') if key in data}
+        keys = [key for key in ('lq', 'gt', 'coord', 'cell') if key in data]
+        tensors = {key: from_host(data[key], self.device) for key in keys}
         super().feed_data(tensors)
         self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
 

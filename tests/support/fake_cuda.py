@@ -1,8 +1,9 @@
-"""A GPU without a GPU: tensors that know their device, type and shape, and refuse what would wait for the device.
+"""A GPU without a GPU: tensors that know device, type and shape, and refuse what would wait.
 
-Autograd's engine asks the driver for streams, so that nothing runs backward here: gradients that are written out are
-called by hand (`Decoded`), and the engine runs on the device `meta`.
+Autograd's engine asks the driver for streams, so that nothing runs backward here: gradients that
+are written out are called by hand (`Decoded`), and the engine runs on the device `meta`.
 """
+
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -37,11 +38,18 @@ class NoWaiting(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name == '_local_scalar_dense':
             return self._number(args[0])
-        check = {'_to_copy': self._converted, 'copy_': self._copied, 'index': self._indexed,
-                 'index_put_': self._indexed, '_index_put_impl_': self._indexed}.get(name)
+        check = {
+            '_to_copy': self._converted,
+            'copy_': self._copied,
+            'index': self._indexed,
+            'index_put_': self._indexed,
+            '_index_put_impl_': self._indexed,
+        }.get(name)
         if check is not None:
             check(*args, **kwargs)
-        return func(*args, **kwargs)  # equal, nonzero, masked_select and the like have no answer for fake tensors
+        return func(
+            *args, **kwargs
+        )  # equal, nonzero, masked_select and the like have no answer for fake tensors
 
     def _number(self, tensor: Tensor) -> float:
         if tensor.device != torch.device('cpu'):
@@ -50,10 +58,17 @@ class NoWaiting(TorchDispatchMode):
                 raise Waits('a number is read from the device')
         return 1.0
 
-    def _converted(self, tensor: Tensor, device: torch.device | None = None, non_blocking: bool = False,
-                   **_: object) -> None:
+    def _converted(
+        self,
+        tensor: Tensor,
+        device: torch.device | None = None,
+        non_blocking: bool = False,
+        **_: object,
+    ) -> None:
         if device is not None and device.type != tensor.device.type and not non_blocking:
-            raise Waits(f'{tuple(tensor.shape)} goes from {tensor.device} to {device}, and the host waits')
+            raise Waits(
+                f'{tuple(tensor.shape)} goes from {tensor.device} to {device}, and the host waits'
+            )
 
     def _copied(self, target: Tensor, source: Tensor, non_blocking: bool = False) -> None:
         self._converted(source, target.device, non_blocking)
@@ -85,7 +100,9 @@ class Decoded:
     """Stands in for autograd's context, to run `decode.fast.Decode` forward and then backward."""
 
     def __init__(self, arguments: tuple[object, ...]) -> None:
-        self.needs_input_grad = tuple(isinstance(a, Tensor) and a.is_floating_point() for a in arguments)
+        self.needs_input_grad = tuple(
+            isinstance(a, Tensor) and a.is_floating_point() for a in arguments
+        )
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep what the backward pass needs."""
@@ -93,20 +110,22 @@ class Decoded:
 
     @classmethod
     def apply(cls, *arguments: object) -> Tensor:
-        """What `Decode.apply` returns, once its gradients lie where their tensors do, in their type and shape."""
+        """What `Decode.apply` returns, once its gradients lie where their tensors do."""
         context = cls(arguments)
         with torch.no_grad():
             colours = Decode.forward(context, *arguments)
             gradients = Decode.backward(context, torch.ones_like(colours))
         for given, gradient in zip(arguments, gradients, strict=True):
-            assert gradient is None or (gradient.device == given.device == CUDA and gradient.shape == given.shape)
+            assert gradient is None or (
+                gradient.device == given.device == CUDA and gradient.shape == given.shape
+            )
         assert sum(g is not None for g in gradients) > 5
         return colours
 
 
 @contextmanager
 def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[Launch]:
-    """Within, `torch.device('cuda')` is there, with tensors that have no values; waiting for it is an error.
+    """Within, there is a `torch.device('cuda')` without values; waiting for it is an error.
 
     Args:
         reads: How many single numbers may be read from the device.
@@ -116,22 +135,27 @@ def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[
         What stands in for the Triton kernel.
     """
     from liif_arch.decode import fused, render
+
     launch = Launch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
         patch.setattr(torch.cuda, 'is_bf16_supported', lambda *_: True)
         patch.setattr(torch.cuda, 'get_device_capability', lambda *_: capability)
-        patch.setattr(torch.cuda, 'device', lambda *_: nullcontext())  # the kernel's launch enters it
+        patch.setattr(
+            torch.cuda, 'device', lambda *_: nullcontext()
+        )  # the kernel's launch enters it
         patch.setattr(fused, '_kernel', launch)
         patch.setattr(render, '_unfused', [])
-        patch.setattr(render, '_corner_rows', render._corner_rows.__wrapped__)  # keeps no fake tensor
+        patch.setattr(
+            render, '_corner_rows', render._corner_rows.__wrapped__
+        )  # keeps no fake tensor
         with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting(reads):
             yield launch
         assert not render._unfused, render._unfused
 
 
 def moved(net: nn.Module) -> nn.Module:
-    """A network whose parameters and buffers are on the GPU; it is changed. To be called within `fake_cuda`."""
+    """A network whose parameters and buffers are on the GPU; it is changed. Within `fake_cuda`."""
     for module in net.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

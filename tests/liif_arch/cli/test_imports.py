@@ -1,4 +1,5 @@
 """What a command imports: no more than it uses, since each second of it is a user's wait."""
+
 import os
 import subprocess
 import sys
@@ -8,14 +9,22 @@ import pytest
 from helpers import write_photos
 
 HEAVY = ('basicsr', 'torchvision', 'mmengine', 'matplotlib', 'scipy', 'skimage', 'triton')
-LIST = 'import sys; from liif_arch.cli import main; code = main(); print([m for m in {} if m in sys.modules]); ' \
-       'sys.exit(code)'
+LIST = (
+    'import sys; from liif_arch.cli import main; code = main(); '
+    'print([m for m in {} if m in sys.modules]); '
+    'sys.exit(code)'
+)
 
 
 def imported(cwd: Path, *arguments: str) -> list[str]:
     """Which of HEAVY a command has imported when it ends."""
-    result = subprocess.run([sys.executable, '-c', LIST.format(HEAVY), *arguments], cwd=cwd,
-                            capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    result = subprocess.run(
+        [sys.executable, '-c', LIST.format(HEAVY), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     assert result.returncode == 0, result.stderr
     return eval(result.stdout.strip().splitlines()[-1])
 
@@ -34,8 +43,9 @@ def test_upscale__of_another_network_imports_basicsr(tmp_path):
 import torch
 from liif_arch import LIIF
 from liif_arch.bridge.checkpoints import save_file
-network = {'type': 'LIIF', 'encoder': {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1}, 'hidden_list': [8]}
-net = LIIF(network['encoder'], [8])
+encoder = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1}
+network = {'type': 'LIIF', 'encoder': encoder, 'hidden_list': [8]}
+net = LIIF(encoder, [8])
 save_file({'params': net.state_dict(), 'network_g': network}, 'w.pth')
 """
     subprocess.run([sys.executable, '-c', script], cwd=tmp_path, check=True, capture_output=True)
@@ -45,7 +55,11 @@ save_file({'params': net.state_dict(), 'network_g': network}, 'w.pth')
 
 def test_complexity__imports_no_plugin(tmp_path):
     """MMEngine counts."""
-    assert set(imported(tmp_path, 'complexity', '--weights', 'small')) <= {'mmengine', 'scipy', 'matplotlib'}
+    assert set(imported(tmp_path, 'complexity', '--weights', 'small')) <= {
+        'mmengine',
+        'scipy',
+        'matplotlib',
+    }
 
 
 def test_register__makes_all_networks_known():
