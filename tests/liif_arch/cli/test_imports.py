@@ -62,6 +62,12 @@ def test_complexity__imports_no_plugin(tmp_path):
     }
 
 
+def test_export__imports_no_basicsr(tmp_path):
+    for package in ('onnx', 'onnxscript', 'onnxruntime'):
+        pytest.importorskip(package)
+    assert imported(tmp_path, 'export', '--weights', 'small', '-o', 'onnx') == []
+
+
 def test_register__makes_all_networks_known():
     script = """
 import liif_arch.register
