@@ -46,14 +46,16 @@ def choices(capability: tuple[int, int]) -> list[Blocks]:
 
 
 def _config(cut: Blocks) -> triton.Config:
-    # Two stages of weights do not fit into shared memory.
+    # Two stages of weights would take 136 KiB of shared memory and more: too much for most.
     return triton.Config({'BLOCK': cut.pixels}, num_warps=cut.warps, num_stages=1)
+
+
+# All there are, of which a GPU has its own; the interpreter cannot time them.
+_CONFIGS = [_config(cut) for cut in (choices((8, 6))[:1] if INTERPRETED else choices((9, 0)))]
 
 
 def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> list[triton.Config]:
     """Those of the configurations that suit the current GPU."""
-    if INTERPRETED:
-        return configs[:1]
     suited = choices(torch.cuda.get_device_capability())
     return [c for c in configs if Blocks(c.kwargs['BLOCK'], c.num_warps) in suited]
 
@@ -117,8 +119,8 @@ def _next_part(a, b, c, d, weight, bias, STEP: tl.constexpr):
     return tl.maximum(out, 0.).to(a.dtype)
 
 
-@triton.autotune([_config(cut) for cut in choices((9, 0))], key=['LAYERS', 'CORNERS', 'PART'],
-                 prune_configs_by={'early_config_prune': _of_this_gpu})
+@triton.autotune(_CONFIGS, key=['LAYERS', 'CORNERS', 'PART'],
+                 prune_configs_by=None if INTERPRETED else {'early_config_prune': _of_this_gpu})
 @triton.jit
 def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weight, w_rel, w_hidden, b_hidden,
             w_last, b_last, out, h, w, height, width, num_out,

@@ -65,7 +65,8 @@ def test_complexity__imports_no_plugin(tmp_path):
 def test_export__imports_no_basicsr(tmp_path):
     for package in ('onnx', 'onnxscript', 'onnxruntime'):
         pytest.importorskip(package)
-    assert imported(tmp_path, 'export', '--weights', 'small', '-o', 'onnx') == []
+    found = imported(tmp_path, 'export', '--weights', 'small', '-o', 'onnx')
+    assert set(found) <= {'triton'}  # by PyTorch's exporter
 
 
 def test_register__makes_all_networks_known():
@@ -75,6 +76,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from mmengine.registry import MODELS
 from liif_arch import archs
 assert all(ARCH_REGISTRY.get(n) is archs.own_network(n) is MODELS.get(n) for n in archs.MODULES)
+assert all(getattr(liif_arch, n) is archs.own_network(n) for n in archs.MODULES)
 assert {'LIIF', 'LTE', 'MetaSR', 'SubPixelSR', 'EDSREncoder', 'RDNEncoder'} == set(archs.MODULES)
 """
     subprocess.run([sys.executable, '-c', script], check=True)
