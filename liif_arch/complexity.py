@@ -2,7 +2,6 @@
 from typing import NamedTuple
 
 import torch
-from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -75,6 +74,7 @@ def complexity(net: CoordinateNetwork) -> Complexity:
 
 
 def _count(module: nn.Module, *inputs: Tensor) -> int:
+    from mmengine.analysis import FlopAnalyzer
     with torch.enable_grad():  # all at once, not in pieces that a memory budget allows
         counter = FlopAnalyzer(module, inputs)
         return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()

@@ -71,7 +71,8 @@ class AxisLookup(NamedTuple):
     Attributes:
         index: Nearest latent, (1 or 2, N), int64.
         rel: Relative coordinate (coord - latent centre) * n, (1 or 2, N), in about [-2, 2].
-        host: `index` again, where the host can read it without waiting for a device; of regular grids alone.
+        host: `index` again, where the host reads it without waiting for a device; of regular
+            grids alone.
     """
     index: Array
     rel: Array
@@ -107,7 +108,7 @@ def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device |
 
 def _on_device(lookup: AxisLookup, device: torch.device | str) -> AxisLookup:
     """Look-ups made on the host, in NumPy, for a device; `host` stays behind."""
-    index, rel = (torch.from_numpy(values) for values in (lookup.index, lookup.rel.astype(np.float32)))
+    index, rel = torch.from_numpy(lookup.index), torch.from_numpy(lookup.rel.astype(np.float32))
     return AxisLookup(from_host(index, device), from_host(rel, device), lookup.index)
 
 

@@ -47,12 +47,16 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def ambient_dtype(device: torch.device) -> torch.dtype:
     """What matrix products run in here: the surrounding autocast's type, else float32."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+    return torch.get_autocast_dtype(device.type) if _is_autocast(device) else torch.float32
+
+
+def _is_autocast(device: torch.device) -> bool:
+    """Whether there is a surrounding autocast; many kinds of device have none."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Run convolutions and matrix products in `dtype`, also where a surrounding autocast says otherwise."""
     if dtype in (torch.bfloat16, torch.float16):
         return torch.autocast(device.type, dtype)
-    around = device.type in ('cpu', 'cuda') and torch.is_autocast_enabled(device.type)
-    return torch.autocast(device.type, enabled=False) if around else nullcontext()
+    return torch.autocast(device.type, enabled=False) if _is_autocast(device) else nullcontext()

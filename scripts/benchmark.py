@@ -176,14 +176,14 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
             for encoder, cost in costs.items():
                 encoding = {k: t / math.prod(scale) for k, t in encodings[encoder].items()}
                 macs = cost.per_output + cost.per_input / math.prod(scale)
-                rows.append(_render_row(encoder, scale, name, decoding, encoding, macs))
-            rows.append(_render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
+                rows.append(render_row(encoder, scale, name, decoding, encoding, macs))
+            rows.append(render_row('decoder alone', scale, name, decoding, dict.fromkeys(decoding, 0.0),
                                     cost.per_output + cost.per_latent / math.prod(scale)))
             [show(row) for row in rows[-1 - len(nets):]]
     return rows
 
 
-def _render_row(what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float) -> dict:
+def render_row(what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float) -> dict:
     fast, plain = decoding[name] + encoding[name], decoding['plain'] + encoding['plain']
     return {'network': what, 'scale': scale_label(scale), 'precision': name, 'ns a pixel': fast * 1e9,
             'plain ns': plain * 1e9, 'faster': plain / fast, 'of the floor': macs / decoding[f'rate {name}'] / fast,
@@ -336,7 +336,7 @@ def _losses(net: nn.Module, samples: object, dtype: torch.dtype, device: torch.d
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Peak memory of `upscale_to_file` at its default budget, each size in a process of its own.
+    """Peak memory of `upscale_to_file` at the budget `--memory`, each size in a process of its own.
 
     On a CPU resident memory, of which importing PyTorch takes the first row; on a GPU what PyTorch holds there.
     """
@@ -345,7 +345,8 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
     rows = []
     for height, width, scale in cases:
         command = [sys.executable, str(Path(__file__).absolute()), '--sections', 'memory', '--device', str(device),
-                   '--network', args.network, '--decoder', args.decoder, '--child', str(height), str(width), str(scale)]
+                   '--network', args.network, '--decoder', args.decoder,
+                   '--memory', str(args.memory), '--child', str(height), str(width), str(scale)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(f'memory: {result.stderr.strip().splitlines()[-1]}')
@@ -366,7 +367,8 @@ def memory_child(args: argparse.Namespace, device: torch.device) -> tuple[float,
     net.precision = 'auto'
     image = np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        elapsed = seconds(lambda: upscale_to_file(net, image, Path(folder, 'out.tif'), scale=scale), device)
+        elapsed = seconds(lambda: upscale_to_file(net, image, Path(folder, 'out.tif'), scale=scale,
+                                                    memory=args.memory), device)
     status = Path('/proc/self/status')
     if device.type == 'cuda':
         peak = torch.cuda.max_memory_allocated(device) / 2**20
@@ -394,6 +396,8 @@ def parse_arguments() -> argparse.Namespace:
                         help='height of the input at x4 (default 339); at other scales as many output pixels')
     parser.add_argument('--iterations', type=int, default=300, help='of the section convergence (default 300)')
     parser.add_argument('--large', action='store_true', help='memory: also 510x339 at x30, and 4608x3456 at x2')
+    parser.add_argument('--memory', type=float, default=1536,
+                        help='budget of the section memory, in MiB (default 1536)')
     parser.add_argument('--resume', action='store_true', help='keep the sections that --out already holds')
     parser.add_argument('--child', type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of everything (default 3)')

@@ -1,6 +1,5 @@
 """EDSR-baseline without its upsampler (Lim et al., CVPRW 2017), as LIIF's encoder."""
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.errors import require_whole
@@ -29,7 +28,6 @@ def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
         conv.weight[i, i, middle, middle] = factor
 
 
-@ARCH_REGISTRY.register()
 class EDSREncoder(nn.Module):
     """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size is kept.
 

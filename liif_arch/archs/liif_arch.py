@@ -2,7 +2,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -14,7 +13,6 @@ from liif_arch.decode.render import Decoder, cell_bias, render_grid
 from liif_arch.errors import UserError
 
 
-@ARCH_REGISTRY.register()
 class LIIF(CoordinateNetwork):
     """An image as local latent codes, and one decoder that predicts the colour at any continuous coordinate.
 

@@ -2,7 +2,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -14,7 +13,6 @@ from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
 
-@ARCH_REGISTRY.register()
 class LTE(CoordinateNetwork):
     """LIIF's look-up and ensemble, with waves of estimated amplitude, frequency and phase as the decoder's input.
 
@@ -79,7 +77,8 @@ class LTE(CoordinateNetwork):
         """See `CoordinateNetwork.render_window`; computed by `decode.lte.render_lte`."""
         lookups = [grid_lookup(size[i], full[i], True, feat.device).window(*window, origin[i])
                    for i, window in enumerate((rows, cols))]
-        cell = constant([max(2 * n / out, self.smallest) for n, out in zip(full, size, strict=True)], feat)
+        cells = [max(2 * n / out, self.smallest) for n, out in zip(full, size, strict=True)]
+        cell = constant(cells, feat)
         phases = self.phase(cell.to(self.phase.weight.dtype)).to(torch.promote_types(feat.dtype, torch.float32))
         chunk = self.chunk_size(14 * self.widest)
         weights = self.imnet.weights(0, self.render_dtype())

@@ -2,7 +2,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -11,7 +10,6 @@ from liif_arch.decode.meta import meta_table, query_meta, query_meta_plain, rend
 from liif_arch.decode.mlp import MLP
 
 
-@ARCH_REGISTRY.register()
 class MetaSR(CoordinateNetwork):
     """For every query an MLP predicts, from its place in the latent and the scale, the matrix from latent to colour.
 

@@ -3,7 +3,6 @@ from itertools import product
 
 import torch
 import torch.nn.functional as F
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.edsr_encoder_arch import copy_channels
@@ -48,7 +47,6 @@ class ResidualDenseBlock(nn.Module):
         return out
 
 
-@ARCH_REGISTRY.register()
 class RDNEncoder(nn.Module):
     """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size is kept.
 

@@ -2,7 +2,6 @@
 from collections.abc import Callable
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
@@ -18,7 +17,6 @@ def upsampler(scale: int, num_feat: int) -> nn.Sequential:
                                                               nn.PixelShuffle(r))])
 
 
-@ARCH_REGISTRY.register()
 class SubPixelSR(CoordinateNetwork):
     """An encoder and a sub-pixel tail for one scale, behind the interface of the coordinate networks.
 
@@ -51,9 +49,10 @@ class SubPixelSR(CoordinateNetwork):
 
     def _image(self, feat: Tensor) -> Tensor:
         """The whole image, about [0, 1]; its last convolution is float32 in every precision."""
-        wide = self.tail[0](feat)
+        dtype = self.tail[1].weight.dtype  # features may be bfloat16 where no autocast is around
+        wide = self.tail[0](feat.to(dtype))
         with autocast(feat.device, torch.float32):
-            return self.tail[1](wide.to(self.tail[1].weight.dtype)) * 0.5 + 0.5
+            return self.tail[1](wide.to(dtype)) * 0.5 + 0.5
 
     @torch.no_grad()
     def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],

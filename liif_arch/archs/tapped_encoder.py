@@ -8,11 +8,9 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs import build_network
-from basicsr.utils import get_root_logger
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from liif_arch.archs import own_network
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.taps import Reached, first_run, remove_from
 from liif_arch.errors import UserError
@@ -22,6 +20,12 @@ IN_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels', 'in_ch', 'in_nc')  # what
 OUT_CHANNELS = ('num_out_ch', 'out_chans', 'out_channels', 'out_ch', 'out_nc')
 Result = TypeVar('Result')
 SMALL, LARGE = 32, 64  # sides of the images by which memory is measured, in pixels
+
+
+def _log(text: str) -> None:
+    """Say something in BasicSR's log, which is imported for networks of others alone."""
+    from basicsr.utils import get_root_logger
+    get_root_logger().info(text)
 
 
 def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
@@ -36,7 +40,7 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
         raise UserError(f'encoder: found {encoder!r}; needed "type: NAME" and its options.')
     options = dict(encoder)
     tap = options.pop('tap', None)
-    net = build_network({**given_channels(options.get('type'), num_in_ch), **options})
+    net = _build({**given_channels(options['type'], num_in_ch), **options})
     if hasattr(net, 'num_out_feat'):
         if tap is not None:
             raise UserError(
@@ -47,9 +51,26 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
     return TappedEncoder(net, num_in_ch, tap)
 
 
+def _build(options: dict) -> nn.Module:
+    """A network of this package, or one of BasicSR's registry, imported for those alone."""
+    own = own_network(options['type'])
+    if own is not None:
+        return own(**{key: value for key, value in options.items() if key != 'type'})
+    from basicsr.archs import build_network
+    return build_network(options)
+
+
+def _registered(name: object) -> type[nn.Module] | None:
+    own = own_network(name)
+    if own is not None or not isinstance(name, str):
+        return own
+    from basicsr.utils.registry import ARCH_REGISTRY
+    return dict(iter(ARCH_REGISTRY)).get(name)
+
+
 def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
     """The keywords by which a registered network is told its channels."""
-    network = dict(iter(ARCH_REGISTRY)).get(name) if isinstance(name, str) else None
+    network = _registered(name)
     known = inspect.signature(network).parameters if network is not None else {}
     found = (
         next((key for key in keys if key in known), None) for keys in (IN_CHANNELS, OUT_CHANNELS)
@@ -94,7 +115,7 @@ class TappedEncoder(nn.Module):
             self.removed = remove_from(net, calls, found.name)
             self._require_same(probe, found.feat)
         net.train(training)
-        get_root_logger().info(
+        _log(
             f'Encoder {type(net).__name__}: features in front of {self.tap}, {self.num_out_feat} '
             f'channels; not used: {", ".join(self.removed)}.'
         )
@@ -115,7 +136,7 @@ class TappedEncoder(nn.Module):
         except Exception as error:  # whatever another's network makes of long strips
             found = f'how far cannot be measured ({error})'
         how = 'as a whole' if radius is None else 'in windows where memory asks for it'
-        get_root_logger().info(f'Encoder {name}: sees {found}; images are encoded {how}.')
+        _log(f'Encoder {name}: sees {found}; images are encoded {how}.')
         return radius
 
     def peak_floats(self, height: int, width: int) -> float:

@@ -3,12 +3,15 @@
 A file written by `LIIFModel` holds `params` (and `params_ema`) as BasicSR writes them, and `network_g`, the option
 that built the network, so that the file alone says what it is. Files of the reference implementation are read too.
 """
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from liif_arch.archs import is_own, own_network
 from liif_arch.bridge.checkpoints import StateDict, load_file, misfits, some
+from liif_arch.bridge.option_check import Problems, check_network
 from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
 from liif_arch.weights import DEFAULT
@@ -97,24 +100,37 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
 def build(network: dict, source: str | Path) -> nn.Module:
     """The network that the option `network_g` of a file describes, with initial weights.
 
+    BasicSR and its plugins are imported only for networks that are not of this package.
+
     Raises:
         UserError: It describes none.
     """
-    from basicsr.archs import build_network
-
-    import liif_arch.archs  # noqa: F401  registers the networks
-    from liif_arch.bridge.option_check import Problems, check_network
+    own = is_own(network)
+    if not own:
+        from liif_arch.bridge.plugins import load_plugins
+        load_plugins()
     problems = Problems()
     check_network(network, 'network_g', problems)
     if problems:
         raise UserError(f'{source}: {problems[0].text}')
     try:
-        return build_network(network)
+        return build_own(network) if own else _build_registered(network)
     except UserError as error:
         raise UserError(f'{source}: network_g: {error}') from None
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f'{source}: cannot build its network_g ({str(error).splitlines()[0] if str(error) else "?"}).'
                         ) from None
+
+
+def build_own(network: dict) -> nn.Module:
+    """A network of this package (see `archs.is_own`), from its option, with initial weights."""
+    options = deepcopy(network)
+    return own_network(options.pop('type'))(**options)
+
+
+def _build_registered(network: dict) -> nn.Module:
+    from basicsr.archs import build_network
+    return build_network(network)
 
 
 def load_network(weights: str | Path = DEFAULT, device: str | torch.device = 'cpu',

@@ -17,9 +17,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from basicsr.models import lr_scheduler
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
+from liif_arch.archs import MODULES, is_own, own_network
 from liif_arch.errors import UserError, suggest
 
 Fragment = dict
@@ -110,6 +109,7 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     Raises:
         UserError: Where its structure is too broken to look any further.
     """
+    from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
     _check_needed(opt, is_train, problems)
     own = _own_options(opt.get('model_type'))
     _check_mapping(opt, {**ROOT, 'network_*': OBJECT}, own.get('', ()), 'option file', problems)
@@ -175,6 +175,7 @@ def _check_needed(opt: dict, is_train: bool, problems: Problems) -> None:
 
 def _own_options(model_type: object) -> Mapping[str, Iterable[str]]:
     """What a model reads beside BasicSR's common keys, by section ('': the file's own keys)."""
+    from basicsr.utils.registry import MODEL_REGISTRY
     model = registered(MODEL_REGISTRY).get(model_type) if isinstance(model_type, str) else None
     if model is None:
         return dict.fromkeys(('', 'train', 'val', 'path'), EVERYTHING)
@@ -222,11 +223,20 @@ def _lookup(known: Mapping[str, Fragment], key: object) -> Fragment | None:
 
 def check_network(network: object, place: str, problems: Problems) -> None:
     """A network option, and the encoder in it, which is told its channels and may be tapped."""
-    check_object(network, ARCH_REGISTRY, place, problems)
+    networks = _networks_for(network)
+    check_object(network, networks, place, problems)
     if isinstance(network, dict) and isinstance(network.get('encoder'), dict):
         from liif_arch.archs.tapped_encoder import given_channels
         encoder = {**given_channels(network['encoder'].get('type'), 3), **network['encoder']}
-        check_object(encoder, ARCH_REGISTRY, f'{place}.encoder', problems, {'tap': maybe(TEXT)})
+        check_object(encoder, networks, f'{place}.encoder', problems, {'tap': maybe(TEXT)})
+
+
+def _networks_for(network: object) -> Iterable[tuple[str, type]]:
+    """Names and classes: this package's where no others are asked for, else all of BasicSR's."""
+    if is_own(network):
+        return [(name, own_network(name)) for name in MODULES]
+    from basicsr.utils.registry import ARCH_REGISTRY
+    return ARCH_REGISTRY
 
 
 def check_object(found: object, registry, place: str, problems: Problems, more: Mapping[str, Fragment] | None = None,
@@ -268,6 +278,7 @@ def _check_typed(name: object, registry, place: str, problems: Problems) -> bool
 
 
 def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
+    from basicsr.utils.registry import DATASET_REGISTRY
     if 'type' not in dataset or not _check_typed(dataset['type'], DATASET_REGISTRY, f'{place}.type', problems):
         return
     cls = registered(DATASET_REGISTRY)[dataset['type']]
@@ -281,6 +292,7 @@ def dataset_options(cls: type) -> Iterable[str]:
 
 
 def _check_training(train: dict, problems: Problems) -> None:
+    from basicsr.utils.registry import LOSS_REGISTRY
     for key, value in train.items():
         place = f'train.{key}'
         if not isinstance(value, dict) or problems.at(place):
@@ -343,12 +355,13 @@ def optimizers() -> dict[str, type]:
 
 def schedulers() -> dict[str, type]:
     """The schedulers that BasicSR builds, by name."""
+    from basicsr.models import lr_scheduler
     return {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
             'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 
 
-def registered(registry) -> dict[str, object]:
-    """What a registry holds, by the names that options use."""
+def registered(registry: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """What a registry, or pairs like its, holds, by the names that options use."""
     return {name.removesuffix('_basicsr'): value for name, value in iter(registry)}
 
 

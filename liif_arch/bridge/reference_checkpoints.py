@@ -97,10 +97,8 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
 
 def _require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
     """Raise UserError with every missing, unexpected and differently shaped name."""
-    from basicsr.archs import build_network
-
-    import liif_arch.archs  # noqa: F401  registers the networks
-    problems = misfits(build_network(network), params)
+    from liif_arch.bridge.networks import build_own
+    problems = misfits(build_own(network), params)
     if problems:
         raise UserError(f'{path}: its parameters are not those of the network it describes:\n  ' +
                         '\n  '.join(problems))

@@ -33,12 +33,10 @@ def load(weights: str | None, option_file: str | None):
     from liif_arch.archs.subpixel_arch import SubPixelSR
     from liif_arch.bridge.networks import build, load_network
     from liif_arch.bridge.options import network_option
-    from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
     network = network_option(option_file)
     if weights is None and network is None:
         raise UserError('--weights, -opt: needed one of them.')
-    load_plugins()
     net = build(network, option_file) if weights is None else load_network(weights, network=network)
     if not hasattr(net, 'render_window') or isinstance(net, SubPixelSR):
         raise UserError(f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.')

@@ -107,7 +107,6 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 
 def main() -> int:
     """Upscale every input; an image that cannot be done is named and left out."""
-    from liif_arch.bridge.options import network_option
     from liif_arch.errors import UserError, require_whole
 
     args = build_parser().parse_args()
@@ -119,7 +118,10 @@ def main() -> int:
     jobs, notes = plan(args.inputs, args.output, target.label, args.recursive, args.overwrite)
     for note in notes:
         _tell(note)
-    network = network_option(args.opt)
+    network = None
+    if args.opt is not None:  # what reads option files is imported for them alone
+        from liif_arch.bridge.options import network_option
+        network = network_option(args.opt)
     if jobs:
         _upscale_all(_load(args, network), jobs, target, args.memory)
     return 0
@@ -134,13 +136,11 @@ def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
     import torch
 
     from liif_arch.bridge.networks import load_network
-    from liif_arch.bridge.plugins import load_plugins
     from liif_arch.errors import UserError
     from liif_arch.precision import resolve
     from liif_arch.threads import use_threads
 
     use_threads(args.threads)
-    load_plugins()
     device = (
         args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
     )

@@ -1,14 +1,15 @@
-"""`decode.render.render_grid` as one Triton kernel: between the table and the colours nothing leaves the chip.
+"""`decode.render.render_grid` as one Triton kernel: from table to colours all stays on the chip.
 
-A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the coordinate terms, runs the
-hidden layers on the tensor cores and the last layer, and adds the corner's share of the colour; hidden states stay in
-registers, as two halves of D / 2 channels, so that one layer's products are four of half the width whose weights fit
-into any GPU's shared memory. Products, the last layer's too, are bfloat16 with float32 sums; coordinates and the
-ensemble are float32.
+A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the
+coordinate terms, runs the hidden layers on the tensor cores and the last layer, and adds the
+corner's share of the colour. Hidden states stay in registers, as four parts of D / 4 channels: one
+layer is sixteen products, whose operands are small enough to leave registers for the state.
+Products, the last layer's too, are of the network's 16-bit type with float32 sums; coordinates and
+the ensemble are float32. `fused_resources` says what it takes of each kind of GPU.
 """
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,17 +24,52 @@ if TYPE_CHECKING:
 
 COLOURS = 16  # the tensor cores' smallest width; colours are padded to it
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # runs on a CPU, for tests
-_CONFIGS = [triton.Config({'BLOCK': block}, num_warps=warps, num_stages=1)  # two stages of weights do not fit
-            for block, warps in ((64, 4), (64, 8), (128, 8), (128, 16))]
+DTYPES = (torch.bfloat16, torch.float16)
+WIDTHS = (64, 128, 256)  # of the hidden layers
+
+
+class Blocks(NamedTuple):
+    """How a program is cut: its pixels, and the warps that share them."""
+    pixels: int
+    warps: int
+
+
+def choices(capability: tuple[int, int]) -> list[Blocks]:
+    """What is tried on GPUs of a compute capability, the fastest of which runs.
+
+    More pixels read a layer's weights less often. Other cuts, such as 64 pixels and 4 warps, do not
+    fit the registers of most, and move kilobytes a thread to memory.
+    """
+    cuts = [Blocks(32, 4), Blocks(128, 8)]
+    large = capability == (8, 0) or capability[0] in (9, 10)
+    return [*cuts, Blocks(64, 8)] if large else cuts
+
+
+def _config(cut: Blocks) -> triton.Config:
+    # Two stages of weights would take 136 KiB of shared memory and more: too much for most.
+    return triton.Config({'BLOCK': cut.pixels}, num_warps=cut.warps, num_stages=1)
+
+
+# All there are, of which a GPU has its own; the interpreter cannot time them.
+_CONFIGS = [_config(cut) for cut in (choices((8, 6))[:1] if INTERPRETED else choices((9, 0)))]
+
+
+def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> list[triton.Config]:
+    """Those of the configurations that suit the current GPU."""
+    suited = choices(torch.cuda.get_device_capability())
+    return [c for c in configs if Blocks(c.kwargs['BLOCK'], c.num_warps) in suited]
 
 
 def supports(decoder: 'Decoder', device: torch.device) -> bool:
-    """Whether the kernel can run a decoder on a device: bfloat16, hidden layers of one width of 32 to 256."""
+    """Whether the kernel can run a decoder: hidden layers of 16 bits, of one width of WIDTHS."""
     width, (activation, hidden, last) = len(decoder.rel), decoder.rest
-    shapes, dtypes = {tuple(weight.shape) for weight, _ in hidden}, {weight.dtype for weight, _ in hidden}
-    return (device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0) and activation == 'relu'
-            and dtypes == {torch.bfloat16} and shapes == {(width, width)} and width in (32, 64, 128, 256)
-            and len(last[0]) <= COLOURS)
+    shapes = {tuple(weight.shape) for weight, _ in hidden}
+    dtypes = {weight.dtype for weight, _ in hidden}
+    if device.type != 'cuda' or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    if activation != 'relu' or width not in WIDTHS or shapes != {(width, width)}:
+        return False
+    return len(dtypes) == 1 and dtypes <= set(DTYPES) and len(last[0]) <= COLOURS
 
 
 def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
@@ -44,62 +80,86 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
     bias = torch.stack([bias for _, bias in decoder.rest.hidden]).float()
     last = F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
     out = table.new_empty(b, len(decoder.rest.last[0]), height, width)
+    # Once for each corner: one for all would be held in registers from the first to the last.
+    rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
     axes = [t.contiguous() for axis in (rows, cols) for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))]
 
     def grid(meta: dict) -> tuple[int, int]:
         return triton.cdiv(height * width, meta['BLOCK']), b
 
     with torch.cuda.device(table.device) if table.is_cuda else nullcontext():  # Triton launches on the current one
-        _kernel[grid](table.contiguous(), *axes, decoder.rel.t().contiguous(), hidden, bias, last.to(hidden.dtype),
+        _kernel[grid](table.contiguous(), *axes, rel, hidden, bias, last.to(hidden.dtype),
                       decoder.rest.last[1], out, h, w, height, width, out.shape[1],
-                      LAYERS=len(hidden), CORNERS=corners, HALF=d // 2, COLOURS=COLOURS)
+                      LAYERS=len(hidden), CORNERS=corners, PART=d // 4, COLOURS=COLOURS)
     return out
 
 
-@triton.autotune([triton.Config({'BLOCK': 32})] if INTERPRETED else _CONFIGS, key=['LAYERS', 'CORNERS', 'HALF'])
+@triton.jit
+def _first_part(first, rel_y, rel_x, w_rel, inside, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
+    """The first layer's response at BLOCK pixels, in the channels of `first` and `w_rel`."""
+    x = tl.load(first, inside[:, None], 0.)
+    x += rel_y[:, None] * tl.load(w_rel)[None, :]
+    x += rel_x[:, None] * tl.load(w_rel + WIDTH)[None, :]
+    return tl.maximum(x, 0.).to(DTYPE)
+
+
+@triton.jit
+def _product(a, b, c, d, weight, STEP: tl.constexpr):
+    """A hidden state's parts times some columns of a matrix; the next rows lie STEP further."""
+    out = tl.dot(a, tl.load(weight), input_precision='ieee')
+    out = tl.dot(b, tl.load(weight + STEP), out, input_precision='ieee')
+    out = tl.dot(c, tl.load(weight + 2 * STEP), out, input_precision='ieee')
+    return tl.dot(d, tl.load(weight + 3 * STEP), out, input_precision='ieee')
+
+
+@triton.jit
+def _next_part(a, b, c, d, weight, bias, STEP: tl.constexpr):
+    """A part of the next hidden state, in the type of this one."""
+    out = _product(a, b, c, d, weight, STEP) + tl.load(bias)[None, :]
+    return tl.maximum(out, 0.).to(a.dtype)
+
+
+@triton.autotune(_CONFIGS, key=['LAYERS', 'CORNERS', 'PART'],
+                 prune_configs_by=None if INTERPRETED else {'early_config_prune': _of_this_gpu})
 @triton.jit
 def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weight, w_rel, w_hidden, b_hidden,
             w_last, b_last, out, h, w, height, width, num_out,
-            LAYERS: tl.constexpr, CORNERS: tl.constexpr, HALF: tl.constexpr, COLOURS: tl.constexpr,
+            LAYERS: tl.constexpr, CORNERS: tl.constexpr, PART: tl.constexpr, COLOURS: tl.constexpr,
             BLOCK: tl.constexpr):
-    """One program: BLOCK pixels of one image. Letters: a and b are the halves of a hidden state, (BLOCK, HALF)."""
+    """One program: BLOCK pixels of one image. a to d: parts of a hidden state, (BLOCK, PART)."""
+    WIDTH: tl.constexpr = 4 * PART
+    STEP: tl.constexpr = PART * WIDTH
+    DTYPE: tl.constexpr = w_hidden.dtype.element_ty
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = pixel < tl.cast(height, tl.int64) * width
     y, x = pixel // width, pixel % width
-    channel = tl.arange(0, HALF)
-    square = channel[:, None] * (2 * HALF) + channel[None, :]  # a (HALF, HALF) quarter of a weight matrix
+    channel = tl.arange(0, PART)
+    square = channel[:, None] * WIDTH + channel[None, :]  # PART rows and columns of a weight matrix
     colour = tl.arange(0, COLOURS)
+    last = w_last + channel[:, None] * COLOURS + colour[None, :]
     total = tl.zeros((BLOCK, COLOURS), tl.float32)
     for corner in range(CORNERS * CORNERS):
         i, j = corner // CORNERS, corner % CORNERS
         row, col = i * height + y, j * width + x
         latent = (image * h + tl.load(row_index + row, inside, 0)) * w + tl.load(col_index + col, inside, 0)
         rel_y, rel_x = tl.load(row_rel + row, inside, 0.), tl.load(col_rel + col, inside, 0.)
-        first = table + latent[:, None] * (2 * HALF) + channel[None, :]
-        a = tl.load(first, inside[:, None], 0.)
-        a += rel_y[:, None] * tl.load(w_rel + channel)[None, :]
-        a += rel_x[:, None] * tl.load(w_rel + 2 * HALF + channel)[None, :]
-        b = tl.load(first + HALF, inside[:, None], 0.)
-        b += rel_y[:, None] * tl.load(w_rel + HALF + channel)[None, :]
-        b += rel_x[:, None] * tl.load(w_rel + 3 * HALF + channel)[None, :]
-        a = tl.maximum(a, 0.).to(w_hidden.dtype.element_ty)
-        b = tl.maximum(b, 0.).to(w_hidden.dtype.element_ty)
+        first = table + latent[:, None] * WIDTH + channel[None, :]
+        rel = w_rel + corner * (2 * WIDTH) + channel
+        a = _first_part(first, rel_y, rel_x, rel, inside, WIDTH, DTYPE)
+        b = _first_part(first + PART, rel_y, rel_x, rel + PART, inside, WIDTH, DTYPE)
+        c = _first_part(first + 2 * PART, rel_y, rel_x, rel + 2 * PART, inside, WIDTH, DTYPE)
+        d = _first_part(first + 3 * PART, rel_y, rel_x, rel + 3 * PART, inside, WIDTH, DTYPE)
         for layer in range(LAYERS):
-            weight = w_hidden + layer * (4 * HALF * HALF) + square
-            bias = b_hidden + layer * (2 * HALF) + channel
-            next_a = tl.dot(a, tl.load(weight), input_precision='ieee')
-            next_a = tl.dot(b, tl.load(weight + 2 * HALF * HALF), next_a, input_precision='ieee')
-            next_a = tl.maximum(next_a + tl.load(bias)[None, :], 0.).to(w_hidden.dtype.element_ty)
-            next_b = tl.dot(a, tl.load(weight + HALF), input_precision='ieee')
-            next_b = tl.dot(b, tl.load(weight + 2 * HALF * HALF + HALF), next_b, input_precision='ieee')
-            b = tl.maximum(next_b + tl.load(bias + HALF)[None, :], 0.).to(w_hidden.dtype.element_ty)
-            a = next_a
-        last = w_last + channel[:, None] * COLOURS + colour[None, :]
-        value = tl.dot(a, tl.load(last), input_precision='ieee')
-        value = tl.dot(b, tl.load(last + HALF * COLOURS), value, input_precision='ieee')
+            weight = w_hidden + layer * (4 * STEP) + square
+            bias = b_hidden + layer * WIDTH + channel
+            next_a = _next_part(a, b, c, d, weight, bias, STEP)
+            next_b = _next_part(a, b, c, d, weight + PART, bias + PART, STEP)
+            next_c = _next_part(a, b, c, d, weight + 2 * PART, bias + 2 * PART, STEP)
+            d = _next_part(a, b, c, d, weight + 3 * PART, bias + 3 * PART, STEP)
+            a, b, c = next_a, next_b, next_c
         share = tl.load(row_weight + row, inside, 0.) * tl.load(col_weight + col, inside, 0.)
-        total += share[:, None] * value
+        total += share[:, None] * _product(a, b, c, d, last, PART * COLOURS)
     total += tl.load(b_last + colour, colour < num_out, 0.)[None, :]
     plane = (image * num_out + colour)[None, :] * (tl.cast(height, tl.int64) * width)
     tl.store(out + plane + pixel[:, None], total, inside[:, None] & (colour < num_out)[None, :])

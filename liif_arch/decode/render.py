@@ -88,7 +88,7 @@ def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLo
                  progress: Callable[[int], None] | None = None) -> Tensor | None:
     """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
     hidden = decoder.rest.hidden
-    if table.device.type != 'cuda' or _unfused or not hidden or hidden[0][0].dtype != torch.bfloat16:
+    if table.device.type != 'cuda' or _unfused or not hidden or hidden[0][0].dtype == torch.float32:
         return None
     try:
         from liif_arch.decode import fused

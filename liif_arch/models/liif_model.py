@@ -17,6 +17,7 @@ from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.bridge.processes import gather
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
+from liif_arch.devices import from_host
 from liif_arch.errors import UserError
 from liif_arch.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import FIDELITY
@@ -113,13 +114,15 @@ class LIIFModel(SRModel):
         """
         if 'crop' in data:
             data = self._degrade(data)
-        super().feed_data(data)
-        self.coord = data['coord'].to(self.device, non_blocking=True) if 'coord' in data else None
-        self.cell = data['cell'].to(self.device, non_blocking=True) if 'cell' in data else None
+        # SRModel's own copies would wait for the device.
+        keys = [key for key in ('lq', 'gt', 'coord', 'cell') if key in data]
+        tensors = {key: from_host(data[key], self.device) for key in keys}
+        super().feed_data(tensors)
+        self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
 
     def _degrade(self, data: dict) -> dict[str, Tensor]:
         options = self.opt['datasets']['train']
-        crop, side, seed = (data[key].to(self.device, non_blocking=True) for key in ('crop', 'side', 'seed'))
+        crop, side, seed = (from_host(data[key], self.device) for key in ('crop', 'side', 'seed'))
         return make_batch(crop, side, seed, options['lq_size'], options['num_samples'], options.get('patch', False))
 
     def optimize_parameters(self, current_iter: int) -> None:

@@ -72,7 +72,10 @@ def test_precision__refused(monkeypatch):
 
 
 def test_fused__equals_the_grid_in_the_interpreter():
-    """The Triton kernel on a CPU: images of a batch, both ensembles, one to three hidden layers, odd sizes."""
+    """The Triton kernel on a CPU: a batch, both ensembles, one to three hidden layers, odd sizes.
+
+    In float32, which is exact, and in float16; the interpreter has no bfloat16.
+    """
     pytest.importorskip('triton')
     script = """
         import itertools, sys, torch
@@ -84,7 +87,8 @@ def test_fused__equals_the_grid_in_the_interpreter():
         torch.manual_seed(0)
         for layers, ensemble, (colours, size) in itertools.product((2, 4), (True, False), ((3, (11, 18)), (1, (1, 1)))):
             encoder = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
-            net = LIIF(encoder, [16 << layers // 2] * layers, local_ensemble=ensemble, num_out_ch=colours)
+            widths = [32 << layers // 2] * layers
+            net = LIIF(encoder, widths, local_ensemble=ensemble, num_out_ch=colours)
             with torch.no_grad():
                 first = FirstLayer.split(net.imnet.layers[0], 8, True, True)
                 table = first.table(torch.randn(2, 8, 5, 7), first.bias)
@@ -93,11 +97,41 @@ def test_fused__equals_the_grid_in_the_interpreter():
                 expected = render.render_grid(decoder, table, *lookups, 64)
                 torch.testing.assert_close(fused.render_grid(decoder, table, *lookups), expected, rtol=0, atol=1e-6)
                 assert expected.std() > 1e-3
+                decoder = render.Decoder.of(net.imnet, first, torch.float16)
+                rough = fused.render_grid(decoder, table, *lookups)
+                torch.testing.assert_close(rough, expected, rtol=0, atol=2e-3)
+                assert not torch.equal(rough, expected)
         print('equal')
     """
     result = subprocess.run([sys.executable, '-c', textwrap.dedent(script)], capture_output=True, text=True,
                             env={**os.environ, 'TRITON_INTERPRET': '1'}, timeout=300)
     assert result.stdout.strip() == 'equal', result.stderr[-2000:]
+
+
+CAPABILITIES = [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]
+
+
+@pytest.mark.parametrize('capability', CAPABILITIES)
+@pytest.mark.parametrize('dtype,width', [
+    (torch.bfloat16, 256), (torch.float16, 256), (torch.bfloat16, 64)])
+def test_fused__compiles_for_every_gpu_and_fits(capability, dtype, width):
+    """Ahead of time, without a GPU: little spills, and shared memory is what a block may have."""
+    pytest.importorskip('triton')
+    from liif_arch.decode import fused
+    from liif_arch.decode.fused_resources import MOST_SPILLED, SHARED_LIMITS, resources
+    cuts = fused.choices(capability)
+    for cut in cuts if dtype == torch.bfloat16 else cuts[1:2]:
+        found = resources(capability, dtype, width, cut)
+        assert 32 <= found.registers <= 255 and found.spilled <= MOST_SPILLED, (cut, found)
+        assert 0 < found.shared <= SHARED_LIMITS[capability], (cut, found)
+
+
+def test_fused_resources__sees_what_spills():
+    """A cut that is not tried: a thread's part of the hidden state does not fit its registers."""
+    pytest.importorskip('triton')
+    from liif_arch.decode.fused import Blocks
+    from liif_arch.decode.fused_resources import MOST_SPILLED, resources
+    assert resources((8, 6), torch.bfloat16, 256, Blocks(128, 4)).spilled > 2 * MOST_SPILLED
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

@@ -1,0 +1,263 @@
+"""Checks of `scripts/gpu_check.py` that compute: paths on a device beside float64 or the CPU."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import benchmark
+import torch
+from torch import Tensor, nn
+
+from liif_arch.coordinates import grid_lookup, make_cell, make_coord
+from liif_arch.decode import render
+from liif_arch.decode.fast import FirstLayer
+from liif_arch.degradation import make_batch
+from liif_arch.metrics.fidelity import FIDELITY
+from liif_arch.precision import autocast
+
+LARGEST = {
+    'float32': 1e-4,
+    'bfloat16': 2e-2,
+    'float16': 4e-3,
+}  # difference of a colour in [0, 1] from float64
+GRADIENT = {
+    'float32': 1e-3,
+    'bfloat16': 0.1,
+}  # of a parameter's: length of the difference, in shares of its own
+SIZE = (61, 95)  # of what is rendered of an input of 24 x 31
+
+
+class Check(NamedTuple):
+    """One line of the report.
+
+    Attributes:
+        name: What was looked at.
+        figure: What was found.
+        limit: What it may be at most; or in words what it should be.
+        passed: None where this machine cannot do it.
+    """
+
+    name: str
+    figure: float | str
+    limit: float | str
+    passed: bool | None
+
+    @classmethod
+    def of(cls, name: str, figure: float, limit: float) -> 'Check':
+        """A figure that must not be above its limit, nor be no number."""
+        return cls(name, figure, limit, figure <= limit)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Without TensorFloat-32, which rounds float32 products to 10 bits."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def no_waiting(device: torch.device) -> Iterator[None]:
+    """Operations that wait for a GPU raise an error."""
+    if device.type != 'cuda':
+        yield
+        return
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+def colours(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Images and queries of each decoder beside the plain form in float64 (of `benchmark`)."""
+    found = []
+    for decoder in ('LIIF', 'LTE', 'MetaSR'):
+        args.decoder = decoder
+        with exact_float32():
+            rows = benchmark.correctness(args, device)
+        for row in rows:
+            precision = row['path'].split(', ')[1]
+            found.append(
+                Check.of(f'{decoder}: {row["path"]}', row['largest difference'], LARGEST[precision])
+            )
+    args.decoder = 'LIIF'
+    return found
+
+
+def gradients(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Gradients, queries all at once and in chunks, beside the plain form's in float64."""
+    torch.manual_seed(0)
+    net = benchmark.build(args)
+    lq, coord = torch.rand(2, 3, 20, 20), torch.rand(2, 300, 2) * 2 - 1
+    exact = _gradients(net.double(), [x.double() for x in (lq, coord)], None, 'plain')
+    net = net.float().to(device)
+    found = []
+    with exact_float32():
+        for name, dtype in benchmark.available(device).items():
+            for chunk in (None, 97):
+                with autocast(device, dtype):
+                    made = _gradients(net, [x.to(device) for x in (lq, coord)], chunk, 'fast')
+                worst = max(
+                    ((a.cpu().double() - b).norm() / b.norm()).item()
+                    for a, b in zip(made, exact, strict=True)
+                )
+                what = 'all at once' if chunk is None else 'in chunks'
+                found.append(Check.of(f'gradients {what}, {name}', worst, GRADIENT[name]))
+    return found
+
+
+def _gradients(net: nn.Module, batch: list[Tensor], chunk: int | None, form: str) -> list[Tensor]:
+    """Of every parameter, for the sum of squared colours."""
+    lq, coord = batch
+    cell = torch.full_like(coord, 2 / 60)
+    net.zero_grad()
+    feat = net.encode(lq)
+    out = (
+        net.query_plain(feat, coord, cell)
+        if form == 'plain'
+        else net.query(feat, coord, cell, chunk=chunk)
+    )
+    out.pow(2).mean().backward()
+    return [p.grad.detach().clone() for p in net.parameters()]
+
+
+@torch.no_grad()
+def windows(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Parts of an image beside the same pixels of the whole; large images are made of them."""
+    torch.manual_seed(0)
+    net, found = benchmark.build(args).to(device), []
+    lq = torch.rand(1, 3, 24, 31, device=device)
+    for name in benchmark.available(device):
+        net.precision = name
+        feat = net.encode(lq)
+        whole = net.render(feat, SIZE)[..., 20:50, 30:80]
+        part = net.render_window(feat[:, :, 5:, 7:], SIZE, (5, 7), (24, 31), (20, 50), (30, 80))
+        found.append(
+            Check.of(
+                f'a window of an image, {name}', (whole - part).abs().max().item(), LARGEST[name]
+            )
+        )
+    return found
+
+
+@torch.no_grad()
+def kernel(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """The Triton kernel alone, in both of its types, beside `render_grid` in float64 on the CPU."""
+    if device.type != 'cuda' or torch.cuda.get_device_capability(device) < (8, 0):
+        return [Check('Triton kernel', 'needs a GPU of compute capability 8.0', '', None)]
+    from liif_arch.decode import fused
+
+    torch.manual_seed(0)
+    net = benchmark.build(args)
+    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
+    table = first.table(torch.randn(1, net.encoder.num_out_feat, 24, 31), first.bias)
+    lookups = [grid_lookup(n, m, True) for n, m in zip(SIZE, (24, 31), strict=True)]
+    double = render.Decoder.of(net.imnet.double(), first, torch.float64)
+    exact = render.render_grid(double, table.double(), *lookups, 10**6)
+    net.float().to(device)
+    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
+    there = [grid_lookup(n, m, True, device) for n, m in zip(SIZE, (24, 31), strict=True)]
+    found = []
+    for dtype in fused.DTYPES:
+        decoder, name = (
+            render.Decoder.of(net.imnet, first, dtype),
+            str(dtype).removeprefix('torch.'),
+        )
+        made = fused.render_grid(decoder, table.to(device), *there).cpu().double()
+        found.append(
+            Check.of(f'Triton kernel, {name}', (made - exact).abs().max().item(), 2 * LARGEST[name])
+        )
+    return found
+
+
+def samples(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """`make_batch`, scattered pixels and squares: the CPU's bits, and nothing that waits."""
+    generator = torch.Generator().manual_seed(0)
+    crop = torch.randint(256, (4, 192, 192, 3), generator=generator).to(torch.uint8)
+    side, seed = torch.tensor([48, 101, 150, 192]), torch.tensor([1, 2, 3, 2**32 - 1])
+    found = []
+    for patch in (False, True):
+        there = [x.to(device) for x in (crop, side, seed)]
+        with no_waiting(device):
+            made = make_batch(*there, 48, 2304, patch)
+        expected = make_batch(crop, side, seed, 48, 2304, patch)
+        differ = [key for key, value in expected.items() if not torch.equal(made[key].cpu(), value)]
+        found.append(
+            Check(
+                f'make_batch, {"squares" if patch else "pixels"}',
+                ', '.join(differ) or 'equal',
+                "equal to the CPU's, bit for bit",
+                not differ,
+            )
+        )
+    return found
+
+
+@torch.no_grad()
+def figures(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """PSNR by each protocol, and SSIM, of images on the device and of the same on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    sr, gt = (torch.rand(3, 80, 90, generator=generator) for _ in range(2))
+    return [
+        Check.of(
+            f'{name} of images on the device',
+            abs(figure(sr.to(device), gt.to(device), (2, 2)) - figure(sr, gt, (2, 2))),
+            1e-4,
+        )
+        for name, figure in FIDELITY.items()
+    ]
+
+
+def waiting(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Queries, images and a training step, in which nothing may wait for the device."""
+    if device.type != 'cuda':
+        return [Check('nothing waits for the device', 'needs a GPU', '', None)]
+    net = benchmark.build(args).to(device)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-4)
+    lq = torch.rand(1, 3, 24, 31, device=device)
+    coord = make_coord(SIZE, device).view(1, -1, 2)
+    cell = make_cell(SIZE, device).expand_as(coord)
+
+    def step(dtype: torch.dtype) -> None:
+        optimizer.zero_grad()
+        with autocast(device, dtype):
+            net(lq, coord, cell).float().abs().mean().backward()
+        optimizer.step()
+
+    def image(name: str) -> None:
+        net.precision = name
+        with torch.no_grad():
+            net(lq, size=SIZE)
+
+    works: dict[str, Callable[[], None]] = {}
+    for name, dtype in benchmark.available(device).items():
+        works[f'an image, {name}'] = lambda n=name: image(n)
+        works[f'a training step, {name}'] = lambda d=dtype: step(d)
+    return [_waits(name, work, device) for name, work in works.items()]
+
+
+def _waits(name: str, work: Callable[[], None], device: torch.device) -> Check:
+    work()  # what is tuned or allocated once may wait
+    with no_waiting(device):
+        try:
+            work()
+        except RuntimeError as error:
+            return Check(f'{name} waits for nothing', str(error).splitlines()[0], 'no error', False)
+    return Check(f'{name} waits for nothing', 'no error', 'no error', True)
+
+
+def resources(args: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Registers, spills and shared memory of the Triton kernel on this GPU, or on every kind."""
+    try:
+        from liif_arch.decode.fused_resources import SHARED_LIMITS, table
+    except ImportError:
+        return []
+    capabilities = list(SHARED_LIMITS)
+    if device.type == 'cuda':
+        capabilities = [torch.cuda.get_device_capability(device)]
+    return table(256, capabilities[:1] if args.quick else capabilities)
