@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers import write_photos
 
-import liif_data.register  # noqa: F401  both register what they bring
+import liif_arch.register  # noqa: F401  both register what they bring
+import liif_data.register  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / 'shared'
