@@ -1,6 +1,7 @@
 """Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -56,6 +57,8 @@ def plain(value: object) -> object:
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if isinstance(value, date):  # YAML reads 2020-01-01 as one
+        return str(value)
     return value.item() if hasattr(value, 'item') else value
 
 
@@ -158,7 +161,8 @@ def load_state(path: Path, opt: dict) -> dict:
     if not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
     ignored = opt['path'].get('ignore_resume_networks') or []
-    for key in [k for k in opt if k.startswith('network_') and k not in ignored]:
+    saved = state.get('options', opt)
+    for key in [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]:
         load_file(Path(opt['path']['models']) / f'net_{key.removeprefix("network_")}_{state["iter"]}.pth')
     return state
 

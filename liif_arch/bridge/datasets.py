@@ -1,4 +1,4 @@
-"""BasicSR's datasets: what their options name is looked at before they are built, in words of those options."""
+"""BasicSR's datasets: what their options name is looked at before they are built."""
 import difflib
 import os
 import sys
@@ -22,7 +22,8 @@ def check_sources(cls: type, opt: Mapping, place: str) -> None:
     """
     for key in (*ROOTS, 'meta_info_file'):
         path = opt.get(key)
-        if isinstance(path, str) and '{' not in path and ':' not in path and not os.path.exists(path):
+        is_path = isinstance(path, str) and '{' not in path and ':' not in path
+        if is_path and not os.path.exists(path):
             raise UserError(f'{path[:300]} {missing_path(path)}.', key=f'{place}.{key}')
     if hasattr(cls, 'own_options'):
         return  # these find out themselves
@@ -56,8 +57,8 @@ def _check_crop(cls: type, opt: Mapping, place: str) -> None:
         return
     if isinstance(scale, int) and scale > 0 and size % scale:
         near = max(scale, size // scale * scale)
-        raise UserError(f'found {size}, which is no multiple of scale {scale}: a low-resolution crop '
-                        f'would not match it; set {near} or {near + scale}, or another scale.',
+        raise UserError(f'found {size}, which is no multiple of scale {scale}: a low-resolution '
+                        f'crop would not match it; set {near} or {near + scale}, or another scale.',
                         key=f'{place}.gt_size')
 
 
@@ -103,8 +104,8 @@ def fill_template(template: str, name: str) -> str:
     except (AttributeError, IndexError, KeyError, ValueError):
         filled = ''
     if name not in filled:
-        raise UserError(f'found {template!r}; needed {{}} where the name of the ground truth stands, '
-                        'and no other braces.', key='filename_tmpl')
+        raise UserError(f'found {template!r}; needed {{}} where the name of the ground truth '
+                        'stands, and no other braces.', key='filename_tmpl')
     return filled
 
 
@@ -126,6 +127,6 @@ def _require_partners(pairs: dict[str, str], lq_names: list[str], lq_folder: str
                         key='filename_tmpl')
     extra = sorted(there - set(pairs.values()))
     if extra:
-        raise UserError(f'{lq_folder} holds {len(extra)} images that no ground truth in {gt_folder} '
-                        f'has by filename_tmpl {template!r}, for instance "{extra[0]}"; remove '
-                        'these, or add the ground truth.', key='dataroot_lq')
+        raise UserError(f'{lq_folder} holds {len(extra)} images that no ground truth in '
+                        f'{gt_folder} has by filename_tmpl {template!r}, for instance '
+                        f'"{extra[0]}"; remove these, or add the ground truth.', key='dataroot_lq')

@@ -77,8 +77,7 @@ def silent_logger() -> Iterator[None]:
 
 def _check_network(opt: dict, key: str) -> None:
     net = _attempt(key, build_network, opt[key])
-    resumes = opt.get('auto_resume') and any(Path(opt['path']['training_states']).glob('*.state'))
-    weights = None if resumes else opt['path'].get(f'pretrain_{key}')  # a resumed run reads its own
+    weights = None if _resumes(opt) else opt['path'].get(f'pretrain_{key}')
     if weights is not None:
         label = key.removeprefix('network_')
         try:
@@ -88,12 +87,23 @@ def _check_network(opt: dict, key: str) -> None:
             raise UserError(f'path.pretrain_{key}: {error}') from None
 
 
+def _resumes(opt: dict) -> bool:
+    """Whether a run goes on from a state, and reads its own weights instead of pretrained ones."""
+    if not opt['is_train']:
+        return False
+    if opt['auto_resume']:
+        return any(Path(opt['path']['training_states']).glob('*.state'))
+    return bool(opt['path'].get('resume_state'))
+
+
 def _check_model(opt: dict, model: type, built_sets: dict[str, Dataset]) -> None:
     """Build the whole model as BasicSR will, and compare its network with a sample of each dataset.
 
     Each of several processes does it by itself, as if it were alone.
     """
     alone = {**deepcopy(opt), 'dist': False, 'num_gpu': min(opt['num_gpu'], 1)}
+    if _resumes(opt):
+        alone['path'] = {k: v for k, v in alone['path'].items() if not k.startswith('pretrain_')}
     built = _attempt(opt['model_type'], model, alone)
     net = getattr(built, 'net_g', None)
     wanted = getattr(net, 'num_in_ch', None)
