@@ -36,7 +36,9 @@ def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True
     """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
     from basicsr.utils import get_root_logger
     get_root_logger().info(f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".')
-    networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if left_out:
+        get_root_logger().warning(f'strict_load is false: {left_out}')
 
 
 def copy_opt_file(opt_file: str, experiments_root: str) -> None:
