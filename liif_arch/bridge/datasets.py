@@ -111,8 +111,10 @@ def fill_template(template: str, name: str) -> str:
 
 def nearest(name: str, names: list[str]) -> str:
     """The nearest of the names that are there, in words."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0)
-    return f'the nearest there is "{near[0]}"' if near else 'nothing is there'
+    if not names:
+        return 'nothing is there'
+    near = max(sorted(names), key=lambda other: difflib.SequenceMatcher(None, other, name).ratio())
+    return f'the nearest there is "{near}"'
 
 
 def _require_partners(pairs: dict[str, str], lq_names: list[str], lq_folder: str, gt_folder: str,

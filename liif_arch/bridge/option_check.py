@@ -137,6 +137,7 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     _check_typed(opt.get('model_type'), MODEL_REGISTRY, 'model_type', problems)
     for key in [k for k in opt if str(k).startswith('network_')]:
         check_network(opt[key], key, problems)
+    _check_ignored(opt, problems)
     for phase, dataset in opt['datasets'].items():
         _check_dataset(dataset, f'datasets.{phase}', problems)
     if is_train:
@@ -145,6 +146,16 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     if isinstance(metrics, dict) and not problems.at('val.metrics'):
         for key, metric in metrics.items():
             check_object(metric, METRIC_REGISTRY, f'val.metrics.{key}', problems, METRIC, ('img', 'img2'))
+
+
+def _check_ignored(opt: dict, problems: Problems) -> None:
+    """The networks that a resumed run is told not to take from beside its state."""
+    place, networks = 'path.ignore_resume_networks', [k for k in opt if str(k).startswith('network_')]
+    names = opt['path'].get('ignore_resume_networks')
+    for name in names if isinstance(names, list) else []:
+        if name not in networks:
+            problems.add(place, f'{place}: found {short(name)}, which is no network of this file; '
+                                f'{suggest(name, networks)}')
 
 
 def _is_sound(opt: dict, is_train: bool) -> bool:
