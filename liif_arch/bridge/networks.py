@@ -3,6 +3,7 @@
 A file written by `LIIFModel` holds `params` (and `params_ema`) as BasicSR writes them, and `network_g`, the option
 that built the network, so that the file alone says what it is. Files of the reference implementation are read too.
 """
+import warnings
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
 from liif_arch.weights import DEFAULT
 
+# What torch says of BasicSR's `torch.meshgrid(...)` without `indexing`, whose default is meant.
+MESHGRID = r'torch\.meshgrid: in an upcoming release'
 LEAST_FIT = 0.1  # of a network's numbers: what fits less is another network's file
 
 
@@ -156,7 +159,9 @@ def build(network: dict, source: str | Path) -> nn.Module:
     if problems:
         raise UserError(f'{source}: {problems[0].text}')
     try:
-        return build_network(network)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', MESHGRID)
+            return build_network(network)
     except UserError as error:
         raise UserError(f'{source}: network_g: {error}') from None
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

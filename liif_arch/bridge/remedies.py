@@ -6,6 +6,7 @@ resuming), `processes` (validation on several), `run` (the training loop).
 """
 import os
 import subprocess
+import warnings
 from pathlib import Path
 
 import basicsr.data.data_util
@@ -179,6 +180,7 @@ def next_prefetched(self):
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
+    warnings.filterwarnings('ignore', networks.MESHGRID)
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
     basicsr.train.make_exp_dirs = make_exp_dirs
