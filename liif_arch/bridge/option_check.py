@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from basicsr.models import lr_scheduler
+from basicsr.models.sr_model import SRModel
 from basicsr.utils import FileClient
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
@@ -128,7 +129,7 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     _check_needed(opt, is_train, problems)
     own = _own_options(opt.get('model_type'))
     _check_mapping(opt, {**ROOT, 'network_*': OBJECT}, own.get('', ()), 'option file', problems)
-    for place, known, kinds in (('path', PATH, {}), ('train', TRAIN, TRAIN_TYPES), ('val', VAL, {}),
+    for place, known, kinds in (('path', _path_options(opt), {}), ('train', TRAIN, TRAIN_TYPES), ('val', VAL, {}),
                                 ('logger', LOGGER, {})):
         if place != 'train' or is_train:
             _check_mapping(opt.get(place), known, own.get(place, ()), place, problems, kinds)
@@ -142,10 +143,29 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
         _check_dataset(dataset, f'datasets.{phase}', problems)
     if is_train:
         _check_training(opt['train'], problems)
+    _check_metrics(opt, own.get('val', ()), problems)
+
+
+def _check_metrics(opt: dict, own: Iterable[str], problems: Problems) -> None:
+    """Metrics as BasicSR's models take them, by name; a model's own table says if it takes others."""
+    place = 'val.metrics'
     metrics = opt['val'].get('metrics') if isinstance(opt.get('val'), dict) else None
-    if isinstance(metrics, dict) and not problems.at('val.metrics'):
+    if metrics is None or problems.at(place) or (isinstance(own, Mapping) and 'metrics' in own):
+        return
+    if isinstance(metrics, dict):
         for key, metric in metrics.items():
-            check_object(metric, METRIC_REGISTRY, f'val.metrics.{key}', problems, METRIC, ('img', 'img2'))
+            check_object(metric, METRIC_REGISTRY, f'{place}.{key}', problems, METRIC, ('img', 'img2'))
+    elif not problems.at('model_type') and issubclass(
+            registered(MODEL_REGISTRY)[opt['model_type']], SRModel):
+        problems.add(place, f'{place}: found {short(metrics)}; needed "NAME: {{type: ...}}" of each '
+                            'metric, or ~.')
+
+
+def _path_options(opt: dict) -> dict[str, Fragment]:
+    """`PATH` for the networks of a file: a typo would leave a network with the weights it is drawn."""
+    labels = {'g': None} | {str(k).removeprefix('network_'): None for k in opt
+                            if str(k).startswith('network_')}
+    return {key.replace('*', label): fragment for key, fragment in PATH.items() for label in labels}
 
 
 def _check_ignored(opt: dict, problems: Problems) -> None:
@@ -355,11 +375,11 @@ def _check_schedule(train: dict, problems: Problems) -> None:
         return
     periods, weights = scheduler.get('periods'), scheduler.get('restart_weights')
     for key in ('periods', 'milestones', 'restart_weights'):
-        values = scheduler.get(key)
-        if values is not None and not (isinstance(values, (list, tuple)) and all(map(is_number, values))):
+        values = scheduler.get(key, [])
+        if not (isinstance(values, (list, tuple)) and all(map(is_number, values))):
             problems.add(f'train.scheduler.{key}', f'train.scheduler.{key}: found {short(values)}; needed numbers.')
             return
-    if periods is not None and sum(periods) < total:
+    if periods is not None and is_number(total) and sum(periods) < total:
         problems.add('train.scheduler.periods', f'train.scheduler.periods: found {periods}, {sum(periods):g} '
                      f'iterations in all, and train.total_iter is {total:g}: the run would stop there. Add a period.')
     if scheduler.get('type') == 'CosineAnnealingRestartLR' and weights is not None and len(weights) != len(periods):

@@ -54,7 +54,7 @@ def _check_run(opt: dict, problems: Problems) -> None:
     train['total_iter'] = int(train['total_iter'])
     for key in ('print_freq', 'save_checkpoint_freq'):
         opt['logger'][key] = int(opt['logger'][key])
-    if isinstance(wandb, dict) and wandb.get('project'):
+    if isinstance(wandb, dict) and wandb.get('project') is not None:
         if importlib.util.find_spec('wandb') is None:
             problems.add('logger.wandb', 'logger.wandb.project: found a project, and wandb is not installed; '
                          'pip install wandb, or set it to ~.')
