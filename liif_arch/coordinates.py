@@ -165,9 +165,9 @@ def as_scale(value: object, key: str = 'scale') -> tuple[float, float]:
     """
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(isinstance(s, Real) and not isinstance(s, bool) for s in pair):
-        raise UserError(f'{key}: found {value!r}; needed a number such as 2.5, or a pair [sy, sx].')
+        raise UserError(f'found {value!r}; needed a number such as 2.5, or a pair [sy, sx].', key=key)
     if not all(math.isfinite(s) and s > 0 for s in pair):
-        raise UserError(f'{key}: found {value!r}; a scale must be above 0.')
+        raise UserError(f'found {value!r}; a scale must be above 0.', key=key)
     return float(pair[0]), float(pair[1])
 
 

@@ -10,16 +10,31 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """A mistake outside the code (an option, a path, a file); the command line prints its text without a traceback.
+    """A mistake outside the code (an option, a path, a file).
+
+    The command line prints its text without a traceback.
 
     Args:
         text: One line.
         paths: Faulty images, where that is what is wrong, for `basicsr check --fix-list`.
+        key: The option to change, where it is one; the text then stands behind `key: `.
     """
 
-    def __init__(self, text: str, paths: Iterable[str] = ()) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, paths: Iterable[str] = (), key: str = '') -> None:
+        super().__init__(f'{key}: {text}' if key else text)
         self.paths = list(paths)
+        self.key = key
+
+    def within(self, place: str) -> 'UserError':
+        """The same, said of a section of an option file: `datasets.train.lq_size: ...`.
+
+        Args:
+            place: The section's keys, joined by dots.
+        """
+        if self.key:
+            text = str(self).removeprefix(f'{self.key}: ')
+            return UserError(text, self.paths, f'{place}.{self.key}')
+        return UserError(f'{place}: {self}', self.paths)
 
 
 class MachineError(RuntimeError):
@@ -80,7 +95,7 @@ def _message(error: Exception) -> str:
 
 def suggest(name: object, known: Iterable[object]) -> str:
     """`did you mean X?` for the nearest known name, else the list of known ones."""
-    known = [str(k) for k in known]
+    known = list(dict.fromkeys(map(str, known)))  # some keys stand in two tables
     near = difflib.get_close_matches(str(name), known, n=1)
     return f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}.'
 
@@ -108,7 +123,8 @@ def require_whole(place: str = '', least: int = 1, **values: object) -> None:
     """Raise UserError for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
         if not is_whole(value) or value < least:
-            raise UserError(f'{place}{name}: found {value!r}; needed a whole number of at least {least}.')
+            raise UserError(f'found {value!r}; needed a whole number of at least {least}.',
+                            key=f'{place}{name}')
 
 
 def missing_path(path: str | Path) -> str:

@@ -1,8 +1,8 @@
 """Training samples at random scales (LIIF section 4.1)."""
 import math
-import re
 from collections.abc import Mapping
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from liif_arch.bridge.datasets import fill_template, nearest
+from liif_arch.bridge.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
 from liif_arch.bridge.option_check import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
 from liif_arch.images import COLORS, require_8_bits, resize_bicubic, unit_range
@@ -56,7 +58,11 @@ class RandomScalePairedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
     """
-    option_names = classmethod(lambda cls: documented_options(cls))
+    own_options: ClassVar = {  # beside `option_check.LOADER`
+        'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'filename_tmpl': TEXT, 'lq_size': WHOLE,
+        'scale_range': NUMBERS, 'num_samples': maybe(WHOLE), 'patch': FLAG, 'use_hflip': FLAG,
+        'use_rot': FLAG, 'color': {'enum': list(COLORS)}, 'cache': FLAG,
+        'degrade': {'enum': list(DEGRADE)}}
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
@@ -95,32 +101,35 @@ class RandomScalePairedDataset(Dataset):
         fewest = round(self.lq_size * lowest)**2
         if self.num_samples is None:
             if self.lq_store is None and self.scale_range[0] != self.scale_range[1]:
-                raise UserError('num_samples: found null, with a scale_range that gives crops of different sizes; '
-                                'set the number of pixels that each sample draws (the paper: lq_size squared).')
+                raise UserError('found null, with a scale_range that gives crops of different sizes; set '
+                                'the number of pixels that each sample draws (the paper: lq_size '
+                                'squared).', key='num_samples')
         elif self.num_samples > fewest:
-            raise UserError(f'num_samples: found {self.num_samples}, but a crop may have only {fewest} pixels '
-                            f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.')
+            raise UserError(f'found {self.num_samples}, but a crop may have only {fewest} pixels '
+                            f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.',
+                            key='num_samples')
 
     def _patch(self) -> bool:
         patch, count = bool(self.opt.get('patch', False)), self.num_samples
         if patch and (count is None or math.isqrt(count)**2 != count):
-            raise UserError(f'num_samples: found {count}; patch: true needs a square number, the pixels of a square.')
+            raise UserError(f'found {count}; patch: true needs a square number, the pixels of a square.',
+                            key='num_samples')
         return patch
 
     def _on_device(self) -> bool:
         degrade = self.opt.get('degrade', 'loader')
         if degrade not in DEGRADE:
-            raise UserError(f'degrade: found {degrade!r}; needed {" or ".join(DEGRADE)}.')
+            raise UserError(f'found {degrade!r}; needed {" or ".join(DEGRADE)}.', key='degrade')
         if degrade == 'device' and (self.lq_store is not None or self.num_samples is None):
-            raise UserError('degrade: found device, which makes low-resolution images and draws pixels from ground '
-                            'truth alone; set scale_range and num_samples and remove dataroot_lq, or set loader.')
+            raise UserError('found device, which makes low-resolution images and draws pixels from '
+                            'ground truth alone; set scale_range and num_samples and remove '
+                            'dataroot_lq, or set loader.', key='degrade')
         return degrade == 'device'
 
     def _pair_scale(self, key: str) -> int:
-        lq_key = self.filename_tmpl.format(key)
+        lq_key = fill_template(self.filename_tmpl, key)
         if lq_key not in self.lq_store.keys:
-            raise UserError(f'dataroot_lq: {self.lq_store.root} has no "{lq_key}" for {self.gt_store.path(key)}; '
-                            'add it, or set filename_tmpl.')
+            raise missing_pair(self.lq_store, lq_key, self.gt_store.path(key))
         (h, w), (H, W) = self.lq_store.size(lq_key), self.gt_store.size(key)
         scale = round(H / h)
         if scale < 1 or not (0 <= H - h * scale < scale and 0 <= W - w * scale < scale):
@@ -169,7 +178,7 @@ class RandomScalePairedDataset(Dataset):
 
     def _paired_crops(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The same crop of the ground truth and of its low-resolution image, (s, s, C) and (lq_size, lq_size, C)."""
-        lq_key = self.filename_tmpl.format(key)
+        lq_key = fill_template(self.filename_tmpl, key)
         window = random_window(rng, self.lq_store.size(lq_key), (self.lq_size, self.lq_size))
         return [self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
                 self._read(self.lq_store, lq_key, window)]
@@ -177,7 +186,7 @@ class RandomScalePairedDataset(Dataset):
     def _lq_path(self, key: str) -> str:
         if self.lq_store is None:
             return self.gt_store.path(key)
-        return self.lq_store.path(self.filename_tmpl.format(key))
+        return self.lq_store.path(fill_template(self.filename_tmpl, key))
 
     def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
         """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its subset of pixels."""
@@ -206,30 +215,33 @@ def positive_int(opt: Mapping, key: str) -> int:
     return opt[key]
 
 
-def documented_options(cls: type) -> tuple[str, ...]:
-    """The options that a dataset's docstring lists, as `bridge.option_check` asks for them."""
-    own = re.findall(r'^ {8}([a-z_, ]+):', cls.__doc__ or '', re.MULTILINE)
-    return tuple(', '.join(own).split(', '))
-
-
 def require_options(dataset: Dataset, opt: Mapping) -> None:
-    """Raise UserError for an option that the dataset's docstring does not list, and that BasicSR does not read."""
-    require_known(opt, [*documented_options(type(dataset)), *LOADER, 'phase'], opt.get('name', 'dataset'))
+    """Raise UserError for an option that neither the dataset's table nor `option_check.LOADER` has."""
+    known = [*type(dataset).own_options, *LOADER, 'phase']
+    require_known(opt, known, opt.get('name', 'dataset'))
+
+
+def missing_pair(store: ImageStore, lq_key: str, gt_path: str) -> UserError:
+    """The error of a ground truth whose low-resolution image is not there."""
+    return UserError(f'{store.root} has no "{lq_key}" for {gt_path}; {nearest(lq_key, store.keys)}. '
+                     'Add it, or set filename_tmpl.', key='dataroot_lq')
 
 
 def require_color(opt: Mapping) -> str:
     """The option `color`; raises UserError where it is not one of `COLORS`."""
     color = opt.get('color', 'rgb')
     if color not in COLORS:
-        raise UserError(f'color: found {color!r}; needed one of {", ".join(COLORS)}.')
+        raise UserError(f'found {color!r}; needed one of {", ".join(COLORS)}.', key='color')
     return color
 
 
 def _scale_range(opt: Mapping) -> tuple[float, float]:
     value = opt.get('scale_range')
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(isinstance(s, Real) for s in value):
-        raise UserError(f'scale_range: found {value!r}; needed [lowest, highest], for instance [1, 4].')
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(
+            isinstance(s, Real) for s in value):
+        raise UserError(f'found {value!r}; needed [lowest, highest], for instance [1, 4].',
+                        key='scale_range')
     low, high = value
     if not 0 < low <= high < math.inf:
-        raise UserError(f'scale_range: found [{low:g}, {high:g}]; needed 0 < lowest <= highest.')
+        raise UserError(f'found [{low:g}, {high:g}]; needed 0 < lowest <= highest.', key='scale_range')
     return float(low), float(high)

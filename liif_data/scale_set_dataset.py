@@ -1,6 +1,7 @@
 """Validation and test images at a set of scales."""
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from basicsr.utils import get_root_logger
@@ -8,11 +9,13 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from liif_arch.bridge.datasets import fill_template
+from liif_arch.bridge.fragments import TEXT, WHOLE, maybe
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import resize_bicubic
+from liif_arch.images import COLORS, resize_bicubic
 from liif_data.random_scale_dataset import (
-    documented_options,
+    missing_pair,
     positive_int,
     require_color,
     require_options,
@@ -42,7 +45,10 @@ class ScaleSetDataset(Dataset):
     Raises:
         UserError: An option that cannot work.
     """
-    option_names = classmethod(documented_options)
+    own_options: ClassVar = {  # beside `option_check.LOADER`
+        'dataroot_gt': TEXT, 'scales': {'type': 'array', 'items': {'type': ['number', 'array']}},
+        'dataroot_lq': maybe(TEXT), 'filename_tmpl': TEXT, 'first_k': maybe(WHOLE),
+        'color': {'enum': list(COLORS)}}
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
@@ -59,16 +65,17 @@ class ScaleSetDataset(Dataset):
                 try:
                     reduced_size(self.gt_store.size(key), scale)
                 except UserError as error:
-                    raise UserError(f'scales: {self.gt_store.path(key)}: {error}') from None
+                    raise UserError(f'{self.gt_store.path(key)}: {error}', key='scales') from None
 
     def _open_lq_stores(self, root: str | None) -> dict[Scale, ImageStore]:
         if not root:
             return {}
         if '{scale}' not in root and len(self.scales) > 1:
-            raise UserError(f'dataroot_lq: found {root}; needed {{scale}} where the scale stands in the path.')
+            raise UserError(f'found {root}; needed {{scale}} where the scale stands in the path.',
+                            key='dataroot_lq')
         before = Path(root.split('{scale}')[0] + '_').expanduser().parent  # the last folder before {scale}
         if not before.is_dir():
-            raise UserError(f'dataroot_lq: found {root}; {before} {missing_path(before)}.')
+            raise UserError(f'found {root}; {before} {missing_path(before)}.', key='dataroot_lq')
         stores = {}
         for scale in self.scales:
             folder = Path(root.replace('{scale}', scale_label(scale)[1:])).expanduser()
@@ -76,14 +83,15 @@ class ScaleSetDataset(Dataset):
                 stores[scale] = open_store(str(folder), 'dataroot_lq')
                 missing = [k for k in self.gt_store.keys if self._lq_key(k, scale) not in stores[scale].keys]
                 if missing:
-                    raise UserError(f'dataroot_lq: {folder} has no "{self._lq_key(missing[0], scale)}" for '
-                                    f'{self.gt_store.path(missing[0])}; add it, or set filename_tmpl.')
+                    raise missing_pair(stores[scale], self._lq_key(missing[0], scale),
+                                       self.gt_store.path(missing[0]))
         for scale, store in stores.items():
             for key in self.gt_store.keys:
                 self._require_match(store, self._lq_key(key, scale), key, scale)
         if not stores:
-            raise UserError(f'dataroot_lq: found {root}; it exists for none of the scales {self._labels(self.scales)}. '
-                            'Mend the path, or remove it to have inputs made from the ground truth.')
+            raise UserError(f'found {root}; it exists for none of the scales '
+                            f'{self._labels(self.scales)}. Mend the path, or remove it to have inputs '
+                            'made from the ground truth.', key='dataroot_lq')
         made = [s for s in self.scales if s not in stores]
         get_root_logger().info(f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
                                f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.')
@@ -92,15 +100,17 @@ class ScaleSetDataset(Dataset):
     def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> None:
         lq, gt = store.size(lq_key), self.gt_store.size(key)
         if any(abs(n - full / s) >= 1 for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True)):
-            raise UserError(f'dataroot_lq: {store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
-                            f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.')
+            raise UserError(f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
+                            f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
+                            key='dataroot_lq')
 
     @staticmethod
     def _labels(scales: Iterable[Scale]) -> str:
         return ', '.join(scale_label(s) for s in scales)
 
     def _lq_key(self, key: str, scale: Scale) -> str:
-        return self.filename_tmpl.replace('{scale}', scale_label(scale)[1:]).format(key)
+        template = self.filename_tmpl.replace('{scale}', scale_label(scale)[1:])
+        return fill_template(template, key)
 
     def stores(self) -> list[ImageStore]:
         """Where its images lie."""
@@ -142,8 +152,9 @@ class ScaleSetDataset(Dataset):
 
 def _scales(value: object) -> list[Scale]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise UserError(f'scales: found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].')
+        raise UserError(f'found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].',
+                        key='scales')
     scales = [as_scale(s, 'scales') for s in value]
     if len(set(scales)) != len(scales):
-        raise UserError(f'scales: found {value!r}; a scale stands there twice.')
+        raise UserError(f'found {value!r}; a scale stands there twice.', key='scales')
     return scales

@@ -1,15 +1,16 @@
 """Training with ground truth of many sizes (LIIF section 4.2, CelebAHQ)."""
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from liif_arch.bridge.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
-from liif_arch.images import resize_bicubic, unit_range
+from liif_arch.images import COLORS, resize_bicubic, unit_range
 from liif_data.random_scale_dataset import (
-    documented_options,
     positive_int,
     require_color,
     require_options,
@@ -41,7 +42,10 @@ class SizeVariedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or images of other sizes.
     """
-    option_names = classmethod(documented_options)
+    own_options: ClassVar = {  # beside `option_check.LOADER`
+        'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'lq_size': WHOLE,
+        'gt_size_range': {'type': 'array', 'items': WHOLE}, 'gt_resize': maybe(WHOLE),
+        'num_samples': WHOLE, 'use_hflip': FLAG, 'color': {'enum': list(COLORS)}}
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
@@ -54,8 +58,8 @@ class SizeVariedDataset(Dataset):
         self.sizes = _size_range(opt)
         fewest = (self.gt_resize or self.sizes[0])**2
         if self.num_samples > fewest:
-            raise UserError(f'num_samples: found {self.num_samples}, but a ground truth may have only {fewest} pixels; '
-                            'lower num_samples.')
+            raise UserError(f'found {self.num_samples}, but a ground truth may have only {fewest} '
+                            'pixels; lower num_samples.', key='num_samples')
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
         self._require_sizes()
@@ -68,8 +72,8 @@ class SizeVariedDataset(Dataset):
                                 f'ones of at least {self.sizes[1]} pixels (gt_size_range).')
             if self.lq_store is not None:
                 if key not in self.lq_store.keys:
-                    raise UserError(f'dataroot_lq: {self.lq_store.root} has no "{key}"; it needs the names of '
-                                    'dataroot_gt.')
+                    raise UserError(f'{self.lq_store.root} has no "{key}"; it needs the names of '
+                                    'dataroot_gt.', key='dataroot_lq')
                 if self.lq_store.size(key) != (self.lq_size, self.lq_size):
                     raise UserError(f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} (lq_size).')
 
@@ -112,5 +116,6 @@ def _size_range(opt: Mapping) -> tuple[int, int]:
     value = opt.get('gt_size_range')
     if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(is_whole(s) for s in value)
             or not 0 < value[0] <= value[1]):
-        raise UserError(f'gt_size_range: found {value!r}; needed [smallest, largest] in pixels, as [64, 128].')
+        raise UserError(f'found {value!r}; needed [smallest, largest] in pixels, as [64, 128].',
+                        key='gt_size_range')
     return value[0], value[1]

@@ -227,32 +227,35 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
         UserError: Nothing there, or no image in it; names `option`, the key to change.
     """
     if not isinstance(root, str) or not root:
-        raise UserError(f'{option}: found {root!r}; needed a folder, a .lmdb, or {" or ".join(BUILTIN_NAMES)}.')
+        raise UserError(f'found {root!r}; needed a folder, a .lmdb, or {" or ".join(BUILTIN_NAMES)}.',
+                        key=option)
     if root.startswith('builtin:'):
         return _open_builtin(root, option)
     path = Path(root).expanduser()
     if not os.path.isdir(path):
-        raise UserError(f'{option}: {root} {"is not a folder" if os.path.exists(path) else missing_path(path)}.')
+        problem = 'is not a folder' if os.path.exists(path) else missing_path(path)
+        raise UserError(f'{root} {problem}.', key=option)
     if path.suffix == '.lmdb':
         if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
-            raise UserError(f'{option}: {root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
-                            'build it with scripts/create_lmdb.py.')
+            raise UserError(f'{root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
+                            'build it with scripts/create_lmdb.py.', key=option)
         store: ImageStore = LmdbStore(path)
     else:
         store = FolderStore(path)
     if not store.keys:
-        raise UserError(f'{option}: {root} holds no images.')
+        raise UserError(f'{root} holds no images.', key=option)
     return store
 
 
 def _open_builtin(root: str, option: str) -> FolderStore:
     if root not in BUILTIN_NAMES:
-        raise UserError(f'{option}: found {root}; needed {" or ".join(BUILTIN_NAMES)}.')
+        raise UserError(f'found {root}; needed {" or ".join(BUILTIN_NAMES)}.', key=option)
     import skimage
     folder = Path(skimage.__file__).parent / 'data'
     names = BUILTIN_PHOTOS[root.rpartition('/')[2]]
     missing = [n for n in names if not (folder / n).is_file()]
     if missing:
-        raise UserError(f'{option}: this scikit-image ({skimage.__version__}) does not carry {", ".join(missing)}; '
-                        'install scikit-image 0.26, or name a folder of photographs.')
+        raise UserError(f'this scikit-image ({skimage.__version__}) does not carry '
+                        f'{", ".join(missing)}; install scikit-image 0.26, or name a folder of '
+                        'photographs.', key=option)
     return FolderStore(folder, names, label=root)

@@ -3,8 +3,8 @@
     python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
     python scripts/fuzz_options.py --count 60 --seed 7
 
-Mutations of small trainings (LIIFModel, and BasicSR's own SRModel): keys dropped, misspelt and moved, values of other
-types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an experiment folder that moves, or a
+Mutations of small trainings (LIIFModel, BasicSR's own SRModel, from files and databases): keys
+dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an experiment folder that moves, or a
 misspelt key that is accepted is a failure; each is printed with its file, and the exit status is 1.
 """
 import argparse
@@ -33,10 +33,11 @@ TEXTS = ['!!python/object/apply:os.system ["touch executed"]', '!!python/name:os
 
 
 def base_options(folder: Path) -> list[dict]:
-    """Two trainings of two iterations, on small random images."""
+    """Three trainings of two iterations, on small random images, with every nested mapping there is."""
     import numpy as np
 
     from liif_arch.images import write_image
+    from liif_data.lmdb_writer import create_lmdb
     for name, side in (('gt', 32), ('lq', 16)):
         for i in range(3):
             noise = np.random.default_rng(i).integers(256, size=(side, side, 3), dtype=np.uint8)
@@ -53,9 +54,13 @@ def base_options(folder: Path) -> list[dict]:
                                  'first_k': 1}},
             'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},
                           'hidden_list': [8], 'cell_decode': True},
-            'path': {'pretrain_network_g': None}, 'train': train,
+            'path': {'pretrain_network_g': None, 'strict_load_g': False, 'param_key_g': 'params',
+                     'ignore_resume_networks': ['network_g']},
+            'train': train,
             'val': {'val_freq': 2, 'save_img': False, 'pbar': False, 'metrics': ['psnr']},
-            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2}}
+            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2,
+                       'wandb': {'project': None, 'resume_id': None}},
+            'dist_params': {'backend': 'gloo', 'port': 29500}, 'find_unused_parameters': False}
     pair = {'type': 'PairedImageDataset', 'dataroot_gt': gt, 'dataroot_lq': lq, 'io_backend': {'type': 'disk'}}
     plain = {**copy.deepcopy(liif), 'model_type': 'SRModel', 'scale': 2,
              'network_g': {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1,
@@ -63,7 +68,15 @@ def base_options(folder: Path) -> list[dict]:
              'datasets': {'train': {'name': 't', **pair, 'gt_size': 16, 'use_rot': True, **loader},
                           'val': {'name': 'v', **pair}}}
     plain['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}
-    return [liif, plain]
+    database = copy.deepcopy(plain)
+    for key, root in (('gt', gt), ('lq', lq)):
+        create_lmdb(root, f'{root}.lmdb')
+        for dataset in database['datasets'].values():
+            dataset[f'dataroot_{key}'] = f'{root}.lmdb'
+            dataset['io_backend'] = {'type': 'lmdb', 'readonly': True, 'lock': False, 'readahead': False}
+    database['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [2],
+                                      'restart_weights': [1], 'eta_min': 1e-7}
+    return [liif, plain, database]
 
 
 def places(options: dict, path: tuple = ()) -> list[tuple]:

@@ -1,7 +1,9 @@
 """Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ def load_file(path: str | Path) -> dict:
         UserError: No such file, not a checkpoint, or one that needs code to load.
     """
     try:
-        content = torch.load(weights_path(path), map_location='cpu', weights_only=True)
+        content = _load(weights_path(path))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and re.fullmatch(r'\w+', str(path)):
             raise UserError(f'{path}: no such file, and no weights that ship: {suggest(path, shipped())}') from None
@@ -33,6 +35,32 @@ def load_file(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise UserError(f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.')
     return content
+
+
+# What a checkpoint of MMEngine's runner holds beside tensors: its message hub, of figures it logs.
+MESSAGE_HUB = ('mmengine.logging.history_buffer.HistoryBuffer', 'builtins.getattr', 'numpy.dtype',
+               'numpy.ndarray', 'numpy.core.multiarray.scalar', 'numpy.core.multiarray._reconstruct',
+               'numpy._core.multiarray.scalar', 'numpy._core.multiarray._reconstruct')
+
+
+class _Ignored:
+    """Stands in for what a checkpoint names and nobody reads; does nothing with its arguments."""
+
+    def __new__(cls, *arguments: object) -> '_Ignored':
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+
+def _load(path: str | Path) -> object:
+    """A file's content; of MMEngine's checkpoints `state_dict` alone."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError:
+        with torch.serialization.safe_globals([(_Ignored, name) for name in MESSAGE_HUB]):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+        return {'state_dict': content['state_dict']}  # the rest has lost what was ignored
 
 
 def save_file(content: dict, path: str | Path) -> None:
@@ -56,6 +84,8 @@ def plain(value: object) -> object:
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if isinstance(value, date):  # YAML reads 2020-01-01 as one
+        return str(value)
     return value.item() if hasattr(value, 'item') else value
 
 
@@ -158,7 +188,8 @@ def load_state(path: Path, opt: dict) -> dict:
     if not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).')
     ignored = opt['path'].get('ignore_resume_networks') or []
-    for key in [k for k in opt if k.startswith('network_') and k not in ignored]:
+    saved = state.get('options', opt)
+    for key in [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]:
         load_file(Path(opt['path']['models']) / f'net_{key.removeprefix("network_")}_{state["iter"]}.pth')
     return state
 

@@ -3,6 +3,7 @@
 A file written by `LIIFModel` holds `params` (and `params_ema`) as BasicSR writes them, and `network_g`, the option
 that built the network, so that the file alone says what it is. Files of the reference implementation are read too.
 """
+import warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,44 +17,93 @@ from liif_arch.bridge.reference_checkpoints import from_reference, is_reference
 from liif_arch.errors import UserError
 from liif_arch.weights import DEFAULT
 
+# What torch says of BasicSR's `torch.meshgrid(...)` without `indexing`, whose default is meant.
+MESHGRID = r'torch\.meshgrid: in an upcoming release'
+LEAST_FIT = 0.1  # of a network's numbers: what fits less is another network's file
+
 
 def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'params') -> StateDict:
-    """The parameters in a loaded checkpoint, by BasicSR's rule: `param_key`, else `params`, else the file itself.
+    """The parameters in a loaded checkpoint.
+
+    By BasicSR's rule: `param_key`, else `params`, else the file itself. Of a checkpoint of MMEngine
+    `state_dict`, and of a model of MMagic its generator (of `params_ema` the averaged one).
 
     Raises:
         UserError: The file holds no parameters under that key.
     """
     if 'optimizers' in content:
-        raise UserError(f'{path}: is a training state; the networks are beside it, in models/net_g_*.pth.')
+        raise UserError(f'{path}: is a training state; the networks are beside it, in '
+                        'models/net_g_*.pth.')
     if is_reference(content):
         return from_reference(content, path)['params']
-    if param_key is not None:
-        if param_key not in content:
-            param_key = 'params'
-        if param_key not in content:
-            raise UserError(f'{path}: found {some(content)}; needed parameters under "params" '
-                            '(path.param_key_g says under which key).')
-        content = content[param_key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f'{path}: found {some(content)}; needed named tensors, or these under "params" or '
-                        '"params_ema".')
-    return {k.removeprefix('module.'): v for k, v in content.items()}
+    key = next((k for k in (param_key, 'params') if k in content), None)
+    if key is not None:
+        found = content if param_key is None else content[key]
+    elif isinstance(content.get('state_dict'), dict):
+        found = _generator_of(content['state_dict'], param_key == 'params_ema')
+    elif param_key is None:
+        found = content
+    else:
+        raise UserError(f'{path}: found {some(content)}; needed parameters under "params" '
+                        '(path.param_key_g says under which key).')
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise UserError(f'{path}: found {some(found)}; needed named tensors, or these under '
+                        '"params" or "params_ema".')
+    return {k.removeprefix('module.'): v for k, v in found.items()}
 
 
-def load_into(net: nn.Module, path: str | Path, strict: bool = True, param_key: str | None = 'params') -> None:
+def _generator_of(state_dict: dict, averaged: bool) -> dict:
+    """The network in a state dict of MMEngine, which may hold a discriminator and losses too."""
+    state_dict = {name.removeprefix('module.'): value for name, value in state_dict.items()}
+    for prefix in ['generator_ema.', 'generator.'] if averaged else ['generator.']:
+        found = {name.removeprefix(prefix): value for name, value in state_dict.items()
+                 if name.startswith(prefix) and name != f'{prefix}steps'}  # that counts averages
+        if found:
+            return found
+    return state_dict
+
+
+def load_into(net: nn.Module, path: str | Path, strict: bool = True,
+              param_key: str | None = 'params') -> str | None:
     """Load the weights in a file into a network.
 
+    Args:
+        net: The network.
+        path: A file, or the name of weights that ship.
+        strict: Whether all must fit; else what does not keeps its initial values.
+        param_key: Under which key of the file they are, see `state_dict_of`.
+
+    Returns:
+        What was left out, in a line; None where everything fits.
+
     Raises:
-        UserError: They do not fit; says which names (with strict).
+        UserError: They do not fit (of one that is not strict: hardly any does); says which names.
     """
     state_dict = state_dict_of(load_file(path), path, param_key)
     problems = misfits(net, state_dict)
     if strict and problems:
-        raise UserError(f'{path}: these weights do not fit {type(net).__name__} as network_g describes it '
-                        f'({len(problems)} of its parameters): {some(problems)}.')
+        raise UserError(f'{path}: these weights do not fit {type(net).__name__} as network_g '
+                        f'describes it ({len(problems)} of its parameters): {some(problems)}.')
     own = net.state_dict()
     fitting = {k: v for k, v in state_dict.items() if k in own and v.shape == own[k].shape}
+    _require_share(net, fitting, path, problems)
     net.load_state_dict(fitting, strict=False)
+    if not problems:
+        return None
+    return (f'{path}: {len(fitting)} of the {len(own)} tensors of {type(net).__name__} are read; '
+            f'{len(problems)} do not fit and are left out: {some(problems)}.')
+
+
+def _require_share(net: nn.Module, fitting: StateDict, path: str | Path,
+                   problems: list[str]) -> None:
+    """Raise UserError where what fits is under `LEAST_FIT` of the network's numbers."""
+    sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
+    fit, total = sum(n for name, n in sizes.items() if name in fitting), sum(sizes.values())
+    if fit < LEAST_FIT * total:
+        raise UserError(f'{path}: only {fit:,} of the {total:,} numbers of {type(net).__name__} are '
+                        'in this file, and the rest would stay as it is drawn, though strict_load '
+                        f'is false: {some(problems)}. Name weights of this network, or correct '
+                        'network_g.')
 
 
 def load_encoder(net: nn.Module, path: str | Path) -> str:
@@ -114,7 +164,9 @@ def build(network: dict, source: str | Path) -> nn.Module:
     if problems:
         raise UserError(f'{source}: {problems[0].text}')
     try:
-        return build_own(network) if own else _build_registered(network)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', MESHGRID)
+            return build_own(network) if own else _build_registered(network)
     except UserError as error:
         raise UserError(f'{source}: network_g: {error}') from None
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -4,50 +4,58 @@ What is known comes from tables of BasicSR's keys (below), from the signatures o
 optimisers and schedulers, and, for models and datasets of others, from the keys that their source reads. A fragment is
 JSON Schema's, so that the same tables make the schema for editors (`option_schema`).
 """
-import ast
 import difflib
-import inspect
-import math
 import re
-import sys
 import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 
 from liif_arch.archs import MODULES, is_own, own_network
+from liif_arch.bridge.fragments import (
+    ANY,
+    COUNT,
+    EVERYTHING,
+    FLAG,
+    LIST,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    WHOLE,
+    Fragment,
+    closed,
+    is_number,
+    keys_read_by,
+    maybe,
+    mismatch,
+    short,
+    signature,
+)
 from liif_arch.errors import UserError, suggest
 
-Fragment = dict
-ANY: Fragment = {}
-TEXT, FLAG, OBJECT, LIST = ({'type': t} for t in ('string', 'boolean', 'object', 'array'))
-WHOLE, COUNT, NUMBER = ({'type': 'integer', 'minimum': 1, 'maximum': 2**31 - 1},
-                        {'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1}, {'type': 'number'})
 EVERY = {'type': 'number', 'minimum': 1, 'maximum': 10**12}  # iterations; BasicSR takes 5e3 as well
-LARGE = 10**5  # more blocks or channels than this is a slip, whose network would take hours to build
 SCALE = {'type': ['number', 'array']}
-
-
-def maybe(fragment: Fragment) -> Fragment:
-    """The fragment, or null."""
-    kinds = fragment.get('type', [])
-    return {**fragment, 'type': [*([kinds] if isinstance(kinds, str) else kinds), 'null']}
-
-
+WANDB = closed({'project': maybe(TEXT), 'resume_id': maybe(TEXT)})
+DIST_PARAMS = closed({'backend': {'enum': ['nccl', 'gloo', 'mpi']},
+                      'port': {'type': 'integer', 'minimum': 1, 'maximum': 65535}})
+IO_BACKENDS = {  # what `basicsr.utils.FileClient` and its backends take, by type
+    'disk': {},
+    'lmdb': {'db_paths': {'type': ['string', 'array']}, 'client_keys': {'type': ['string', 'array']},
+             'readonly': FLAG, 'lock': FLAG, 'readahead': FLAG},
+    'memcached': {'server_list_cfg': TEXT, 'client_cfg': TEXT, 'sys_path': maybe(TEXT)}}
 ROOT = {'name': TEXT, 'model_type': TEXT, 'scale': maybe(SCALE), 'num_gpu': {'type': ['integer', 'string']},
         'manual_seed': maybe(COUNT), 'deterministic': FLAG, 'datasets': OBJECT, 'path': OBJECT, 'train': OBJECT,
-        'val': maybe(OBJECT), 'logger': OBJECT, 'dist_params': maybe(OBJECT), 'find_unused_parameters': FLAG}
+        'val': maybe(OBJECT), 'logger': OBJECT, 'dist_params': maybe(DIST_PARAMS),
+        'find_unused_parameters': FLAG}
 PATH = {'pretrain_network_*': maybe(TEXT), 'strict_load_*': FLAG, 'param_key_*': maybe(TEXT),
         'resume_state': maybe(TEXT), 'ignore_resume_networks': maybe(LIST)}
 TRAIN = {'total_iter': EVERY, 'warmup_iter': {'type': 'number', 'minimum': -1}, 'scheduler': OBJECT}
 TRAIN_TYPES = {'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1}, 'optim_*': OBJECT, '*_opt': maybe(OBJECT)}
+LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'ldl_opt', 'feature_matching_opt')  # BasicSR's
 VAL = {'val_freq': EVERY, 'save_img': FLAG, 'suffix': maybe(TEXT), 'pbar': FLAG, 'metrics': ANY}
-LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': FLAG, 'wandb': maybe(OBJECT),
+LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': FLAG, 'wandb': maybe(WANDB),
           'keep_checkpoints': maybe(WHOLE)}
-WANDB = {'project': maybe(TEXT), 'resume_id': maybe(TEXT)}
 LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_backend': OBJECT,
           'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': {**COUNT, 'maximum': 1024}, 'dataset_enlarge_ratio': WHOLE,
           'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
@@ -109,11 +117,11 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     Raises:
         UserError: Where its structure is too broken to look any further.
     """
-    from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
+    from basicsr.utils.registry import MODEL_REGISTRY
     _check_needed(opt, is_train, problems)
     own = _own_options(opt.get('model_type'))
     _check_mapping(opt, {**ROOT, 'network_*': OBJECT}, own.get('', ()), 'option file', problems)
-    for place, known, kinds in (('path', PATH, {}), ('train', TRAIN, TRAIN_TYPES), ('val', VAL, {}),
+    for place, known, kinds in (('path', _path_options(opt), {}), ('train', TRAIN, TRAIN_TYPES), ('val', VAL, {}),
                                 ('logger', LOGGER, {})):
         if place != 'train' or is_train:
             _check_mapping(opt.get(place), known, own.get(place, ()), place, problems, kinds)
@@ -122,14 +130,46 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
     _check_typed(opt.get('model_type'), MODEL_REGISTRY, 'model_type', problems)
     for key in [k for k in opt if str(k).startswith('network_')]:
         check_network(opt[key], key, problems)
+    _check_ignored(opt, problems)
     for phase, dataset in opt['datasets'].items():
         _check_dataset(dataset, f'datasets.{phase}', problems)
     if is_train:
         _check_training(opt['train'], problems)
+    _check_metrics(opt, own.get('val', ()), problems)
+
+
+def _check_metrics(opt: dict, own: Iterable[str], problems: Problems) -> None:
+    """Metrics as BasicSR's models take them, by name; a model's own table says if it takes others."""
+    from basicsr.models.sr_model import SRModel
+    from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
+    place = 'val.metrics'
     metrics = opt['val'].get('metrics') if isinstance(opt.get('val'), dict) else None
-    if isinstance(metrics, dict) and not problems.at('val.metrics'):
+    if metrics is None or problems.at(place) or (isinstance(own, Mapping) and 'metrics' in own):
+        return
+    if isinstance(metrics, dict):
         for key, metric in metrics.items():
-            check_object(metric, METRIC_REGISTRY, f'val.metrics.{key}', problems, METRIC, ('img', 'img2'))
+            check_object(metric, METRIC_REGISTRY, f'{place}.{key}', problems, METRIC, ('img', 'img2'))
+    elif not problems.at('model_type') and issubclass(
+            registered(MODEL_REGISTRY)[opt['model_type']], SRModel):
+        problems.add(place, f'{place}: found {short(metrics)}; needed "NAME: {{type: ...}}" of each '
+                            'metric, or ~.')
+
+
+def _path_options(opt: dict) -> dict[str, Fragment]:
+    """`PATH` for the networks of a file: a typo would leave a network with the weights it is drawn."""
+    labels = {'g': None} | {str(k).removeprefix('network_'): None for k in opt
+                            if str(k).startswith('network_')}
+    return {key.replace('*', label): fragment for key, fragment in PATH.items() for label in labels}
+
+
+def _check_ignored(opt: dict, problems: Problems) -> None:
+    """The networks that a resumed run is told not to take from beside its state."""
+    place, networks = 'path.ignore_resume_networks', [k for k in opt if str(k).startswith('network_')]
+    names = opt['path'].get('ignore_resume_networks')
+    for name in names if isinstance(names, list) else []:
+        if name not in networks:
+            problems.add(place, f'{place}: found {short(name)}, which is no network of this file; '
+                                f'{suggest(name, networks)}')
 
 
 def _is_sound(opt: dict, is_train: bool) -> bool:
@@ -155,7 +195,7 @@ def _check_needed(opt: dict, is_train: bool, problems: Problems) -> None:
             if isinstance(opt['datasets'][phase], dict):
                 needed += [f'datasets:{phase}:{key}' for key in ('name', 'type')]
             else:
-                problems.add(f'datasets.{phase}', f'datasets.{phase}: found {_short(opt["datasets"][phase])}; needed '
+                problems.add(f'datasets.{phase}', f'datasets.{phase}: found {short(opt["datasets"][phase])}; needed '
                              '"name:", "type:" and its options.')
     missing = []
     for path in needed:
@@ -184,18 +224,8 @@ def _own_options(model_type: object) -> Mapping[str, Iterable[str]]:
     return dict.fromkeys(('', 'train', 'val', 'path'), keys_read_by(model))
 
 
-class _Everything:
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __iter__(self):
-        return iter(())
-
-
-EVERYTHING = _Everything()  # of what is not known at all
-
-
-def _check_mapping(mapping: object, known: Mapping[str, Fragment], own: Iterable[str], place: str, problems: Problems,
+def _check_mapping(mapping: object, known: Mapping[str, Fragment], own: Iterable[str], place: str,
+                   problems: Problems,
                    kinds: Mapping[str, Fragment] = types.MappingProxyType({})) -> None:
     """Keys and types of one section: `known` and `own` are its keys, `kinds` says more of their types."""
     if not isinstance(mapping, dict):
@@ -206,12 +236,14 @@ def _check_mapping(mapping: object, known: Mapping[str, Fragment], own: Iterable
         fragment = _lookup({**kinds, **known, **own_kinds}, key)
         if _lookup(known, key) is None and key not in own:
             near = suggest(key, [*known, *own])
-            if not near.startswith('did you mean'):
-                near = suggest(key, [*known, *own_kinds])  # what a stranger's source reads is too much to list
+            if not near.startswith('did you mean'):  # a stranger's source reads too much to list
+                near = suggest(key, [*known, *own_kinds])
             near = near.replace('*', 'g')  # most often a name for network_g
             problems.add(where, f'{place}: found {key}, which is no option of it; {near}')
         elif fragment and (needed := mismatch(value, fragment)):
-            problems.add(where, f'{where}: found {_short(value)}; needed {needed}.')
+            problems.add(where, f'{where}: found {short(value)}; needed {needed}.')
+        elif fragment and 'properties' in fragment:
+            _check_mapping(value, fragment['properties'], (), where, problems)
 
 
 def _lookup(known: Mapping[str, Fragment], key: object) -> Fragment | None:
@@ -243,7 +275,7 @@ def check_object(found: object, registry, place: str, problems: Problems, more: 
                  skip: tuple[str, ...] = ()) -> None:
     """`type: NAME` and the keywords of what is registered under that name."""
     if not isinstance(found, dict) or 'type' not in found:
-        problems.add(place, f'{place}: found {_short(found)}; needed "type: NAME" and its options.')
+        problems.add(place, f'{place}: found {short(found)}; needed "type: NAME" and its options.')
         return
     if not _check_typed(found['type'], registry, f'{place}.type', problems):
         return
@@ -262,7 +294,7 @@ def check_keywords(function: Callable, keywords: dict, place: str, problems: Pro
             if not is_open or near.startswith('did you mean'):
                 problems.add(f'{place}.{key}', f'{place}: found {key}, which is no option of it; {near}')
         elif known[key] and (needed := mismatch(value, known[key])):
-            problems.add(f'{place}.{key}', f'{place}: {key}: found {_short(value)}; needed {needed}.')
+            problems.add(f'{place}.{key}', f'{place}: {key}: found {short(value)}; needed {needed}.')
     missing = [k for k in required if k not in keywords and k not in skip]
     if missing:
         problems.add(place, f'{place}: missing {", ".join(missing)}.')
@@ -271,7 +303,7 @@ def check_keywords(function: Callable, keywords: dict, place: str, problems: Pro
 def _check_typed(name: object, registry, place: str, problems: Problems) -> bool:
     names = registered(registry)
     if not isinstance(name, str) or name not in names:
-        problems.add(place, f'{place}: found {_short(name)}, which no installed plugin registers; '
+        problems.add(place, f'{place}: found {short(name)}, which no installed plugin registers; '
                             f'{suggest(name, sorted(names))}')
         return False
     return True
@@ -279,6 +311,8 @@ def _check_typed(name: object, registry, place: str, problems: Problems) -> bool
 
 def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
     from basicsr.utils.registry import DATASET_REGISTRY
+    if 'io_backend' in dataset:
+        _check_io_backend(dataset['io_backend'], f'{place}.io_backend', problems)
     if 'type' not in dataset or not _check_typed(dataset['type'], DATASET_REGISTRY, f'{place}.type', problems):
         return
     cls = registered(DATASET_REGISTRY)[dataset['type']]
@@ -286,9 +320,21 @@ def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
     _check_mapping(dataset, known, dataset_options(cls), place, problems, DATASET_TYPES)
 
 
+def _check_io_backend(found: object, place: str, problems: Problems) -> None:
+    """The type of a storage backend, and its keys where that type is BasicSR's."""
+    if not isinstance(found, dict):
+        return  # noted with the dataset's other options
+    backends = list(FileClient._backends)  # plugins may add some
+    name = found.get('type')
+    if name not in backends:
+        problems.add(f'{place}.type', f'{place}.type: found {short(name)}; {suggest(name, backends)}')
+    elif name in IO_BACKENDS:
+        _check_mapping(found, {'type': TEXT, **IO_BACKENDS[name]}, (), place, problems)
+
+
 def dataset_options(cls: type) -> Iterable[str]:
-    """The options of a dataset's own: what it says it has (`option_names`), or what its source reads."""
-    return cls.option_names() if hasattr(cls, 'option_names') else keys_read_by(cls)
+    """The options of a dataset's own: its table of them (`own_options`), or what its source reads."""
+    return cls.own_options if hasattr(cls, 'own_options') else keys_read_by(cls)
 
 
 def _check_training(train: dict, problems: Problems) -> None:
@@ -303,7 +349,7 @@ def _check_training(train: dict, problems: Problems) -> None:
             if 'type' not in value:
                 problems.add(place, f'{place}: missing type; found {", ".join(map(str, value)) or "nothing"}.')
             elif not isinstance(name, str) or name not in known:
-                problems.add(f'{place}.type', f'{place}.type: found {_short(name)}; {suggest(name, known)}')
+                problems.add(f'{place}.type', f'{place}.type: found {short(name)}; {suggest(name, known)}')
             else:
                 skip = ('optimizer', 'last_epoch') if key == 'scheduler' else ('params', )
                 more, keywords = {} if key == 'scheduler' else {'lr': NUMBER}, {**value}
@@ -313,7 +359,7 @@ def _check_training(train: dict, problems: Problems) -> None:
                     problems.add(place, f'{place}: missing lr.')
                 elif key != 'scheduler' and not problems.at(place):
                     _try_optimizer(known[name], keywords, place, problems)
-        elif str(key).endswith('_opt') and 'type' in value:
+        elif key in LOSSES or (str(key).endswith('_opt') and 'type' in value):
             check_object(value, LOSS_REGISTRY, place, problems)
     _check_schedule(train, problems)
 
@@ -335,11 +381,11 @@ def _check_schedule(train: dict, problems: Problems) -> None:
         return
     periods, weights = scheduler.get('periods'), scheduler.get('restart_weights')
     for key in ('periods', 'milestones', 'restart_weights'):
-        values = scheduler.get(key)
-        if values is not None and not (isinstance(values, (list, tuple)) and all(map(_is_number, values))):
-            problems.add(f'train.scheduler.{key}', f'train.scheduler.{key}: found {_short(values)}; needed numbers.')
+        values = scheduler.get(key, [])
+        if not (isinstance(values, (list, tuple)) and all(map(is_number, values))):
+            problems.add(f'train.scheduler.{key}', f'train.scheduler.{key}: found {short(values)}; needed numbers.')
             return
-    if periods is not None and sum(periods) < total:
+    if periods is not None and is_number(total) and sum(periods) < total:
         problems.add('train.scheduler.periods', f'train.scheduler.periods: found {periods}, {sum(periods):g} '
                      f'iterations in all, and train.total_iter is {total:g}: the run would stop there. Add a period.')
     if scheduler.get('type') == 'CosineAnnealingRestartLR' and weights is not None and len(weights) != len(periods):
@@ -363,129 +409,3 @@ def schedulers() -> dict[str, type]:
 def registered(registry: Iterable[tuple[str, object]]) -> dict[str, object]:
     """What a registry, or pairs like its, holds, by the names that options use."""
     return {name.removesuffix('_basicsr'): value for name, value in iter(registry)}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Values, signatures and sources
-
-
-def mismatch(value: object, fragment: Fragment) -> str | None:
-    """What a fragment needs, where a value is something else."""
-    kinds = fragment.get('type', [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if 'enum' in fragment:
-        allowed = fragment['enum']
-        if any(value == a and type(value) is type(a) for a in allowed):
-            return None
-        near = suggest(value, [a for a in allowed if a is not None])
-        return f'one of {", ".join("~" if a is None else str(a) for a in allowed)}' + (
-            f' ({near})' if near.startswith('did you mean') else '')
-    if not kinds:
-        return None
-    low, high = fragment.get('minimum', -math.inf), fragment.get('maximum', math.inf)
-    if any(_is_kind(value, kind) for kind in kinds):
-        inside = not _is_number(value) or low <= value <= high
-        items = [] if not isinstance(value, (list, tuple)) else [mismatch(v, fragment.get('items', ANY)) for v in value]
-        if inside and not any(items):
-            return None
-        if any(items):
-            return f'a list, each {next(filter(None, items))}'
-    words = {'string': 'text', 'boolean': 'true or false', 'object': 'keys and values', 'array': 'a list', 'null': '~',
-             'integer': 'a whole number', 'number': 'a number'}
-    limits = [f'of at least {low:g}'] * (low > -math.inf) + [f'at most {high:g}'] * (high < math.inf)
-    return ' '.join([' or '.join(words[k] for k in kinds), ' and '.join(limits)]).strip()
-
-
-def _is_kind(value: object, kind: str) -> bool:
-    if kind == 'number':
-        return _is_number(value)
-    if kind == 'integer':
-        return isinstance(value, int) and _is_number(value)
-    python = {'string': str, 'boolean': bool, 'object': dict, 'array': (list, tuple), 'null': type(None)}
-    return isinstance(value, python[kind])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63  # NaN is not
-
-
-def _short(value: object) -> str:
-    text = repr(dict(value) if isinstance(value, dict) else value)
-    return text if len(text) <= 60 else f'{text[:57]}...'
-
-
-@lru_cache(maxsize=256)
-def signature(function: Callable) -> tuple[dict[str, Fragment], tuple[str, ...], bool]:
-    """Keywords of a class or function with their fragments, those without a default, and whether any other passes."""
-    known, required, is_open = {}, [], False
-    try:
-        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except Exception:  # names that exist for type checkers alone
-        hints = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            is_open = is_open or parameter.kind == parameter.VAR_KEYWORD
-            continue
-        known[name] = fragment_of(hints[name]) if name in hints else _of_default(parameter.default)
-        if parameter.default is parameter.empty:
-            required.append(name)
-    return known, tuple(required), is_open
-
-
-def fragment_of(hint: object) -> Fragment:
-    """A type annotation as a fragment; {} where it says nothing that an option file can hold."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        parts = [fragment_of(a) for a in arguments]
-        kinds = [k for p in parts for k in ([p['type']] if isinstance(p.get('type'), str) else p.get('type', []))]
-        items = next((p['items'] for p in parts if 'items' in p), None)
-        return {'type': list(dict.fromkeys(kinds)), **({'items': items} if items else {})} if kinds else ANY
-    if isinstance(hint, type) and issubclass(hint, torch.nn.Module):
-        return ANY
-    base = origin or hint
-    if isinstance(base, type) and issubclass(base, (list, tuple, typing.Sequence)) and not issubclass(base, str):
-        items = fragment_of(arguments[0]) if arguments else ANY
-        return {'type': 'array', **({'items': items} if items else {})}
-    if isinstance(base, type) and issubclass(base, (dict, Mapping)):
-        return OBJECT
-    plain = {int: {'type': 'integer', 'maximum': LARGE}, float: NUMBER, bool: FLAG, str: TEXT,
-             type(None): {'type': 'null'}}
-    return plain.get(hint, ANY) if isinstance(hint, type) else ANY
-
-
-def _of_default(default: object) -> Fragment:
-    """What a default says of its type: a whole number may as well be a fraction."""
-    if isinstance(default, bool):
-        return FLAG
-    if isinstance(default, int):
-        return {'type': 'number', 'minimum': -LARGE, 'maximum': LARGE}
-    if isinstance(default, float):
-        return NUMBER
-    return {str: TEXT, tuple: LIST, list: LIST}.get(type(default), ANY)
-
-
-@lru_cache(maxsize=64)
-def keys_read_by(cls: type) -> frozenset[str]:
-    """Every key that the source of a class and its bases reads: `x['key']`, `x.get('key')`, `'key' in x`."""
-    keys: set[str] = set()
-    for base in cls.__mro__:
-        module = sys.modules.get(base.__module__)
-        if module is None or base.__module__.split('.')[0] in ('builtins', 'torch', 'abc', 'typing'):
-            continue
-        try:
-            tree = ast.parse(inspect.getsource(module))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Subscript):
-                keys |= _texts(node.slice)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in (
-                    'get', 'pop', 'setdefault') and node.args:
-                keys |= _texts(node.args[0])
-            elif isinstance(node, ast.Compare) and any(isinstance(o, (ast.In, ast.NotIn)) for o in node.ops):
-                keys |= _texts(node.left)
-    return frozenset(keys)
-
-
-def _texts(node: ast.AST) -> set[str]:
-    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()

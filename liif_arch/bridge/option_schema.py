@@ -9,7 +9,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from liif_arch.archs.tapped_encoder import IN_CHANNELS, OUT_CHANNELS
 from liif_arch.bridge import option_check as known
-from liif_arch.bridge.option_check import Fragment, registered, signature
+from liif_arch.bridge.fragments import Fragment, signature
+from liif_arch.bridge.option_check import registered
 from liif_arch.bridge.plugins import load_plugins
 
 OWN = ('liif_arch', 'liif_data', 'basicsr')  # other plugins' names depend on the machine
@@ -47,6 +48,7 @@ def schema() -> Fragment:
             'loss': {**by_type({name: keywords(value) for name, value in members(LOSS_REGISTRY)}),
                      'type': ['object', 'null']},
             'metric': by_type({name: keywords(value) for name, value in members(METRIC_REGISTRY)}),
+            'io_backend': io_backend(),
             'dataset': by_type({name: dataset(value) for name, value in members(DATASET_REGISTRY)})}}
 
 
@@ -97,10 +99,17 @@ def encoder(cls: type) -> Fragment:
 
 def dataset(cls: type) -> Fragment:
     """A dataset's options: of ours those alone, of BasicSR's more may pass."""
-    own = {key: known.DATASET_TYPES.get(key, {}) for key in sorted(known.dataset_options(cls))}
-    if hasattr(cls, 'option_names'):
-        return {'properties': {**own, **known.LOADER}, 'additionalProperties': False}
-    return {'properties': {**{k: v for k, v in known.DATASET_TYPES.items() if k in own}, **known.LOADER}}
+    loader = {**known.LOADER, 'io_backend': {'$ref': '#/definitions/io_backend'}}
+    if hasattr(cls, 'own_options'):
+        return {'properties': {**cls.own_options, **loader}, 'additionalProperties': False}
+    read = known.dataset_options(cls)
+    return {'properties': {**{k: v for k, v in known.DATASET_TYPES.items() if k in read}, **loader}}
+
+
+def io_backend() -> Fragment:
+    """Where a dataset of BasicSR reads its files."""
+    return by_type({name: {'properties': {'type': known.TEXT, **table}, 'additionalProperties': False}
+                    for name, table in known.IO_BACKENDS.items()})
 
 
 def text() -> str:

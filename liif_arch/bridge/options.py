@@ -208,14 +208,15 @@ def parse_options(root_path: str, is_train: bool = True,
         if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
             raise UserError(f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there are, or '
                             'set num_gpu: 0.')
-        slurm = opt.get('dist_params') or {} if args.launcher == 'slurm' else {}
-        init_dist(args.launcher, 'gloo' if opt['num_gpu'] == 0 else 'nccl', **slurm)
+        port = (opt.get('dist_params') or {}).get('port') if args.launcher == 'slurm' else None
+        init_dist(args.launcher, 'gloo' if opt['num_gpu'] == 0 else 'nccl',
+                  **({} if port is None else {'port': port}))
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt.get('deterministic', False):
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # what cuBLAS needs for it
         torch.use_deterministic_algorithms(True)
     if opt.get('manual_seed') is None:
-        opt['manual_seed'] = random.randint(1, 10000)
+        opt['manual_seed'], opt['manual_seed_drawn'] = random.randint(1, 10000), True
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
     restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0  # by torchrun --max-restarts

@@ -1,6 +1,5 @@
 """What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -11,10 +10,11 @@ from basicsr.archs import build_network
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset, default_collate
 
-from liif_arch.bridge import networks, randomness
+from liif_arch.bridge import datasets, networks, randomness
+from liif_arch.bridge.checkpoints import some
 from liif_arch.bridge.option_check import Problems, registered
 from liif_arch.bridge.samples import SampleSet
-from liif_arch.errors import UserError, missing_path
+from liif_arch.errors import UserError
 
 MOST_SAMPLES = 10**8  # of an epoch: its order is drawn at once
 
@@ -38,10 +38,11 @@ def check(opt: dict, problems: Problems | None = None) -> None:
         for key in [k for k in opt if k.startswith('network_')]:
             if not problems.at(key):
                 problems.attempt(key, _check_network, opt, key)
-        datasets = {phase: problems.attempt(f'datasets.{phase}', _check_dataset, opt, phase, dataset_opt)
-                    for phase, dataset_opt in opt['datasets'].items() if not problems.at(f'datasets.{phase}')}
-        if not problems and not opt['dist']:
-            problems.attempt('model', _check_model, opt, model, datasets)
+        built = {phase: problems.attempt(f'datasets.{phase}', _check_dataset, opt, phase, dataset_opt)
+                 for phase, dataset_opt in opt['datasets'].items()
+                 if not problems.at(f'datasets.{phase}')}
+        if not problems:
+            problems.attempt('model', _check_model, opt, model, built)
     problems.raise_any()
 
 
@@ -53,7 +54,7 @@ def _check_run(opt: dict, problems: Problems) -> None:
     train['total_iter'] = int(train['total_iter'])
     for key in ('print_freq', 'save_checkpoint_freq'):
         opt['logger'][key] = int(opt['logger'][key])
-    if isinstance(wandb, dict) and wandb.get('project'):
+    if isinstance(wandb, dict) and wandb.get('project') is not None:
         if importlib.util.find_spec('wandb') is None:
             problems.add('logger.wandb', 'logger.wandb.project: found a project, and wandb is not installed; '
                          'pip install wandb, or set it to ~.')
@@ -76,8 +77,7 @@ def silent_logger() -> Iterator[None]:
 
 def _check_network(opt: dict, key: str) -> None:
     net = _attempt(key, build_network, opt[key])
-    resumes = opt.get('auto_resume') and any(Path(opt['path']['training_states']).glob('*.state'))
-    weights = None if resumes else opt['path'].get(f'pretrain_{key}')  # a resumed run reads its own
+    weights = None if _resumes(opt) else opt['path'].get(f'pretrain_{key}')
     if weights is not None:
         label = key.removeprefix('network_')
         try:
@@ -87,20 +87,68 @@ def _check_network(opt: dict, key: str) -> None:
             raise UserError(f'path.pretrain_{key}: {error}') from None
 
 
-def _check_model(opt: dict, model: type, datasets: dict[str, Dataset]) -> None:
-    """Build the whole model as BasicSR will, compare its network with a sample of each dataset, and take a step."""
-    built = _attempt(opt['model_type'], model, deepcopy(opt))
+def _resumes(opt: dict) -> bool:
+    """Whether a run goes on from a state, and reads its own weights instead of pretrained ones."""
+    if not opt['is_train']:
+        return False
+    if opt['auto_resume']:
+        return any(Path(opt['path']['training_states']).glob('*.state'))
+    return bool(opt['path'].get('resume_state'))
+
+
+def _check_model(opt: dict, model: type, built_sets: dict[str, Dataset]) -> None:
+    """Build the whole model as BasicSR will, and compare its network with a sample of each dataset.
+
+    Each of several processes does it by itself, as if it were alone.
+    """
+    alone = {**deepcopy(opt), 'dist': False, 'num_gpu': min(opt['num_gpu'], 1)}
+    if _resumes(opt):
+        alone['path'] = {k: v for k, v in alone['path'].items() if not k.startswith('pretrain_')}
+    built = _attempt(opt['model_type'], model, alone)
     net = getattr(built, 'net_g', None)
-    wanted = getattr(getattr(net, 'module', net), 'num_in_ch', None)
-    for phase, dataset in datasets.items():
+    wanted = getattr(net, 'num_in_ch', None)
+    for phase, dataset in built_sets.items():
         found = _channels(dataset[0]) if wanted else None
         if found != wanted:
-            raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} have {found} '
-                            'channels; change it (and num_out_ch), or the color of the dataset.')
-    if opt['is_train'] and opt['num_gpu'] <= 1 and not hasattr(built, 'queue_size'):  # a queue wants whole batches
-        batch = default_collate([datasets['train'][0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
-        with suppress(torch.OutOfMemoryError):  # the earlier run beside this one, perhaps
-            _attempt(f'{opt["model_type"]}, first step', lambda: (built.feed_data(batch), built.optimize_parameters(1)))
+            raise UserError(f'network_g.num_in_ch: found {wanted}, but the images of datasets.{phase} '
+                            f'have {found} channels; change it (and num_out_ch), or the color of the '
+                            'dataset.')
+    if opt['is_train']:
+        _rehearse(opt, built, built_sets['train'])
+
+
+def _rehearse(opt: dict, built: object, dataset: Dataset) -> None:
+    """Take a step with a batch of one sample."""
+    if hasattr(built, 'queue_size') or (opt['num_gpu'] > 1 and not opt['dist']):
+        return  # a queue wants whole batches; DataParallel shares a batch out
+    batch = default_collate([dataset[0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
+
+    def step() -> None:
+        built.feed_data(batch)
+        built.optimize_parameters(1)
+
+    with suppress(torch.OutOfMemoryError):  # the earlier run beside this one, perhaps
+        _attempt(f'{opt["model_type"]}, first step', step)
+        if opt['dist'] and not opt.get('find_unused_parameters', False):
+            _require_gradients(opt, built)
+
+
+def _require_gradients(opt: dict, built: object) -> None:
+    """Raise where DistributedDataParallel would wait for a gradient that a step does not give.
+
+    A network without any gradient took no step, as a discriminator may not at first.
+    """
+    for key in [k for k in opt if k.startswith('network_')]:
+        net = getattr(built, key.replace('network_', 'net_'), None)
+        if not isinstance(net, torch.nn.Module):
+            continue
+        trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        unused = [name for name, p in trained.items() if p.grad is None]
+        if 0 < len(unused) < len(trained):
+            raise UserError(f'{len(unused)} of the {len(trained)} parameters of {key} got no gradient in '
+                            f'a step: {some(unused)}. Several processes would wait for them; set '
+                            'find_unused_parameters: true, or remove what the network does not use.',
+                            key='find_unused_parameters')
 
 
 def _channels(sample: dict) -> int:
@@ -112,14 +160,14 @@ def _attempt(place: str, build: Callable, *arguments: object) -> object:
     """Call a constructor; what it raises becomes one line that names the place."""
     try:
         return build(*arguments)
-    except (UserError, torch.OutOfMemoryError) as error:
-        if not isinstance(error, UserError):
-            raise
-        raise UserError(f'{place}{"." if place.startswith("datasets.") else ": "}{error}') from None
+    except torch.OutOfMemoryError:
+        raise
+    except UserError as error:
+        raise error.within(place) from None
     except KeyError as error:
         raise UserError(f'{place}: missing or unknown {error.args[0]!r}.') from None
-    except (ArithmeticError, AssertionError, AttributeError, ImportError, IndexError, MemoryError, NotImplementedError,
-            OSError, RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, IndexError, MemoryError,
+            NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
         text = str(error).strip().splitlines()
         raise UserError(f'{place}: {text[0] if text else type(error).__name__}') from None
 
@@ -127,18 +175,16 @@ def _attempt(place: str, build: Callable, *arguments: object) -> object:
 def _check_dataset(opt: dict, phase: str, dataset_opt: dict) -> Dataset:
     """Build one dataset, and look at its size, its batch and its images."""
     place = f'datasets.{phase}'
-    for key in ('dataroot_gt', 'dataroot_lq'):
-        path = dataset_opt.get(key)
-        if isinstance(path, str) and '{' not in path and ':' not in path and not os.path.exists(path):
-            raise UserError(f'{place}.{key}: {path[:300]} {missing_path(path)}.')
-    dataset = _attempt(place, registered(DATASET_REGISTRY)[dataset_opt['type']], deepcopy(dataset_opt))
+    cls = registered(DATASET_REGISTRY)[dataset_opt['type']]
+    datasets.check_sources(cls, dataset_opt, place)
+    dataset = _attempt(place, cls, deepcopy(dataset_opt))
     if len(dataset) == 0:
         raise UserError(f'{place}: found no images.')
     if dataset_opt['phase'] == 'train':
         _check_batch(opt, place, dataset_opt, len(dataset))
     samples = SampleSet(dataset, dataset_opt)
     if not hasattr(dataset, 'verify'):
-        samples[0]
+        _attempt(place, samples.__getitem__, 0)
     elif not samples.skip:
         dataset.verify()
     return samples

@@ -6,10 +6,13 @@ resuming), `processes` (validation on several), `run` (the training loop).
 """
 import os
 import subprocess
+import warnings
 from pathlib import Path
 
 import basicsr.data.data_util
+import basicsr.data.paired_image_dataset
 import basicsr.data.prefetch_dataloader
+import basicsr.data.realesrgan_paired_dataset
 import basicsr.models.base_model
 import basicsr.models.sr_model
 import basicsr.utils.dist_util
@@ -17,7 +20,14 @@ import basicsr.utils.file_client
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from liif_arch.bridge import checkpoints, networks, options, processes, workers
+from liif_arch.bridge import (
+    checkpoints,
+    datasets,
+    networks,
+    options,
+    processes,
+    workers,
+)
 from liif_arch.bridge.option_check import optimizers
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
@@ -34,7 +44,9 @@ def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True
     """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
     from basicsr.utils import get_root_logger
     get_root_logger().info(f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".')
-    networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if left_out:
+        get_root_logger().warning(f'strict_load is false: {left_out}')
 
 
 def copy_opt_file(opt_file: str, experiments_root: str) -> None:
@@ -85,12 +97,32 @@ def init_dist_slurm(backend: str, port: int | None = None) -> None:
     torch.distributed.init_process_group('gloo')
 
 
+class Distributed(DistributedDataParallel):
+    """A network in several processes, which says in a line what an unused parameter does to it."""
+
+    def forward(self, *inputs: object, **keywords: object) -> object:
+        """The network's forward.
+
+        Raises:
+            UserError: The step before left parameters without a gradient.
+        """
+        try:
+            return super().forward(*inputs, **keywords)
+        except RuntimeError as error:
+            if 'Expected to have finished reduction' not in str(error):
+                raise
+            raise UserError(f'some parameters of {type(self.module).__name__} got no gradient in the '
+                            'last step, and the processes wait for them; set it to true.',
+                            key='find_unused_parameters') from None
+
+
 def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
     """`BaseModel.model_to_device`, whose DistributedDataParallel also runs on CPUs."""
-    if not self.opt['dist'] or self.device.type == 'cuda':
+    if not self.opt['dist']:
         return basicsr_model_to_device(self, net)
+    devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
     unused = self.opt.get('find_unused_parameters', False)
-    return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)
+    return Distributed(net.to(self.device), device_ids=devices, find_unused_parameters=unused)
 
 
 def scandir(path: str, *arguments, **keywords) -> list[str]:
@@ -130,6 +162,7 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
+    warnings.filterwarnings('ignore', networks.MESHGRID)
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
     basicsr.train.make_exp_dirs = make_exp_dirs
@@ -142,6 +175,9 @@ def apply() -> None:
     basicsr.models.base_model.BaseModel.get_optimizer = get_optimizer
     basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
     basicsr.data.data_util.scandir = scandir
+    for module in (basicsr.data.data_util, basicsr.data.paired_image_dataset,
+                   basicsr.data.realesrgan_paired_dataset):
+        module.paired_paths_from_folder = datasets.paired_paths_from_folder
     basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
     basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = workers.prefetch_later
     basicsr.data.prefetch_dataloader.PrefetchGenerator.run = workers.prefetch

@@ -15,7 +15,7 @@ import torch
 from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 
-from liif_arch.bridge import checkpoints, processes, randomness
+from liif_arch.bridge import checkpoints, processes, randomness, resuming
 from liif_arch.bridge.samples import SampleSet
 from liif_arch.bridge.workers import Workers
 from liif_arch.errors import MachineError, UserError
@@ -69,6 +69,7 @@ class Run:
         if opt['rank'] == 0:
             checkpoints.remove_partial_files(opt['path'])
         self.state = checkpoints.load_resume_state(opt)
+        self.options = resuming.check(self.state, opt)
         return self.state
 
     def build_dataset(self, opt: dict) -> torch.utils.data.Dataset:
@@ -110,6 +111,8 @@ def restored(state: dict, resume: Callable[[], None], rank: int, ranks: int, pat
         resume()
         if len(state.get('random', [])) == ranks:
             randomness.restore(state['random'][rank])
+    except UserError:
+        raise
     except (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
             ValueError) as error:
         raise UserError(f'path.resume_state: {path} is damaged, or of other options than these '
@@ -148,13 +151,15 @@ class Supervisor:
         _, consumed = self.run.sampler.position(self.iteration, self.run.batch)
         validated = all(self.validated.get(i) == self.iteration for i in range(len(self.run.val_loaders)))
         own = {name: value for name in MODEL_STATE if (value := getattr(self.model, name, None)) is not None}
-        return {'consumed': consumed, 'validated': validated, 'random': processes.gather(randomness.capture()),
+        return {'options': self.run.options, 'consumed': consumed, 'validated': validated,
+                'random': processes.gather(randomness.capture()),
                 'model': {k: v.cpu() if isinstance(v, Tensor) else v for k, v in own.items()},
                 'best_metric_results': checkpoints.plain(getattr(self.model, 'best_metric_results', {}))}
 
     def resume_training(self, state: dict) -> None:
         """BasicSR's, and the best figures so far, and the generators of random numbers."""
-        restored(state, lambda: self.model.resume_training(state), *get_dist_info(), self.opt['path']['resume_state'])
+        restored(state, lambda: resuming.resume(self.model, state, self.run.options), *get_dist_info(),
+                 self.opt['path']['resume_state'])
         metrics = (self.opt.get('val') or {}).get('metrics')
         names = set(metrics) if isinstance(metrics, dict) else set()  # a metric that is new begins anew
         best = {k: v for k, v in state.get('best_metric_results', {}).items() if names <= set(v)}

@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import Dataset
 
 from liif_arch.bridge import randomness
+from liif_arch.bridge.option_check import dataset_options
 from liif_arch.bridge.sampler import SampleIndex
 from liif_arch.errors import UserError, require_whole, suggest
 
@@ -46,7 +47,7 @@ class SampleSet(Dataset):
             try:
                 return self._sample(SampleIndex((index + step) % len(self), *_draw(index)))
             except UserError as error:
-                if not self.skip:
+                if not self.skip or error.key:  # an option is wrong, of all samples
                     raise
                 self._count(error)
         raise UserError(f'{self.opt["name"]}: none of its {len(self)} samples can be made.')
@@ -60,9 +61,17 @@ class SampleSet(Dataset):
         except UserError:
             raise
         except Exception as error:  # whatever a stranger's dataset meets in a file
-            raise UserError(f'{name_of(self.dataset, int(index))}: this sample of {self.opt["name"]} cannot be made '
-                            f'({type(error).__name__}: {error}); replace or remove it'
-                            f'{", or set on_bad_sample: skip" * (self.opt["phase"] == "train")}.') from error
+            raise self._as_user_error(error, index) from error
+
+    def _as_user_error(self, error: Exception, index: int) -> UserError:
+        """What a stranger's dataset raised, in a line: an option that is missing, or a bad sample."""
+        missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+        if missing not in (None, *self.opt) and missing in dataset_options(type(self.dataset)):
+            return UserError(f'missing; {type(self.dataset).__name__} reads it.', key=str(missing))
+        skip = ', or set on_bad_sample: skip' if self.opt['phase'] == 'train' else ''
+        return UserError(f'{name_of(self.dataset, int(index))}: this sample of {self.opt["name"]} '
+                         f'cannot be made ({type(error).__name__}: {error}); replace or remove '
+                         f'it{skip}.')
 
     def _count(self, error: UserError) -> None:
         from basicsr.utils import get_root_logger

@@ -162,3 +162,62 @@ def test_reference__refuses_what_does_not_fit():
     params = LIIF(RDNEncoder(3, 8, 1, 1, 4), [12, 10]).state_dict()
     with pytest.raises(UserError, match='no encoder'):
         to_reference({'params': params, 'network_g': rdn})
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.', 'generator.', 'module.generator.', 'generator.module.'])
+@pytest.mark.parametrize('key', ['params', 'params_ema', None])
+def test_load_into__a_state_dict_as_mmengine_writes_it(tmp_path, prefix, key):
+    net = small()
+    content = {f'{prefix}{name}': value for name, value in net.state_dict().items()}
+    if 'generator' in prefix:
+        content |= {'step_counter': torch.zeros(1), 'discriminator.weight': torch.zeros(3)}
+    torch.save({'meta': {'epoch': 3}, 'state_dict': content}, tmp_path / 'a.pth')
+    other = LIIF(EDSREncoder(num_feat=8, num_block=2), [12, 10])
+    assert networks.load_into(other, tmp_path / 'a.pth', param_key=key) is None
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in other.state_dict().items())
+
+
+def test_load_into__mmagics_averaged_generator(tmp_path):
+    net = small()
+    content = {f'generator.{name}': value for name, value in net.state_dict().items()}
+    content |= {f'generator_ema.module.{name}': value + 1 for name, value in net.state_dict().items()}
+    content['generator_ema.steps'] = torch.tensor(7)
+    torch.save({'state_dict': content}, tmp_path / 'a.pth')
+    for key, more in (('params', 0), ('params_ema', 1)):
+        other = LIIF(EDSREncoder(num_feat=8, num_block=2), [12, 10])
+        networks.load_into(other, tmp_path / 'a.pth', param_key=key)
+        assert torch.equal(other.imnet.layers[0].bias, net.imnet.layers[0].bias + more)
+
+
+def test_load_file__a_checkpoint_of_mmengines_runner(tmp_path):
+    """Its message hub holds objects, which are passed over without being made."""
+    from mmengine.logging import MessageHub
+    hub = MessageHub.get_instance('of a test')
+    hub.update_scalar('loss', 0.5)
+    content = {'meta': {'epoch': 1}, 'state_dict': small().state_dict(), 'message_hub': hub.state_dict()}
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(Exception, match='HistoryBuffer'):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+    assert networks.load_into(small(), tmp_path / 'a.pth') is None
+    torch.save({**content, 'more': Malicious()}, tmp_path / 'b.pth')
+    with pytest.raises(UserError, match=r'b\.pth: not a checkpoint of tensors alone'):
+        checkpoints.load_file(tmp_path / 'b.pth')
+
+
+def test_load_into__that_is_not_strict_says_what_it_leaves_out(tmp_path):
+    torch.save({'params': small().state_dict()}, tmp_path / 'a.pth')
+    other = LIIF(EDSREncoder(num_feat=8, num_block=1), [16, 10])
+    left_out = networks.load_into(other, tmp_path / 'a.pth', strict=False)
+    assert 'a.pth: 9 of the 14 tensors of LIIF are read; 11 do not fit' in left_out, left_out
+    assert 'unexpected encoder.body.1.body.0.weight' in left_out
+
+
+@pytest.mark.parametrize('content', [{'a.weight': torch.zeros(9)},
+                                     {'encoder.head.0.bias': torch.zeros(8)}])
+def test_load_into__refuses_a_file_of_which_nothing_fits(tmp_path, content):
+    torch.save({'params': content}, tmp_path / 'a.pth')
+    net = small()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UserError, match=r'only \d of the 4,231 numbers of LIIF .* strict_load is false'):
+        networks.load_into(net, tmp_path / 'a.pth', strict=False)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -189,3 +189,46 @@ def test_check_options__keys_that_basicsrs_models_read_pass(change):
     typo['train']['gan_opt']['gan_tipe'] = 'vanilla'
     check_options(typo, True, problems)
     assert [p.place for p in problems] == ['train.net_d_iter', 'train.gan_opt.gan_tipe']
+
+
+@pytest.mark.parametrize('section,value,place,text', [
+    (('logger', 'wandb'), {'projekt': 'x'}, 'logger.wandb.projekt', 'did you mean project?'),
+    (('logger', 'wandb'), {'project': 3}, 'logger.wandb.project', 'needed text or ~'),
+    (('dist_params', ), {'backnd': 'nccl'}, 'dist_params.backnd', 'did you mean backend?'),
+    (('dist_params', ), {'port': 'x'}, 'dist_params.port', 'needed a whole number'),
+    (('datasets', 'train', 'io_backend'), {'typ': 'disk'}, 'datasets.train.io_backend.type',
+     'found None; known: disk, memcached, lmdb'),
+    (('datasets', 'train', 'io_backend'), {'type': 'dsik'}, 'datasets.train.io_backend.type',
+     'did you mean disk?'),
+    (('datasets', 'val', 'io_backend'), {'type': 'lmdb', 'readahed': True},
+     'datasets.val.io_backend.readahed', 'did you mean readahead?'),
+    (('train', 'pixel_opt'), {'typ': 'L1Loss'}, 'train.pixel_opt', 'needed "type: NAME"'),
+    (('path', 'ignore_resume_networks'), ['network_x'], 'path.ignore_resume_networks',
+     'did you mean network_g?')])
+def test_check_options__nested_mappings(section, value, place, text):
+    import jsonschema
+
+    from liif_arch.bridge.option_check import Problems, check_options
+    from liif_arch.bridge.option_schema import schema
+    problems, opt = Problems(), json.loads(json.dumps(gan_options()))
+    *outer, key = section
+    where = opt
+    for name in outer:
+        where = where[name]
+    where[key] = value
+    check_options(opt, True, problems)
+    assert [p.place for p in problems] == [place] and text in problems[0].text, problems
+    if key != 'ignore_resume_networks' and text != 'did you mean disk?':  # plugins bring backends
+        assert list(jsonschema.Draft7Validator(schema()).iter_errors(opt))
+
+
+def test_suggest__a_key_of_two_tables_once():
+    from liif_arch.errors import suggest
+    assert suggest('xyz', ['metrics', 'pbar', 'metrics']) == 'known: metrics, pbar.'
+
+
+def test_user_error__of_a_key_inside_a_place_and_of_a_file():
+    wrong = UserError('found 3.', ['a.png'], key='lq_size').within('datasets.train')
+    assert str(wrong) == 'datasets.train.lq_size: found 3.' and wrong.key == 'datasets.train.lq_size'
+    assert wrong.paths == ['a.png']
+    assert str(UserError('a.png: broken').within('datasets.train')) == 'datasets.train: a.png: broken'

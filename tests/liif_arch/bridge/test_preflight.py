@@ -6,10 +6,19 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import assert_one_line, run_basicsr, run_here, tiny_train, write_options, write_photos
+from helpers import (
+    assert_one_line,
+    paired_options,
+    run_basicsr,
+    run_here,
+    tiny_train,
+    write_options,
+    write_photos,
+)
 
 from liif_arch import LIIF, EDSREncoder
 from liif_arch.bridge import options, preflight
+from liif_data.lmdb_writer import create_lmdb
 
 
 def run_bad(monkeypatch, tmp_path, capsys, opt: dict, command: str = 'train') -> str:
@@ -127,6 +136,88 @@ def test_bad_folder__of_a_plain_basicsr_dataset(monkeypatch, tmp_path, photos, c
             'io_backend': {'type': 'disk'}, 'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0, 'gt_size': 8}
     line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, datasets__train=data, scale=2))
     assert 'datasets.train.dataroot_lq' in line and 'did you mean gt?' in line
+
+
+def paired(tmp_path, **changes) -> dict:
+    """BasicSR's own model and dataset, with changes of `datasets.train`; None removes a key."""
+    options = paired_options(tmp_path)
+    train = options['datasets']['train']
+    for key, value in changes.items():
+        train[key] = value
+        if value is None:
+            del train[key]
+    return options
+
+
+@pytest.mark.parametrize('change,parts', [
+    ({'gt_size': 17}, ['datasets.train.gt_size: found 17', 'no multiple of scale 2', 'set 16 or 18']),
+    ({'filename_tmpl': '{}x2'},
+     ["datasets.train.filename_tmpl: found '{}x2'", 'plq should hold "im00x2.png" for', 'pgt/im00.png',
+      'the nearest there is "im00.png"', '3 of 3 images']),
+    ({'filename_tmpl': '{}x{scale}'}, ["datasets.train.filename_tmpl: found '{}x{scale}'; needed {}"]),
+    ({'filename_tmpl': 'all'}, ["datasets.train.filename_tmpl: found 'all'; needed {}"]),
+    ({'gt_size': None}, ['datasets.train.gt_size: missing; PairedImageDataset reads it']),
+    ({'use_rot': None}, ['datasets.train.use_rot: missing; PairedImageDataset reads it']),
+    ({'io_backend': None}, ["datasets.train: missing or unknown 'io_backend'"]),
+    ({'meta_info_file': 'nowhere.txt'}, ['datasets.train.meta_info_file: nowhere.txt does not exist']),
+    ({'io_backend': {'type': 'lmdb'}},
+     ['datasets.train.dataroot_gt', 'pgt is a folder of files', 'io_backend: {type: disk}'])])
+def test_bad_paired_dataset__names_the_option(monkeypatch, tmp_path, capsys, change, parts):
+    line = run_bad(monkeypatch, tmp_path, capsys, paired(tmp_path, **change))
+    for part in parts:
+        assert part in line, line
+
+
+def test_bad_paired_dataset__an_image_too_many(monkeypatch, tmp_path, capsys):
+    options = paired(tmp_path)
+    del options['datasets']['val']
+    options['val'] = None
+    (tmp_path / 'pgt/im02.png').unlink()
+    line = run_bad(monkeypatch, tmp_path, capsys, options)
+    assert 'datasets.train.dataroot_lq' in line and 'for instance "im02.png"' in line
+
+
+def test_bad_paired_dataset__a_database_read_as_files(monkeypatch, tmp_path, capsys):
+    options = paired(tmp_path)
+    for key in ('gt', 'lq'):
+        create_lmdb(tmp_path / f'p{key}', tmp_path / f'{key}.lmdb')
+        options['datasets']['train'][f'dataroot_{key}'] = str(tmp_path / f'{key}.lmdb')
+    line = run_bad(monkeypatch, tmp_path, capsys, options)
+    assert 'datasets.train.dataroot_gt: ' in line and 'set io_backend: {type: lmdb}' in line
+    options['datasets']['train']['io_backend']['type'] = 'lmdb'
+    write_options(tmp_path / 'a.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'a.yml') == 0
+
+
+def test_bad_image__is_no_key_of_its_dataset(monkeypatch, tmp_path, photos, capsys):
+    """A path stands behind the place, and not in it."""
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, datasets__train__lq_size=20))
+    assert f'datasets.train: {photos}/im00.png: this image is' in line
+
+
+@pytest.mark.parametrize('value', ['{}x{scale}', 'all', 3])
+def test_bad_template__of_our_dataset(monkeypatch, tmp_path, photos, capsys, value):
+    changes = {'datasets__train__dataroot_lq': str(photos), 'datasets__train__filename_tmpl': value}
+    line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **changes))
+    assert f'datasets.train.filename_tmpl: found {value!r}; needed' in line
+
+
+@pytest.mark.parametrize('content,message', [
+    ({'other.weight': torch.zeros(3)}, 'only 0 of the'), (None, 'left out: missing imnet.layers.2.bias')])
+def test_bad_weights__in_a_test_that_is_not_strict(monkeypatch, tmp_path, photos, capsys, caplog, content,
+                                                   message):
+    opt = tiny_train(photos, path__pretrain_network_g=str(tmp_path / 'w.pth'), path__strict_load_g=False)
+    opt['datasets'] = {'test_1': opt['datasets']['val']}
+    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()
+    del net['imnet.layers.2.bias']
+    torch.save({'params': content or net}, tmp_path / 'w.pth')
+    if content is None:
+        write_options(tmp_path / 'a.yml', opt)
+        assert run_here(monkeypatch, tmp_path, 'test', '-opt', 'a.yml') == 0
+        assert [r for r in caplog.records if r.levelname == 'WARNING' and message in r.getMessage()]
+    else:
+        line = run_bad(monkeypatch, tmp_path, capsys, opt, 'test')
+        assert 'path.pretrain_network_g: ' in line and 'w.pth' in line and message in line
 
 
 def test_bad_option_file__missing_and_misspelt(monkeypatch, tmp_path, capsys):

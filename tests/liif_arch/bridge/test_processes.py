@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import differences, paired_options, run_basicsr, tiny_train, write_options
 
 from liif_arch.bridge import checkpoints
@@ -95,6 +96,73 @@ def test_nproc__a_mistake_is_said_once(tmp_path, photos):
     lines = [line for line in result.stderr.splitlines() if 'lq_sise' in line]
     assert result.returncode == 2 and len(lines) == 1 and 'Traceback' not in result.stderr, result.stderr
     assert not (tmp_path / 'experiments').exists()
+
+
+UNUSED = '''
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+
+@ARCH_REGISTRY.register()
+class Unused(nn.Module):
+    """A network that does not use all that it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 12, 3, 1, 1)
+        self.tail = nn.PixelShuffle(2)
+        self.spare = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.tail(self.body(x))
+'''
+
+
+@pytest.fixture
+def unused_parameters(tmp_path, monkeypatch) -> dict:
+    """Options of two iterations with a plugin's network, of which a part is unused."""
+    plugin = tmp_path / 'plugin'
+    info = plugin / 'unused-0.1.dist-info'
+    info.mkdir(parents=True)
+    (plugin / 'unused_arch.py').write_text(UNUSED)
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: unused\nVersion: 0.1\n')
+    (info / 'entry_points.txt').write_text('[basicsr.plugins]\nunused = unused_arch\n')
+    monkeypatch.setenv('PYTHONPATH', str(plugin))
+    options = paired_options(tmp_path)
+    options.update(network_g={'type': 'Unused'}, val=None)
+    return options
+
+
+def test_nproc__unused_parameters_are_named_before_anything_starts(tmp_path, unused_parameters):
+    options = unused_parameters
+    write_options(tmp_path / 'o.yml', options)
+    result = run_basicsr('train', '-opt', 'o.yml', '--nproc', 2, cwd=tmp_path)
+    lines = [text for text in result.stderr.splitlines() if 'find_unused_parameters' in text]
+    assert result.returncode == 2 and len(lines) == 1, result.stderr
+    assert '2 of the 4 parameters of network_g' in lines[0] and 'spare.weight, spare.bias' in lines[0]
+    assert 'Traceback' not in result.stderr and not (tmp_path / 'experiments').exists()
+    options['find_unused_parameters'] = True
+    write_options(tmp_path / 'o.yml', options)
+    result = run_basicsr('train', '-opt', 'o.yml', '--nproc', 2, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_distributed__says_which_key_unused_parameters_need(tmp_path):
+    """What the rehearsal cannot see, since a network may use its parameters in some steps alone."""
+    import torch.distributed as dist
+
+    from liif_arch.bridge.remedies import Distributed
+    from liif_arch.errors import UserError
+    dist.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        net = torch.nn.ModuleDict({'a': torch.nn.Linear(2, 2), 'b': torch.nn.Linear(2, 2)})
+        net.forward = net['a'].forward
+        parallel = Distributed(net)
+        parallel(torch.zeros(1, 2)).sum().backward()
+        with pytest.raises(UserError, match='^find_unused_parameters: some parameters of ModuleDict'):
+            parallel(torch.zeros(1, 2))
+    finally:
+        dist.destroy_process_group()
 
 
 def test_nproc__one_that_dies_ends_the_others_and_the_run_goes_on(tmp_path, photos):

@@ -238,3 +238,15 @@ def test_apply__twice_wraps_nothing_twice():
     scan = remedies.basicsr_scandir
     remedies.apply()
     assert remedies.basicsr_scandir is scan and scan is not remedies.scandir
+
+
+@pytest.mark.parametrize('how', ['run', 'library'])
+def test_meshgrid__torchs_warning_is_not_for_users(tmp_path, how):
+    """It says once that BasicSR's SwinIR should name the indexing, whose default is what it means."""
+    network = {'type': 'SwinIR', 'embed_dim': 8, 'depths': [2], 'num_heads': [2], 'window_size': 8,
+               'img_size': 16, 'upsampler': 'pixelshuffle'}
+    build = {'run': 'from liif_arch.bridge import remedies\nremedies.apply()\nbuild_network(network)',
+             'library': 'from liif_arch.bridge.networks import build\nbuild(network, "a test")'}[how]
+    code = f'import liif_arch.register\nfrom basicsr.archs import build_network\nnetwork = {network}\n{build}'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0 and 'meshgrid' not in result.stderr, result.stderr
