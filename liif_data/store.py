@@ -12,11 +12,11 @@ from typing import NamedTuple
 import lmdb
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from liif_arch.errors import UserError, missing_path
 from liif_arch.images import convert_color, decode_image, is_image_file
 from liif_arch.lmdb_environments import environment
+from liif_arch.progress import progress_bar
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
 BUILTIN_PHOTOS = {
@@ -77,7 +77,7 @@ class ImageStore(ABC):
         keys = self.keys[::-(-len(self.keys) // self.most_verified)]
         with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
             decoded = pool.map(lambda key: self.read(key, color).shape, keys)
-            for _ in tqdm(decoded, total=len(keys), unit='image', desc=f'check {self.root}', leave=False, delay=2):
+            for _ in progress_bar(decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2):
                 pass
 
     def __len__(self) -> int:

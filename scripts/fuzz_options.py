@@ -23,7 +23,8 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
+
+from liif_arch.progress import progress_bar
 
 STOPPED, LIMIT = 75, 60
 VALUES = [None, True, False, 0, -1, 1, 3.5, 10**30, -1e300, float('nan'), float('inf'), '', 'text', '1e-4', [],
@@ -171,7 +172,7 @@ def fuzz(count: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
     rng, outcomes, failures = random.Random(seed), Counter(), []
     bases = base_options(folder)
     precious = folder / 'experiments/fuzz/precious'
-    for number in tqdm(range(count), unit='file', desc='fuzz'):
+    for number in progress_bar(range(count), unit='file', desc='fuzz'):
         text, done, typo = mutate(rng, rng.choice(bases))
         for old in folder.glob('experiments/*'):
             _remove(old)

@@ -2,7 +2,7 @@
 
 Others have a file of their own: `torchvision_alias` (importing BasicSR at all), `options.parse_options` (safe option
 files), `sampler` and `samples` (samples that differ between epochs, and say which is broken), `checkpoints` (saving and
-resuming), `processes` (validation on several), `run` (the training loop).
+resuming), `progress` (remaining time), `processes` (validation on several), `run` (the training loop).
 """
 import os
 import subprocess
@@ -11,7 +11,10 @@ from pathlib import Path
 import basicsr.data.data_util
 import basicsr.data.prefetch_dataloader
 import basicsr.models.base_model
+import basicsr.models.hifacegan_model
 import basicsr.models.sr_model
+import basicsr.models.video_base_model
+import basicsr.models.video_recurrent_model
 import basicsr.utils.dist_util
 import basicsr.utils.file_client
 import torch
@@ -19,9 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch.bridge import checkpoints, networks, options, processes
 from liif_arch.bridge.option_check import optimizers
+from liif_arch.bridge.progress import MessageLogger
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
 from liif_arch.lmdb_environments import environment
+from liif_arch.progress import progress_bar
 
 basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
 basicsr_scandir = basicsr.data.data_util.scandir
@@ -152,11 +157,19 @@ def next_prefetched(self):
     return item
 
 
+def show_validations() -> None:
+    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run without a terminal."""
+    for module in (basicsr.models.sr_model, basicsr.models.hifacegan_model, basicsr.models.video_base_model,
+                   basicsr.models.video_recurrent_model):
+        module.tqdm = progress_bar
+
+
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
+    basicsr.train.MessageLogger = MessageLogger
     basicsr.train.make_exp_dirs = make_exp_dirs
     basicsr.models.base_model.BaseModel.load_network = load_network
     basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
@@ -167,6 +180,7 @@ def apply() -> None:
     basicsr.models.base_model.BaseModel.get_optimizer = get_optimizer
     basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
     basicsr.data.data_util.scandir = scandir
+    show_validations()
     basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
     basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = prefetch_later
     basicsr.data.prefetch_dataloader.PrefetchGenerator.run = prefetch

@@ -78,14 +78,13 @@ def main() -> int:
 @contextmanager
 def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that appears with the first call (done, total): an image that is refused before has none."""
-    from tqdm import tqdm
+    from liif_arch.progress import progress_bar
     bar = None
 
     def advance(done: int, total: int) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(desc=label, total=total, unit='px', unit_scale=True,
-                       bar_format='{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}')
+            bar = progress_bar(desc=label, total=total, unit='px', unit_scale=True)
         bar.update(done - bar.n)
 
     try:

@@ -10,7 +10,6 @@ from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from liif_arch.bridge.networks import load_encoder
 from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
@@ -24,6 +23,7 @@ from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.metrics.report import format_table, summarize, write_report
 from liif_arch.precision import PRECISIONS, autocast, resolve
+from liif_arch.progress import progress_bar
 
 
 @MODEL_REGISTRY.register()
@@ -159,7 +159,7 @@ class LIIFModel(SRModel):
         records = []
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
-        for index in tqdm(mine, unit='image', desc=f'validate {name}', leave=False, disable=not show):
+        for index in progress_bar(mine, unit='image', desc=f'validate {name}', disable=not show):
             records.append(self._validate_item(net, dataset[index], name, index, current_iter, save_img))
         net.train(not hasattr(self, 'net_g_ema'))
         gathered = [r for part in gather(records) for r in part]
