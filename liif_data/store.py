@@ -181,16 +181,16 @@ class LmdbStore(ImageStore):
             lines = (Path(root) / 'meta_info.txt').read_text(encoding='ascii').splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f'{root}/meta_info.txt: cannot be read ({error}). Build the LMDB again with '
-                            'scripts/create_lmdb.py.') from None
+                            '`basicsr lmdb`.') from None
         for line in lines:
             try:
                 key, record = LmdbRecord.parse(line)
             except UserError as error:
-                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with scripts/create_lmdb.py '
-                                '--encoding raw.') from None
+                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with '
+                                '`basicsr lmdb --encoding raw`.') from None
             except ValueError:
                 raise UserError(f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
-                                'Build the LMDB again with scripts/create_lmdb.py.') from None
+                                'Build the LMDB again with `basicsr lmdb`.') from None
             self._records[key] = record
         self.keys = sorted(self._records)
 
@@ -205,7 +205,7 @@ class LmdbStore(ImageStore):
                 value = transaction.get(key.encode())
                 if value is None:
                     raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
-                                    'build it again with scripts/create_lmdb.py.')
+                                    'build it again with `basicsr lmdb`.')
                 yield value
         except lmdb.Error as error:
             raise UserError(f'{self.root}: cannot read key "{key}" ({error}).') from None
@@ -227,7 +227,7 @@ class LmdbStore(ImageStore):
             needed = math.prod(record.shape) * np.dtype(record.dtype).itemsize
             if len(value) != needed:
                 raise UserError(f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
-                                f'needs {needed}; build it again with scripts/create_lmdb.py --encoding raw.')
+                                f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.')
             window = np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()  # ends with the block
         return convert_color(window, color)
 
@@ -251,7 +251,7 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
     if path.suffix == '.lmdb':
         if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
             raise UserError(f'{option}: {root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
-                            'build it with scripts/create_lmdb.py.')
+                            'build it with `basicsr lmdb`.')
         store: ImageStore = LmdbStore(path)
     else:
         store = FolderStore(path)

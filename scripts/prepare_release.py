@@ -4,8 +4,8 @@
 
 FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they are; ImageNet928, which
 are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 twelve images each, evenly spaced,
-are held out; images under 96 pixels are left out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, see
-create_lmdb.py).
+are held out; images under 96 pixels are left out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, as
+`basicsr lmdb --encoding raw` writes them).
 """
 import argparse
 import sys

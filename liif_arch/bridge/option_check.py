@@ -30,6 +30,7 @@ WHOLE, COUNT, NUMBER = ({'type': 'integer', 'minimum': 1, 'maximum': 2**31 - 1},
 EVERY = {'type': 'number', 'minimum': 1, 'maximum': 10**12}  # iterations; BasicSR takes 5e3 as well
 LARGE = 10**5  # more blocks or channels than this is a slip, whose network would take hours to build
 SCALE = {'type': ['number', 'array']}
+WORKERS = {'type': ['string', 'integer'], 'pattern': '^auto$', 'minimum': 0, 'maximum': 1024}
 
 
 def maybe(fragment: Fragment) -> Fragment:
@@ -50,7 +51,7 @@ LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': F
           'keep_checkpoints': maybe(WHOLE)}
 WANDB = {'project': maybe(TEXT), 'resume_id': maybe(TEXT)}
 LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_backend': OBJECT,
-          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': {**COUNT, 'maximum': 1024}, 'dataset_enlarge_ratio': WHOLE,
+          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': WORKERS, 'dataset_enlarge_ratio': WHOLE,
           'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
           'pin_memory': FLAG, 'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']},
           'most_bad_samples': COUNT, 'use_shuffle': FLAG}  # the last: in BasicSR's files, though nothing reads it
@@ -372,12 +373,14 @@ def mismatch(value: object, fragment: Fragment) -> str | None:
     low, high = fragment.get('minimum', -math.inf), fragment.get('maximum', math.inf)
     if any(_is_kind(value, kind) for kind in kinds):
         inside = not _is_number(value) or low <= value <= high
+        if isinstance(value, str):
+            inside = re.search(fragment.get('pattern', ''), value) is not None
         items = [] if not isinstance(value, (list, tuple)) else [mismatch(v, fragment.get('items', ANY)) for v in value]
         if inside and not any(items):
             return None
         if any(items):
             return f'a list, each {next(filter(None, items))}'
-    words = {'string': 'text', 'boolean': 'true or false', 'object': 'keys and values', 'array': 'a list', 'null': '~',
+    words = {'string': fragment.get('pattern', 'text').strip('^$'), 'boolean': 'true or false', 'object': 'keys and values', 'array': 'a list', 'null': '~',
              'integer': 'a whole number', 'number': 'a number'}
     limits = [f'of at least {low:g}'] * (low > -math.inf) + [f'at most {high:g}'] * (high < math.inf)
     return ' '.join([' or '.join(words[k] for k in kinds), ' and '.join(limits)]).strip()

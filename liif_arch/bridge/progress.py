@@ -89,6 +89,14 @@ class TrainingProgress:
             self.bar, self.shown = None, False
 
 
+def log_apart(text: str, console: str) -> None:
+    """Log a text to log files, and another one to where people watch."""
+    logger = basicsr_logger.get_root_logger()
+    for handler in logger.handlers if logger.isEnabledFor(logging.INFO) else ():
+        message = text if isinstance(handler, logging.FileHandler) else console
+        handler.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None))
+
+
 def describe(losses: Mapping) -> str:
     """The losses among what BasicSR logs (`l_...`), at most three, as text."""
     names = [name for name in losses if name.startswith('l_')][:3]

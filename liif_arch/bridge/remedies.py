@@ -123,7 +123,7 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         with environment(root).begin() as transaction:
             value = transaction.get(str(filepath).encode())
         if value is None:
-            raise UserError(f'{root}: has no key "{filepath}"; build it again with scripts/create_lmdb.py, or correct '
+            raise UserError(f'{root}: has no key "{filepath}"; build it again with `basicsr lmdb`, or correct '
                             'its meta_info.txt.')
         return value
 

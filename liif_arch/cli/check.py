@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
-    from liif_arch.bridge.options import find_option_file, load_options
-    is_train = 'train' in (load_options(find_option_file(args.opt)).get('datasets') or {})
+    from liif_arch.bridge.options import load_options, require_option_file
+    is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
     from liif_arch.bridge import options, preflight, remedies
     from liif_arch.bridge.option_check import Problems

@@ -1,15 +1,18 @@
 """`basicsr train -opt FILE`."""
 import os
+import shlex
 import sys
 from pathlib import Path
 
+STOPPED = 'stopped. The same command with --auto_resume goes on from the last saved state.'
+
 
 def main() -> int:
-    """Run BasicSR's train_pipeline; ends with the table of the last validation."""
-    from liif_arch.bridge.options import build_parser, find_option_file
+    """Run BasicSR's train_pipeline; ends with the table of the last validation and the weights it wrote."""
+    from liif_arch.bridge.options import build_parser, require_option_file
     from liif_arch.errors import require_whole
     args = build_parser('train').parse_args()
-    find_option_file(args.opt)  # --help and a wrong path answer before torch is imported
+    require_option_file(args.opt)  # --help and a wrong path answer before torch is imported
 
     from liif_arch.bridge import launch
     if args.nproc is not None and 'RANK' not in os.environ:
@@ -23,6 +26,7 @@ def main() -> int:
         return launch.STOPPED
     if opt['rank'] == 0:
         print_results(Path(opt['path']['experiments_root']))
+        print_weights(opt)
     return 0
 
 
@@ -44,4 +48,36 @@ def print_results(folder: Path) -> None:
     print('\n' + format_table(results))
     for path in [*sorted(folder.glob('comparison_*.png')), folder / 'psnr_scale.png', folder / 'metrics.json']:
         if path.is_file():
-            print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+            print(from_here(path))
+
+
+def print_weights(opt: dict) -> None:
+    """Print where a training's last weights are and, of a network that `basicsr upscale` takes, how to try them."""
+    path = Path(opt['path']['models'], 'net_g_latest.pth')
+    if not path.is_file():
+        return
+    print(f'Weights: {from_here(path)}')
+    scale = scale_to_try(opt['network_g'])
+    if scale is not None:
+        print(f'basicsr upscale photo.jpg --weights {shlex.quote(str(from_here(path)))} --scale {scale}')
+
+
+def scale_to_try(network: dict) -> int | None:
+    """A scale for the first picture that a network enlarges; None where `basicsr upscale` does not take it.
+
+    Args:
+        network: The option `network_g`.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    from liif_arch.archs.subpixel_arch import SubPixelSR
+    from liif_arch.bridge.option_check import registered
+    kind = registered(ARCH_REGISTRY)[network['type']]
+    if not hasattr(kind, 'render_window'):
+        return None
+    return network.get('scale', 2) if kind is SubPixelSR else 4
+
+
+def from_here(path: Path) -> Path:
+    """A path as it is named in the current folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

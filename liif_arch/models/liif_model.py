@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from liif_arch.bridge.networks import load_encoder
 from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.bridge.processes import gather
+from liif_arch.bridge.progress import log_apart
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError
@@ -213,10 +214,15 @@ class LIIFModel(SRModel):
         write_image(folder / f'{image}_{label}{suffix}.png', _to_array(sr))
 
     def _report(self, dataset: str, current_iter, tb_logger, panel: list[Row]) -> None:
-        """Log the table of one dataset, and write all results so far."""
+        """Log the table of one dataset, and write all results so far.
+
+        The last tables of a run are for its log file alone: the command ends with them.
+        """
         scales = self.results[dataset]
+        is_last = not self.opt['is_train'] or current_iter >= self.opt['train']['total_iter']
         lines = [f'Validation {dataset}, iteration {current_iter}' if self.opt['is_train'] else f'Test {dataset}']
-        lines.append(format_table({dataset: scales}))
+        table = format_table({dataset: scales})
+        lines.append(table)
         main = next((m for m in ('psnr', 'psnr_y', 'psnr_div2k') if m in self.metrics), None)
         values = [entry[main] for entry in scales.values() if main and entry[main] is not None]
         if self.opt['is_train'] and values:
@@ -226,7 +232,8 @@ class LIIFModel(SRModel):
             self._update_best_metric_result(dataset, main, mean, current_iter)
             lines.append(f'mean {main} over the scales: {mean:.4f} dB; '
                          f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter')
-        get_root_logger().info('\n'.join(lines))
+        text = '\n'.join(lines)
+        log_apart(text, '; '.join(line for line in lines if line is not table) if is_last else text)
         if tb_logger:
             for label, entry in scales.items():
                 for metric in self.metrics:
