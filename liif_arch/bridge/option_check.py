@@ -380,7 +380,8 @@ def mismatch(value: object, fragment: Fragment) -> str | None:
             return None
         if any(items):
             return f'a list, each {next(filter(None, items))}'
-    words = {'string': fragment.get('pattern', 'text').strip('^$'), 'boolean': 'true or false', 'object': 'keys and values', 'array': 'a list', 'null': '~',
+    text = fragment.get('pattern', 'text').strip('^$')  # the pattern of a word is that word
+    words = {'string': text, 'boolean': 'true or false', 'object': 'keys and values', 'array': 'a list', 'null': '~',
              'integer': 'a whole number', 'number': 'a number'}
     limits = [f'of at least {low:g}'] * (low > -math.inf) + [f'at most {high:g}'] * (high < math.inf)
     return ' '.join([' or '.join(words[k] for k in kinds), ' and '.join(limits)]).strip()
