@@ -1,4 +1,5 @@
 """Progress for people: a line that is rewritten in a terminal, a plain line now and then in a file or a pipe."""
+import os
 import sys
 from collections.abc import Iterable
 from typing import ClassVar
@@ -7,6 +8,7 @@ from weakref import WeakSet
 from tqdm import tqdm
 
 LOG_INTERVAL = 30  # seconds between the lines of one bar where standard error is no terminal
+UNKNOWN_COLUMNS = 80  # of a terminal that does not say how wide it is
 PLAIN_FORMAT = '{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} {rate_fmt} eta {remaining}{postfix}'
 
 
@@ -15,7 +17,8 @@ class TerminalBar(tqdm):
     monitor_interval = 0  # tqdm's watching thread would be there when data workers are forked
 
     def __init__(self, iterable: Iterable | None = None, **options: object) -> None:
-        super().__init__(iterable, **{'leave': False, 'dynamic_ncols': True, 'miniters': 1, **options})
+        width = {'dynamic_ncols': True} if _columns() else {'ncols': UNKNOWN_COLUMNS}
+        super().__init__(iterable, **{'leave': False, 'miniters': 1, **width, **options})
 
 
 class PlainLines(tqdm):
@@ -48,6 +51,14 @@ class PlainLines(tqdm):
 def in_terminal() -> bool:
     """Whether standard error is a terminal, whose last line can be rewritten."""
     return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _columns() -> int:
+    """Width of standard error's terminal; 0 where it does not say, as in some containers."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm:

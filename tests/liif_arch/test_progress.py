@@ -1,10 +1,14 @@
 """Bars as a terminal and as a file get them."""
+import fcntl
 import io
 import os
 import pty
 import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -62,15 +66,19 @@ def test_progress_bar__in_a_file():
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
 
 
-def test_progress_bar__in_a_terminal_leaves_its_line_empty():
+@pytest.mark.parametrize('columns', [60, 0])
+def test_progress_bar__in_a_terminal_leaves_its_line_empty(columns):
+    """Of a known width, and of one that does not say its width."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, '-c', LOOP], stderr=theirs, env={**os.environ, 'COLUMNS': '80'})
-    process.wait(60)
-    os.close(theirs)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    subprocess.run([sys.executable, '-c', LOOP], stderr=theirs, timeout=60, check=True)
+    assert select.select([ours], [], [], 0)[0]
     shown = os.read(ours, 10**5).decode()
+    os.close(theirs)
     os.close(ours)
     assert '\n' not in shown and '2/4' in shown
     assert re.search(r'\r *\r$', shown), shown[-200:]
+    assert max(map(len, shown.split('\r'))) <= (columns or 80)
 
 
 def test_progress_bar__chooses(monkeypatch):
