@@ -24,6 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Build the database."""
     args = build_parser().parse_args()
+    from liif_arch.errors import require_whole
     from liif_data.lmdb_writer import create_lmdb
+    require_whole(**{'--workers': args.workers})
     count = create_lmdb(args.folder, args.target, args.workers, args.encoding)
     print(f'{args.target}: {count} images, each read back and compared')

@@ -61,7 +61,8 @@ def listing(options: dict[str, Path], columns: int | None) -> str:
     lines = []
     for group, names in groups.items():
         if names:
-            lines += [titles[group], *[_entry(name, options[name], width)[:columns] for name in names], '']
+            entries = [_shortened(_entry(name, options[name], width), columns) for name in names]
+            lines += [titles[group], *entries, '']
     lines.append('basicsr train -opt NAME (of a test: basicsr test) runs one; basicsr options NAME --copy writes it '
                  'to options/NAME.yml here.')
     return '\n'.join(lines)
@@ -73,6 +74,10 @@ def _group(name: str, own: dict[str, Path]) -> str:
     if name not in own:
         return 'plugins'
     return 'test' if name.startswith('test_') else 'train'
+
+
+def _shortened(line: str, columns: int | None) -> str:
+    return line if columns is None or len(line) <= columns else f'{line[:columns - 3]}...'
 
 
 def _entry(name: str, path: Path, width: int) -> str:

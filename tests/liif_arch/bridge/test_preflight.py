@@ -119,7 +119,7 @@ def test_bad_lmdb__half_built(monkeypatch, tmp_path, photos, capsys):
     (tmp_path / 'x.lmdb').mkdir()
     opt = tiny_train(photos, datasets__train__dataroot_gt=str(tmp_path / 'x.lmdb'))
     line = run_bad(monkeypatch, tmp_path, capsys, opt)
-    assert 'create_lmdb.py' in line
+    assert 'basicsr lmdb' in line
 
 
 def test_bad_folder__of_a_plain_basicsr_dataset(monkeypatch, tmp_path, photos, capsys):
