@@ -35,8 +35,8 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
         name: What a line begins with; by default the script's name.
 
     Returns:
-        Main's status; 2 after a UserError (its text in one line), 130 after Ctrl+C, 143 after SIGTERM, 141 where
-        what reads the output has closed it (`basicsr options | head`).
+        Main's status; 2 after a UserError (its text in one line), 130 after Ctrl+C, 143 after
+        SIGTERM, 141 where what reads the output has closed it (`basicsr options | head`).
     """
     name = name or Path(sys.argv[0]).stem
 
@@ -63,7 +63,7 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
 
 
 def _written(main: Callable[[], int | None]) -> int:
-    """Main's status, once what it has printed is on its way; argparse's --help ends by SystemExit."""
+    """Main's status, once what it has printed is on its way; --help ends by SystemExit."""
     try:
         status = main() or 0
     except SystemExit:
@@ -74,7 +74,10 @@ def _written(main: Callable[[], int | None]) -> int:
 
 
 def _output_is_closed() -> bool:
-    """Whether nobody reads standard output any more; then it goes nowhere, or Python would complain when it ends."""
+    """Whether nobody reads standard output any more.
+
+    It then goes nowhere, or Python would complain when it ends.
+    """
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -1,4 +1,4 @@
-"""Progress for people: a line that is rewritten in a terminal, a plain line now and then in a file or a pipe."""
+"""Progress for people: in a terminal a line that is rewritten, in a file one now and then."""
 import os
 import sys
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ PLAIN_FORMAT = '{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} {rate_fmt} eta {r
 
 class TerminalBar(tqdm):
     """tqdm's bar on one line of a terminal, which it leaves empty in the end."""
+
     monitor_interval = 0  # tqdm's watching thread would be there when data workers are forked
 
     def __init__(self, iterable: Iterable | None = None, **options: object) -> None:
@@ -22,9 +23,12 @@ class TerminalBar(tqdm):
 
 
 class PlainLines(tqdm):
-    """tqdm's figures as a line every `LOG_INTERVAL` seconds; work that takes less than that writes none."""
+    """tqdm's figures as a line every `LOG_INTERVAL` seconds; shorter work writes none."""
+
     monitor_interval = 0
-    _instances: ClassVar[WeakSet] = WeakSet()  # so that `tqdm.write` does not write each of them again
+    _instances: ClassVar[WeakSet] = (
+        WeakSet()
+    )  # so that `tqdm.write` does not write each of them again
 
     def __init__(self, iterable: Iterable | None = None, **options: object) -> None:
         timing = {'miniters': 1, 'mininterval': LOG_INTERVAL, 'delay': LOG_INTERVAL}

@@ -5,28 +5,27 @@ loader, `1e-4` read as a string, `--force_yml` through exec and eval, and paths 
 previous experiment had been renamed.
 """
 import argparse
-import difflib
 import multiprocessing
 import os
 import random
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from liif_arch.bridge.plugins import option_files, yaml_files
-from liif_arch.errors import UserError, missing_path, suggest
+from liif_arch.bridge.similar_options import similar_options, stem_of
+from liif_arch.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from liif_arch.bridge.option_check import Problems
 
 
 MOST_WORKERS = 8  # of `num_worker_per_gpu: auto`
-MOST_LISTED = 5  # option files of a folder that an error lists
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -62,7 +61,7 @@ def find_option_file(name: str, folder: Path | None = None) -> Path:
 
     Args:
         name: What was asked for.
-        folder: Where an error looks for similar names, if not where the path leads from the current folder.
+        folder: Where an error looks for similar names; None: where the path leads from here.
 
     Raises:
         UserError: Neither; suggests the nearest files beside it and the nearest shipped name.
@@ -71,51 +70,24 @@ def find_option_file(name: str, folder: Path | None = None) -> Path:
     if path.is_file():
         return path
     shipped = shipped_options()
-    stem = _stem(path.name)
+    stem = stem_of(path.name)
     if stem in shipped and str(path.parent) in ('.', 'options'):
         return shipped[stem]
     beside = path if folder is None else folder / path
-    raise UserError(f'-opt: found {name}, which is neither a file nor a shipped option file; '
-                    f'{_similar_options(beside, shipped)}')
+    hint = similar_options(beside, shipped)
+    raise UserError(f'-opt: found {name}, which is neither a file nor a shipped option file; {hint}')
 
 
 def require_option_file(name: str) -> Path:
-    """`find_option_file` for a command's `-opt`; a line says so where a path was given and a shipped file is used."""
+    """`find_option_file` for a command's `-opt`.
+
+    Where a path was given and a shipped file is used, a line says so.
+    """
     path = find_option_file(name)
-    by_path = name != _stem(name) or os.sep in name
+    by_path = name != stem_of(name) or os.sep in name
     if by_path and not Path(name).expanduser().is_file() and 'RANK' not in os.environ:
         print(f'-opt {name}: not here; using the one that ships ({path})', file=sys.stderr)
     return path
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix('.yml').removesuffix('.yaml')
-
-
-def _similar_options(path: Path, shipped: Iterable[str]) -> str:
-    """What to say of an option file that is not there: similar ones in its folder, and among those that ship."""
-    if path.is_dir():
-        return f'{path} is a folder.'
-    stem = _stem(path.name)
-    there = _option_files_in(path.parent)
-    near = [str(path.parent / there[s]) for s in difflib.get_close_matches(stem, there, n=2)]
-    near += [f'{s} (which ships)' for s in difflib.get_close_matches(stem, shipped, n=1)]
-    if near:
-        return f'did you mean {" or ".join(near)}?'
-    every = '`basicsr options` lists those that ship.'
-    if not path.parent.is_dir():
-        return f'{path.parent} {missing_path(path.parent)}. {every}'
-    few = list(there.values())[:MOST_LISTED]
-    more = ', ...' if len(there) > MOST_LISTED else ''
-    found = f'has {", ".join(few)}{more}' if few else 'has no option files'
-    return f'{path.parent.absolute()} {found}. {every}'
-
-
-def _option_files_in(folder: Path) -> dict[str, str]:
-    """Names of the option files in a folder, by name without extension."""
-    if not folder.is_dir():
-        return {}
-    return {_stem(p.name): p.name for p in sorted(folder.iterdir()) if p.suffix in ('.yml', '.yaml')}
 
 
 def read_yaml(text: str, name: str) -> OrderedDict:
@@ -338,7 +310,7 @@ def automatic_workers(opt: Mapping) -> int:
     """What `num_worker_per_gpu: auto` comes to: this process's share of the cores, 1 to 8.
 
     Args:
-        opt: Options of the run; of `num_gpu` GPUs in one process, each gets as many workers from BasicSR.
+        opt: Options of the run. Of several GPUs in one process each gets as many from BasicSR.
     """
     has_affinity = hasattr(os, 'sched_getaffinity')
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

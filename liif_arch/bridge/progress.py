@@ -1,4 +1,4 @@
-"""What a training shows while it runs: iteration, rate, loss and remaining time, below what BasicSR logs."""
+"""What a training shows while it runs: a line with its progress, below what BasicSR logs."""
 import logging
 import time
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from liif_arch.progress import TerminalBar, in_terminal, progress_bar
 
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {rate_fmt} eta {remaining}{postfix}'
-LOSS_INTERVAL = 1  # seconds between looks at the loss, for each of which a GPU has to finish its queue
+LOSS_INTERVAL = 1  # seconds between looks at the loss; a GPU has to finish its queue for each
 
 
 class MessageLogger(basicsr_logger.MessageLogger):
     """BasicSR's, with a remaining time that ends at zero, after a resume too.
 
-    BasicSR's takes one iteration too many off what remains, so that it ends at -1, and counts what is done from the
-    iteration before the first one.
+    BasicSR's takes one iteration too many off what remains, so that it ends at -1, and counts
+    what is done from the iteration before the first one.
     """
 
     def __init__(self, opt: Mapping, start_iter: int = 0, tb_logger: object = None) -> None:
@@ -33,8 +33,9 @@ class MessageLogger(basicsr_logger.MessageLogger):
 class TrainingProgress:
     """The progress line of one training, of its first process alone.
 
-    In a terminal it stays below what BasicSR logs; elsewhere it is a plain line now and then. Rate and remaining time
-    are averages since the training began or went on, validations included.
+    In a terminal it stays below what BasicSR logs; elsewhere it is a plain line now and then.
+    Rate and remaining time are averages since the training began or went on, validations
+    included.
 
     Args:
         opt: Options of the run.
@@ -53,7 +54,9 @@ class TrainingProgress:
         if not self.shown or self.bar is not None:
             return
         options = {'bar_format': BAR} if in_terminal() else {}
-        self.bar = progress_bar(desc=self.name[:24], total=self.total, initial=self.done, smoothing=0, **options)
+        self.bar = progress_bar(
+            desc=self.name[:24], total=self.total, initial=self.done, smoothing=0, **options
+        )
         logger = logging.getLogger('basicsr')
         if isinstance(self.bar, TerminalBar) and _has_console(logger):
             self._while_shown.enter_context(logging_redirect_tqdm([logger]))
@@ -109,5 +112,7 @@ def _number(value: Tensor | float) -> float:
 
 def _has_console(logger: logging.Logger) -> bool:
     """Whether a log is also written to a terminal or wherever standard error goes."""
-    return any(isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
-               for handler in logger.handlers)
+    return any(
+        isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+        for handler in logger.handlers
+    )

@@ -1,4 +1,4 @@
-"""The `basicsr` command: BasicSR's trainer and tester, with every installed plugin, and upscaling to any size."""
+"""The `basicsr` command: BasicSR's trainer and tester with every plugin, and upscaling."""
 import sys
 from importlib import import_module
 
@@ -16,7 +16,8 @@ COMMANDS = {
 
 USAGE = f"""usage: basicsr COMMAND ...
 
-BasicSR with LIIF: super-resolution at any scale. Any BasicSR option file runs, and every installed plugin is loaded.
+BasicSR with LIIF: super-resolution at any scale. Any BasicSR option file runs, and every
+installed plugin is loaded.
 
 commands:
 {chr(10).join(f'  {name:<12}{text}' for name, text in COMMANDS.items())}
@@ -25,7 +26,7 @@ commands:
 
 
 def main() -> int:
-    """Run one subcommand; returns the exit status (2: a mistake in what was asked, said in one line)."""
+    """Run one subcommand; returns the exit status (2: a mistake in what was asked)."""
     from liif_arch.errors import exit_status
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ('-h', '--help'):
@@ -35,8 +36,10 @@ def main() -> int:
         return exit_status(lambda: print(f'basicsr-liif {__version__}'), name='basicsr')
     if arguments[0] not in COMMANDS:
         from liif_arch.errors import suggest
-        print(f'basicsr: no command "{arguments[0]}"; {suggest(arguments[0], COMMANDS)}', file=sys.stderr)
+        hint = suggest(arguments[0], COMMANDS)
+        print(f'basicsr: no command "{arguments[0]}"; {hint}', file=sys.stderr)
         return 2
     sys.argv = [f'{sys.argv[0]} {arguments[0]}', *arguments[1:]]
     command = import_module(f'liif_arch.cli.{arguments[0]}')
-    return exit_status(command.main, getattr(command, 'STOPPED', 'stopped.'), f'basicsr {arguments[0]}')
+    stopped = getattr(command, 'STOPPED', 'stopped.')
+    return exit_status(command.main, stopped, f'basicsr {arguments[0]}')

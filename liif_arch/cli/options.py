@@ -11,10 +11,18 @@ START = ('quickstart', 'train_own')  # what a newcomer runs first
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = argparse.ArgumentParser(
-        prog='basicsr options', description='Option files that come with the package and with installed plugins.')
-    parser.add_argument('name', nargs='?', metavar='NAME', help='print this one; without it, list them all')
-    parser.add_argument('--copy', action='store_true', help='write it to ./options/NAME.yml instead of printing it')
-    parser.add_argument('--schema', action='store_true', help='print where the JSON schema for editors lies')
+        prog='basicsr options',
+        description='Option files that come with the package and with installed plugins.',
+    )
+    parser.add_argument(
+        'name', nargs='?', metavar='NAME', help='print this one; without it, list them all'
+    )
+    parser.add_argument(
+        '--copy', action='store_true', help='write it to ./options/NAME.yml instead of printing it'
+    )
+    parser.add_argument(
+        '--schema', action='store_true', help='print where the JSON schema for editors lies'
+    )
     return parser
 
 
@@ -22,14 +30,22 @@ def main() -> int:
     """List, print or copy shipped option files."""
     from liif_arch.bridge.options import find_option_file, shipped_options
     from liif_arch.errors import UserError
+
     args = build_parser().parse_args()
     if args.schema:
         print(files('liif_arch.options') / 'schema.json')
         return 0
     if args.name is None:
         if args.copy:
-            raise UserError('--copy: needs the name of an option file; `basicsr options` lists them.')
-        print(listing(shipped_options(), shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+            raise UserError(
+                '--copy: needs the name of an option file; `basicsr options` lists them.'
+            )
+        print(
+            listing(
+                shipped_options(),
+                shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
+            )
+        )
         return 0
     source = find_option_file(args.name)
     if not args.copy:
@@ -52,8 +68,14 @@ def listing(options: dict[str, Path], columns: int | None) -> str:
         columns: Width of the terminal, where longer lines are cut; None: nothing is cut.
     """
     from liif_arch.bridge.plugins import yaml_files
+
     own = yaml_files('liif_arch.options')
-    titles = {'start': 'To start with:', 'train': 'Trainings:', 'test': 'Tests:', 'plugins': 'Of other plugins:'}
+    titles = {
+        'start': 'To start with:',
+        'train': 'Trainings:',
+        'test': 'Tests:',
+        'plugins': 'Of other plugins:',
+    }
     groups: dict[str, list[str]] = {group: [] for group in titles}
     for name in options:
         groups[_group(name, own)].append(name)
@@ -63,8 +85,10 @@ def listing(options: dict[str, Path], columns: int | None) -> str:
         if names:
             entries = [_shortened(_entry(name, options[name], width), columns) for name in names]
             lines += [titles[group], *entries, '']
-    lines.append('basicsr train -opt NAME (of a test: basicsr test) runs one; basicsr options NAME --copy writes it '
-                 'to options/NAME.yml here.')
+    lines.append(
+        'basicsr train -opt NAME (of a test: basicsr test) runs one; '
+        'basicsr options NAME --copy writes it to options/NAME.yml here.'
+    )
     return '\n'.join(lines)
 
 
@@ -77,7 +101,7 @@ def _group(name: str, own: dict[str, Path]) -> str:
 
 
 def _shortened(line: str, columns: int | None) -> str:
-    return line if columns is None or len(line) <= columns else f'{line[:columns - 3]}...'
+    return line if columns is None or len(line) <= columns else f'{line[: columns - 3]}...'
 
 
 def _entry(name: str, path: Path, width: int) -> str:

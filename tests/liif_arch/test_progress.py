@@ -15,12 +15,15 @@ import pytest
 from liif_arch import progress
 from liif_arch.progress import PlainLines, TerminalBar, progress_bar
 
-LOOP = ('import time\nfrom liif_arch.progress import progress_bar\n'
-        'for _ in progress_bar(range(4), desc="work", unit="image"): time.sleep(0.2)')
+LOOP = (
+    'import time\nfrom liif_arch.progress import progress_bar\n'
+    'for _ in progress_bar(range(4), desc="work", unit="image"): time.sleep(0.2)'
+)
 
 
 class Clock:
     """A clock that goes on by hand."""
+
     now = 0.0
 
     def __call__(self) -> float:

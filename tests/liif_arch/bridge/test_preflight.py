@@ -130,7 +130,8 @@ def test_bad_folder__of_a_plain_basicsr_dataset(monkeypatch, tmp_path, photos, c
 
 
 def test_bad_option_file__missing_and_misspelt(monkeypatch, tmp_path, capsys):
-    for name, hint in [('options/quickstrat.yml', 'did you mean quickstart?'), ('nowhere.yml', 'nowhere.yml')]:
+    for name, hint in [('options/quickstrat.yml', 'did you mean quickstart (which ships)?'),
+                       ('nowhere.yml', 'nowhere.yml')]:
         assert run_here(monkeypatch, tmp_path, 'train', '-opt', name) == 2
         assert hint in capsys.readouterr().err
     (tmp_path / 'bad.yml').write_text('name: a\n  type: b\n')

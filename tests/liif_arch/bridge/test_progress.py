@@ -36,9 +36,14 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 120, 0, 0))
         self.shown = ''
         self.process = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-m', 'liif_arch.cli', *map(str, arguments)], cwd=cwd, stdin=theirs,
-            stdout=theirs, stderr=theirs, start_new_session=True,
-            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+            [sys.executable, '-W', 'ignore', '-m', 'liif_arch.cli', *map(str, arguments)],
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        )
         os.close(theirs)
 
     def read_until(self, pattern: str | None = None, seconds: float = 120) -> str:
@@ -65,7 +70,7 @@ def rows(shown: str) -> list[str]:
     for line in shown.replace('\r\n', '\n').split('\n'):
         row = ''
         for part in re.sub(r'\x1b\[[0-9;]*[A-Za-z]', '', line).split('\r'):
-            row = part + row[len(part):]
+            row = part + row[len(part) :]
         final.append(row.rstrip())
     return final
 
@@ -78,7 +83,9 @@ def test_train__in_a_terminal(tmp_path, photos, kind):
     options = tiny_train(photos) if kind == 'LIIFModel' else paired_options(tmp_path)
     options['train']['total_iter'], options['val']['val_freq'] = 40, 20
     options['logger'].update(print_freq=10, save_checkpoint_freq=20)
-    terminal = Terminal('train', '-opt', write_options(tmp_path / 'o.yml', options).name, cwd=tmp_path)
+    terminal = Terminal(
+        'train', '-opt', write_options(tmp_path / 'o.yml', options).name, cwd=tmp_path
+    )
     status, shown = terminal.end(), terminal.shown
     assert status == 0, shown
     steps = [tuple(map(int, m.groups())) for m in BAR.finditer(shown)]
@@ -88,40 +95,58 @@ def test_train__in_a_terminal(tmp_path, photos, kind):
     assert not [row for row in final if '|' in row and 'it/s' in row], final  # the line is gone
     logged = [row for row in final if 'iter:' in row and 'eta:' in row]
     assert len(logged) == 4 and all(re.match(r'\d{4}-\d\d-\d\d ', row) for row in logged), logged
-    assert final[-3 if kind == 'LIIFModel' else -2] == 'Weights: experiments/tiny/models/net_g_latest.pth'
+    assert (
+        final[-3 if kind == 'LIIFModel' else -2]
+        == 'Weights: experiments/tiny/models/net_g_latest.pth'
+    )
     assert ('basicsr upscale' in final[-2]) == (kind == 'LIIFModel')
 
 
-@pytest.mark.parametrize('end,status,text', [('ctrl_c', 75, 'stopped after iteration'), ('nan', 2, 'the loss is ')])
+@pytest.mark.parametrize(
+    'end,status,text', [('ctrl_c', 75, 'stopped after iteration'), ('nan', 2, 'the loss is ')]
+)
 def test_train__leaves_the_terminal_clean(tmp_path, photos, end, status, text):
-    options = tiny_train(photos, train__total_iter=10**6, val__val_freq=10**6, logger__save_checkpoint_freq=10**6,
-                         logger__print_freq=10**6)
+    options = tiny_train(
+        photos,
+        train__total_iter=10**6,
+        val__val_freq=10**6,
+        logger__save_checkpoint_freq=10**6,
+        logger__print_freq=10**6,
+    )
     if end == 'nan':
         options['train']['optim_g'] = {'type': 'SGD', 'lr': 1e18}
-    terminal = Terminal('train', '-opt', write_options(tmp_path / 'o.yml', options).name, cwd=tmp_path)
+    terminal = Terminal(
+        'train', '-opt', write_options(tmp_path / 'o.yml', options).name, cwd=tmp_path
+    )
     if end == 'ctrl_c':
         terminal.read_until(r' [1-9]\d*/1000000 ')
         os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.end() == status, terminal.shown[-3000:]
     final = rows(terminal.shown)
     assert final[-1] == '' and text in ''.join(final[-4:]), final[-5:]
-    after = final[next(i for i, row in enumerate(final) if text in row):]
+    after = final[next(i for i, row in enumerate(final) if text in row) :]
     assert not [row for row in after if 'it/s' in row], after
 
 
 def test_train__in_a_file_and_on_resume(tmp_path, photos):
-    """A line at the first step, none that fills the log; the remaining time ends at zero, after a resume too."""
+    """A line at the first step, none that fills the log; remaining times end at zero."""
     options = tiny_train(photos, train__total_iter=6, val__pbar=True)
     write_options(tmp_path / 'o.yml', options)
     first = run_basicsr('train', '-opt', 'o.yml', cwd=tmp_path)
     options['train']['total_iter'] = 9
     write_options(tmp_path / 'o.yml', options)
     second = run_basicsr('train', '-opt', 'o.yml', '--auto_resume', cwd=tmp_path)
-    for result, line in ((first, r'tiny:  17% 1/6 .*it/s eta 00:\d\d, l_pix 0\.\d{4}'),
-                         (second, r'tiny:  78% 7/9 .*it/s eta 00:\d\d, l_pix 0\.\d{4}')):
+    for result, line in (
+        (first, r'tiny:  17% 1/6 .*it/s eta 00:\d\d, l_pix 0\.\d{4}'),
+        (second, r'tiny:  78% 7/9 .*it/s eta 00:\d\d, l_pix 0\.\d{4}'),
+    ):
         assert result.returncode == 0, result.stderr
         assert '\r' not in result.stderr and 'validate v' not in result.stderr
-        assert len(re.findall(r'^tiny: .*it/s', result.stderr, re.M)) == 1 == len(re.findall(line, result.stderr))
+        assert (
+            len(re.findall(r'^tiny: .*it/s', result.stderr, re.M))
+            == 1
+            == len(re.findall(line, result.stderr))
+        )
     for log in (tmp_path / 'experiments/tiny').glob('train_tiny_*.log'):
         times = re.findall(r'eta: ([^,]*),', log.read_text())
         assert times and times[-1] == '0:00:00' and not [t for t in times if 'day' in t], times
@@ -156,7 +181,11 @@ def test_message_logger__remaining_time(monkeypatch, caplog, resumed):
     """Two seconds an iteration, from the first one or from where the run goes on."""
     now = [1000.0]
     monkeypatch.setattr('basicsr.utils.logger.time.time', lambda: now[0])
-    opt = {'name': 'long', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 1e2}}
+    opt = {
+        'name': 'long',
+        'logger': {'print_freq': 1, 'use_tb_logger': False},
+        'train': {'total_iter': 1e2},
+    }
     message = MessageLogger(opt, resumed)
     monkeypatch.setattr(message, 'logger', logging.getLogger('a test'))
     found = []
@@ -167,7 +196,9 @@ def test_message_logger__remaining_time(monkeypatch, caplog, resumed):
                 message.reset_start_time()
             message({'epoch': 0, 'iter': iteration, 'lrs': [1], 'time': 2, 'data_time': 0})
             found.append(re.search(r'eta: ([\d:]+),', caplog.messages[-1])[1])
-    assert found == [time.strftime('%-H:%M:%S', time.gmtime(2 * (100 - i))) for i in range(resumed + 1, 101)]
+    assert found == [
+        time.strftime('%-H:%M:%S', time.gmtime(2 * (100 - i))) for i in range(resumed + 1, 101)
+    ]
 
 
 def test_training_progress__looks_at_a_loss_once_a_second(monkeypatch):
@@ -175,14 +206,18 @@ def test_training_progress__looks_at_a_loss_once_a_second(monkeypatch):
     monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
     monkeypatch.setattr(progress, 'describe', lambda losses: looked.append(now[0]) or 'l 1')
     shown = TrainingProgress({'name': 'a', 'rank': 0, 'train': {'total_iter': 100}}, 0)
-    monkeypatch.setattr(progress, 'progress_bar', lambda **options: PlainLines(file=io.StringIO(), **options))
+    monkeypatch.setattr(
+        progress, 'progress_bar', lambda **options: PlainLines(file=io.StringIO(), **options)
+    )
     shown.start()
     for iteration in range(1, 31):
         now[0] += 0.1
         shown.step(iteration, {'l_pix': 1.0})
     assert shown.bar.n == 30 and looked == pytest.approx([0.1, 1.1, 2.1], abs=0.11)
+    bar = shown.bar
     shown.close()
     shown.close()
+    assert bar.disable and shown.bar is None
     other = TrainingProgress({'name': 'a', 'rank': 1, 'train': {'total_iter': 100}}, 0)
     other.start()
     assert other.bar is None
