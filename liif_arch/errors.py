@@ -2,6 +2,7 @@
 import difflib
 import operator
 import os
+import select
 import signal
 import sys
 import threading
@@ -63,8 +64,8 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
         name: What a line begins with; by default the script's name.
 
     Returns:
-        Main's status; 2 after a UserError and a MachineError's own (their text in one line), 130 after Ctrl+C,
-        143 after SIGTERM.
+        Main's status; 2 after a UserError and a MachineError's own (their text in one line), 130 after
+        Ctrl+C, 143 after SIGTERM, 141 where what reads the output has closed it (`basicsr options | head`).
     """
     name = name or Path(sys.argv[0]).stem
 
@@ -74,7 +75,11 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
     on_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if on_main else None
     try:
-        return main() or 0
+        return _written(main)
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        return 141  # what a shell reports for a command that SIGPIPE ended
     except (UserError, MachineError) as error:
         print(f'{name}: {_message(error)}', file=sys.stderr)
         return getattr(error, 'status', 2)
@@ -84,6 +89,33 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
     finally:
         if on_main:
             signal.signal(signal.SIGTERM, before)
+
+
+def _written(main: Callable[[], int | None]) -> int:
+    """Main's status, once what it has printed is on its way; --help ends by SystemExit."""
+    try:
+        status = main() or 0
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return status
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads standard output any more.
+
+    It then goes nowhere, or Python would complain when it ends.
+    """
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        is_closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError):  # a system without poll, or output that is no file
+        return False
+    if is_closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_closed
 
 
 def _message(error: Exception) -> str:

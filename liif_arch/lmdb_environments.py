@@ -37,7 +37,7 @@ def environment(root: str, label: str = '') -> lmdb.Environment:
                 opened = lmdb.open(path, readonly=True, lock=False, readahead=False)
             except lmdb.Error as error:
                 raise UserError(f'{label or root}: not a readable LMDB ({error}); build it with '
-                                'scripts/create_lmdb.py.') from None
+                                '`basicsr lmdb`.') from None
             _require_whole(opened, path, label or root)
             _environments[path] = opened
         return _environments[path]

@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from liif_arch.errors import UserError
+from liif_arch.progress import progress_bar
 
 _BLOCK = 2**16
 
@@ -56,7 +56,7 @@ def _download(url: str, path: Path) -> None:
             if response.status_code != 206:  # the server does not resume
                 done = 0
             total = done + int(response.headers.get('Content-Length', 0)) or None
-            with open(partial, 'ab' if done else 'wb') as file, tqdm(
+            with open(partial, 'ab' if done else 'wb') as file, progress_bar(
                     total=total, initial=done, unit='B', unit_scale=True, desc=path.name) as bar:
                 for block in response.iter_content(_BLOCK):
                     file.write(block)
@@ -112,11 +112,11 @@ def unpack(archive: Path, target: Path, strip: str = '') -> None:
 def _extract(archive: Path, folder: Path) -> None:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as content:
-            for member in tqdm(content.infolist(), unit='file', desc=archive.name):
+            for member in progress_bar(content.infolist(), unit='file', desc=archive.name):
                 content.extract(member, folder)  # checks the CRC, and keeps names inside the folder
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as content:
-            for member in tqdm(content, unit='file', desc=archive.name):
+            for member in progress_bar(content, unit='file', desc=archive.name):
                 content.extract(member, folder, filter='data')
     else:
         raise UserError(f'{archive}: neither a zip nor a tar archive, or cut short; fetch it again.')

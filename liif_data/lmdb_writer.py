@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import lmdb
 import numpy as np
-from tqdm import tqdm
 
 from liif_arch.atomic import umask as _umask
 from liif_arch.decoding import decode_color
@@ -18,6 +17,7 @@ from liif_arch.encoding import encode_png
 from liif_arch.errors import UserError, suggest
 from liif_arch.formats import PNG, is_image_file
 from liif_arch.images import decode_image
+from liif_arch.progress import progress_bar
 from liif_data.parallel import in_processes
 from liif_data.store import RAW_DTYPES, LmdbRecord, LmdbStore
 
@@ -154,7 +154,7 @@ def _write(folder: Path, images: dict[str, Path], workers: int, encoding: str) -
     lines, digests, pending, pending_bytes = [], {}, [], 0
     records = in_processes(partial(make_record, encoding=encoding), images.items(), workers)
     with lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE) as env:
-        for record in tqdm(records, total=len(images), unit='image', desc='write'):
+        for record in progress_bar(records, total=len(images), unit='image', desc='write'):
             lines.append(record.meta.line(record.key))
             digests[record.key] = _digest(record.data)
             pending.append(record)
@@ -186,6 +186,6 @@ def _verify(folder: Path, images: dict[str, Path], digests: dict[str, bytes]) ->
     """Read every value back and compare it with what was made of its file."""
     env = lmdb.open(str(folder), readonly=True, lock=False)
     with env, env.begin(buffers=True) as transaction:
-        for key, path in tqdm(images.items(), unit='image', desc='verify'):
+        for key, path in progress_bar(images.items(), unit='image', desc='verify'):
             if _digest(transaction.get(key.encode()) or b'') != digests[key]:
                 raise UserError(f'{path}: what was written for it differs from the file; is the disk full or failing?')

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import lmdb
 import numpy as np
-from tqdm import tqdm
 
 from liif_arch.decoding import header_size
 from liif_arch.errors import UserError, missing_path
 from liif_arch.formats import is_image_file
 from liif_arch.images import convert_color, decode_image, require_unit_range
 from liif_arch.lmdb_environments import environment
+from liif_arch.progress import progress_bar
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
 BUILTIN_PHOTOS = {
@@ -82,7 +82,7 @@ class ImageStore(ABC):
         keys = self.keys[::-(-len(self.keys) // self.most_verified)]
         with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
             decoded = pool.map(lambda key: self.read(key, color).shape, keys)
-            for _ in tqdm(decoded, total=len(keys), unit='image', desc=f'check {self.root}', leave=False, delay=2):
+            for _ in progress_bar(decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2):
                 pass
 
     def __len__(self) -> int:
@@ -166,16 +166,16 @@ class LmdbStore(ImageStore):
             lines = (Path(root) / 'meta_info.txt').read_text(encoding='ascii').splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f'{root}/meta_info.txt: cannot be read ({error}). Build the LMDB again with '
-                            'scripts/create_lmdb.py.') from None
+                            '`basicsr lmdb`.') from None
         for line in lines:
             try:
                 key, record = LmdbRecord.parse(line)
             except UserError as error:
-                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with scripts/create_lmdb.py '
-                                '--encoding raw.') from None
+                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with '
+                                '`basicsr lmdb --encoding raw`.') from None
             except ValueError:
                 raise UserError(f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
-                                'Build the LMDB again with scripts/create_lmdb.py.') from None
+                                'Build the LMDB again with `basicsr lmdb`.') from None
             self._records[key] = record
         self.keys = sorted(self._records)
 
@@ -190,7 +190,7 @@ class LmdbStore(ImageStore):
                 value = transaction.get(key.encode())
                 if value is None:
                     raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
-                                    'build it again with scripts/create_lmdb.py.')
+                                    'build it again with `basicsr lmdb`.')
                 yield value
         except lmdb.Error as error:
             raise UserError(f'{self.root}: cannot read key "{key}" ({error}).') from None
@@ -212,7 +212,7 @@ class LmdbStore(ImageStore):
             needed = math.prod(record.shape) * np.dtype(record.dtype).itemsize
             if len(value) != needed:
                 raise UserError(f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
-                                f'needs {needed}; build it again with scripts/create_lmdb.py --encoding raw.')
+                                f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.')
             window = np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()  # ends with the block
         return convert_color(window, color)
 
@@ -238,7 +238,7 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
     if path.suffix == '.lmdb':
         if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
             raise UserError(f'{root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
-                            'build it with scripts/create_lmdb.py.', key=option)
+                            'build it with `basicsr lmdb`.', key=option)
         store: ImageStore = LmdbStore(path)
     else:
         store = FolderStore(path)

@@ -4,10 +4,9 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from liif_arch.errors import UserError
 from liif_arch.images import read_image, write_image
+from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import list_images
 from liif_data.parallel import in_processes
 
@@ -47,7 +46,7 @@ def extract_subimages(folder: Path, target: Path, size: int = 480, step: int = 2
     try:
         run = partial(cut, target=temporary, size=size, step=step)
         pieces = in_processes(run, images.values(), workers)
-        count = sum(tqdm(pieces, total=len(images), unit='image', desc='cut'))
+        count = sum(progress_bar(pieces, total=len(images), unit='image', desc='cut'))
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

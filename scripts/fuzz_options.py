@@ -3,9 +3,10 @@
     python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
     python scripts/fuzz_options.py --count 60 --seed 7
 
-Mutations of small trainings (LIIFModel, BasicSR's own SRModel, from files and databases): keys
-dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an experiment folder that moves, or a
-misspelt key that is accepted is a failure; each is printed with its file, and the exit status is 1.
+Mutations of small trainings (LIIFModel, and BasicSR's own SRModel, from files and databases): keys dropped,
+misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an
+experiment folder that moves, or a misspelt key that is accepted is a failure; each is printed with its file, and the
+exit status is 1.
 """
 import argparse
 import contextlib
@@ -23,7 +24,8 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
+
+from liif_arch.progress import progress_bar
 
 STOPPED, LIMIT = 75, 60
 VALUES = [None, True, False, 0, -1, 1, 3.5, 10**30, -1e300, float('nan'), float('inf'), '', 'text', '1e-4', [],
@@ -184,7 +186,7 @@ def fuzz(count: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
     rng, outcomes, failures = random.Random(seed), Counter(), []
     bases = base_options(folder)
     precious = folder / 'experiments/fuzz/precious'
-    for number in tqdm(range(count), unit='file', desc='fuzz'):
+    for number in progress_bar(range(count), unit='file', desc='fuzz'):
         text, done, typo = mutate(rng, rng.choice(bases))
         for old in folder.glob('experiments/*'):
             _remove(old)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmark_report import table
-from tqdm import tqdm
+
+from liif_arch.progress import progress_bar
 
 LIMIT = 10  # seconds for a file
 
@@ -155,7 +156,7 @@ def fuzz(kind: str, count: int, rng: random.Random, folder: Path) -> tuple[Count
     from liif_arch.errors import UserError
     outcomes, failures = Counter(), []
     cases = KINDS[kind](folder)
-    for number in tqdm(range(count), unit='file', desc=kind, leave=False):
+    for number in progress_bar(range(count), unit='file', desc=kind):
         suffix, data, read = rng.choice(cases)
         path = folder / f'mutated{suffix}'
         path.write_bytes(mutate(rng, data))

@@ -13,10 +13,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from liif_arch.errors import UserError, exit_status
 from liif_arch.images import read_image, resize_bicubic, write_image
+from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import create_lmdb, list_images
 from liif_data.parallel import in_processes
 
@@ -65,7 +64,7 @@ def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, 
         shutil.rmtree(partial_folder, ignore_errors=True)
         try:
             reduced = in_processes(partial(reduce, target=partial_folder), [images[n] for n in names], workers)
-            list(tqdm(reduced, total=len(names), unit='image', desc=part))
+            list(progress_bar(reduced, total=len(names), unit='image', desc=part))
             for side in SIDES if not folders else ():
                 create_lmdb(partial_folder / str(side), partial_folder / f'{side}.lmdb', workers)
                 shutil.rmtree(partial_folder / str(side))

@@ -4,17 +4,16 @@
 
 FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they are; ImageNet928, which
 are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 twelve images each, evenly spaced,
-are held out; images under 96 pixels are left out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, see
-create_lmdb.py).
+are held out; images under 96 pixels are left out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, as
+`basicsr lmdb --encoding raw` writes them).
 """
 import argparse
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from liif_arch.errors import UserError, exit_status
 from liif_arch.images import is_image_file, read_image, resize_bicubic, write_image
+from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import create_lmdb
 
 SOURCES = {'BSDS400': 1, 'T91': 1, 'ImageNet928': 2}  # and what they are reduced by
@@ -35,7 +34,7 @@ def prepare(source: Path, target: Path) -> None:
         if len(found) <= HELD_OUT.get(name, 0):
             raise UserError(f'{source / name}: found {len(found)} images; needed the folder {name}.')
     held = {path for name, count in HELD_OUT.items() for path in paths[name][::len(paths[name]) // count][:count]}
-    with tqdm(total=sum(map(len, paths.values())), unit='image') as bar:
+    with progress_bar(total=sum(map(len, paths.values())), unit='image') as bar:
         for name, found in paths.items():
             for path in found:
                 bar.update()

@@ -45,7 +45,7 @@ def _check_backend(opt: Mapping, place: str) -> None:
                             '{type: lmdb}.', key=f'{place}.{key}')
         if not is_lmdb and kind == 'lmdb':
             raise UserError(f'{root} is a folder of files, and io_backend reads an LMDB; set '
-                            'io_backend: {type: disk}, or build one with scripts/create_lmdb.py.',
+                            'io_backend: {type: disk}, or build one with `basicsr lmdb`.',
                             key=f'{place}.{key}')
 
 

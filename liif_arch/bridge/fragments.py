@@ -5,6 +5,7 @@
 import ast
 import inspect
 import math
+import re
 import sys
 import types
 import typing
@@ -74,11 +75,15 @@ def mismatch(value: object, fragment: Fragment) -> str | None:
         wrong = [needed for v in items if (needed := mismatch(v, fragment.get('items', ANY)))]
         if wrong:
             return f'a list, each {wrong[0]}'
-        if not is_number(value) or low <= value <= high:
+        if isinstance(value, str) and not re.search(fragment.get('pattern', ''), value):
+            wrong = [value]
+        if not wrong and (not is_number(value) or low <= value <= high):
             return None
     limits = [f'of at least {low:g}'] if low > -math.inf else []
     limits += [f'at most {high:g}'] if high < math.inf else []
-    return ' '.join([' or '.join(WORDS[k] for k in kinds), ' and '.join(limits)]).strip()
+    text = fragment.get('pattern', WORDS['string']).strip('^$')  # the pattern of a word is that word
+    words = {**WORDS, 'string': text}
+    return ' '.join([' or '.join(words[k] for k in kinds), ' and '.join(limits)]).strip()
 
 
 def _not_among(value: object, allowed: list) -> str | None:

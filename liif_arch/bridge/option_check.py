@@ -44,6 +44,7 @@ IO_BACKENDS = {  # what `basicsr.utils.FileClient` and its backends take, by typ
     'lmdb': {'db_paths': {'type': ['string', 'array']}, 'client_keys': {'type': ['string', 'array']},
              'readonly': FLAG, 'lock': FLAG, 'readahead': FLAG},
     'memcached': {'server_list_cfg': TEXT, 'client_cfg': TEXT, 'sys_path': maybe(TEXT)}}
+WORKERS = {'type': ['string', 'integer'], 'pattern': '^auto$', 'minimum': 0, 'maximum': 1024}
 ROOT = {'name': TEXT, 'model_type': TEXT, 'scale': maybe(SCALE), 'num_gpu': {'type': ['integer', 'string']},
         'manual_seed': maybe(COUNT), 'deterministic': FLAG, 'datasets': OBJECT, 'path': OBJECT, 'train': OBJECT,
         'val': maybe(OBJECT), 'logger': OBJECT, 'dist_params': maybe(DIST_PARAMS),
@@ -57,7 +58,7 @@ VAL = {'val_freq': EVERY, 'save_img': FLAG, 'suffix': maybe(TEXT), 'pbar': FLAG,
 LOGGER = {'print_freq': EVERY, 'save_checkpoint_freq': EVERY, 'use_tb_logger': FLAG, 'wandb': maybe(WANDB),
           'keep_checkpoints': maybe(WHOLE)}
 LOADER = {'name': TEXT, 'type': TEXT, 'scale': maybe(SCALE), 'seed': COUNT, 'io_backend': OBJECT,
-          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': {**COUNT, 'maximum': 1024}, 'dataset_enlarge_ratio': WHOLE,
+          'batch_size_per_gpu': WHOLE, 'num_worker_per_gpu': WORKERS, 'dataset_enlarge_ratio': WHOLE,
           'prefetch_mode': {'enum': [None, 'cpu', 'cuda']}, 'num_prefetch_queue': {**WHOLE, 'maximum': 1024},
           'pin_memory': FLAG, 'persistent_workers': FLAG, 'on_bad_sample': {'enum': ['raise', 'skip']},
           'most_bad_samples': COUNT, 'use_shuffle': FLAG}  # the last: in BasicSR's files, though nothing reads it
@@ -324,6 +325,7 @@ def _check_io_backend(found: object, place: str, problems: Problems) -> None:
     """The type of a storage backend, and its keys where that type is BasicSR's."""
     if not isinstance(found, dict):
         return  # noted with the dataset's other options
+    from basicsr.utils import FileClient
     backends = list(FileClient._backends)  # plugins may add some
     name = found.get('type')
     if name not in backends:

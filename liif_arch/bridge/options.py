@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import TYPE_CHECKING
 import yaml
 
 from liif_arch.bridge.plugins import option_files, yaml_files
+from liif_arch.bridge.similar_options import similar_options, stem_of
 from liif_arch.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from liif_arch.bridge.option_check import Problems
+
+
+MOST_WORKERS = 8  # of `num_worker_per_gpu: auto`
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -51,20 +56,38 @@ def shipped_options() -> dict[str, Path]:
     return own | {name: path for name, path in option_files().items() if name not in own}
 
 
-def find_option_file(name: str) -> Path:
+def find_option_file(name: str, folder: Path | None = None) -> Path:
     """An option file by its path, or a shipped one by its name (`quickstart`, `options/quickstart.yml`).
 
+    Args:
+        name: What was asked for.
+        folder: Where an error looks for similar names; None: where the path leads from here.
+
     Raises:
-        UserError: Neither; suggests the nearest shipped name.
+        UserError: Neither; suggests the nearest files beside it and the nearest shipped name.
     """
     path = Path(name).expanduser()
     if path.is_file():
         return path
     shipped = shipped_options()
-    stem = path.name.removesuffix('.yml').removesuffix('.yaml')
+    stem = stem_of(path.name)
     if stem in shipped and str(path.parent) in ('.', 'options'):
         return shipped[stem]
-    raise UserError(f'-opt: found {name}, which is neither a file nor a shipped option file; {suggest(stem, shipped)}')
+    beside = path if folder is None else folder / path
+    hint = similar_options(beside, shipped)
+    raise UserError(f'-opt: found {name}, which is neither a file nor a shipped option file; {hint}')
+
+
+def require_option_file(name: str) -> Path:
+    """`find_option_file` for a command's `-opt`.
+
+    Where a path was given and a shipped file is used, a line says so.
+    """
+    path = find_option_file(name)
+    by_path = name != stem_of(name) or os.sep in name
+    if by_path and not Path(name).expanduser().is_file() and 'RANK' not in os.environ:
+        print(f'-opt {name}: not here; using the one that ships ({path})', file=sys.stderr)
+    return path
 
 
 def read_yaml(text: str, name: str) -> OrderedDict:
@@ -102,7 +125,7 @@ def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
         return opt
     beside = path.parent / str(name)
     try:
-        base = beside if beside.is_file() else find_option_file(str(name))
+        base = beside if beside.is_file() else find_option_file(str(name), path.parent)
     except UserError as error:
         raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
     if base.resolve() in [p.resolve() for p in (path, *children)]:
@@ -248,7 +271,7 @@ def network_option(name: str | None) -> dict | None:
     """
     if name is None:
         return None
-    path = find_option_file(name)
+    path = require_option_file(name)
     opt = load_options(path)
     if 'network_g' not in opt:
         raise UserError(f'-opt: {path} has no network_g.')
@@ -284,8 +307,22 @@ def _is_addressed(name: object) -> bool:
     return getattr(dict(iter(DATASET_REGISTRY)).get(name) if isinstance(name, str) else None, 'addressed', False)
 
 
+def automatic_workers(opt: Mapping) -> int:
+    """What `num_worker_per_gpu: auto` comes to: this process's share of the cores, 1 to 8.
+
+    Args:
+        opt: Options of the run. Of several GPUs in one process each gets as many from BasicSR.
+    """
+    has_affinity = hasattr(os, 'sched_getaffinity')
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    sharing = int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if opt['dist'] else max(1, opt['num_gpu'])
+    return max(1, min(MOST_WORKERS, cores // sharing))
+
+
 def _complete_datasets(opt: dict) -> None:
     for phase, dataset in opt['datasets'].items():
+        if dataset.get('num_worker_per_gpu') == 'auto':
+            dataset['num_worker_per_gpu'] = automatic_workers(opt)
         if opt['num_gpu'] == 0:  # what only a GPU can use would warn or fail
             dataset.pop('pin_memory', None)
             if dataset.get('prefetch_mode') == 'cuda':

@@ -2,7 +2,7 @@
 
 Others have a file of their own: `torchvision_alias` (importing BasicSR at all), `options.parse_options` (safe option
 files), `sampler` and `samples` (samples that differ between epochs, and say which is broken), `checkpoints` (saving and
-resuming), `processes` (validation on several), `run` (the training loop).
+resuming), `progress` (remaining time), `processes` (validation on several), `run` (the training loop).
 """
 import os
 import subprocess
@@ -14,7 +14,10 @@ import basicsr.data.paired_image_dataset
 import basicsr.data.prefetch_dataloader
 import basicsr.data.realesrgan_paired_dataset
 import basicsr.models.base_model
+import basicsr.models.hifacegan_model
 import basicsr.models.sr_model
+import basicsr.models.video_base_model
+import basicsr.models.video_recurrent_model
 import basicsr.utils.dist_util
 import basicsr.utils.file_client
 import torch
@@ -29,9 +32,11 @@ from liif_arch.bridge import (
     workers,
 )
 from liif_arch.bridge.option_check import optimizers
+from liif_arch.bridge.progress import MessageLogger
 from liif_arch.bridge.sampler import AddressedSampler
 from liif_arch.errors import UserError, require_known
 from liif_arch.lmdb_environments import environment
+from liif_arch.progress import progress_bar
 
 basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
 basicsr_scandir = basicsr.data.data_util.scandir
@@ -150,7 +155,7 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         with environment(root).begin() as transaction:
             value = transaction.get(str(filepath).encode())
         if value is None:
-            raise UserError(f'{root}: has no key "{filepath}"; build it again with scripts/create_lmdb.py, or correct '
+            raise UserError(f'{root}: has no key "{filepath}"; build it again with `basicsr lmdb`, or correct '
                             'its meta_info.txt.')
         return value
 
@@ -159,12 +164,20 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         raise NotImplementedError
 
 
+def show_validations() -> None:
+    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run without a terminal."""
+    for module in (basicsr.models.sr_model, basicsr.models.hifacegan_model, basicsr.models.video_base_model,
+                   basicsr.models.video_recurrent_model):
+        module.tqdm = progress_bar
+
+
 def apply() -> None:
     """Put the remedies in place. BasicSR's modules look these names up when they run."""
     import basicsr.train
     warnings.filterwarnings('ignore', networks.MESHGRID)
     basicsr.train.EnlargedSampler = AddressedSampler
     basicsr.train.copy_opt_file = copy_opt_file
+    basicsr.train.MessageLogger = MessageLogger
     basicsr.train.make_exp_dirs = make_exp_dirs
     basicsr.models.base_model.BaseModel.load_network = load_network
     basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
@@ -178,6 +191,7 @@ def apply() -> None:
     for module in (basicsr.data.data_util, basicsr.data.paired_image_dataset,
                    basicsr.data.realesrgan_paired_dataset):
         module.paired_paths_from_folder = datasets.paired_paths_from_folder
+    show_validations()
     basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
     basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = workers.prefetch_later
     basicsr.data.prefetch_dataloader.PrefetchGenerator.run = workers.prefetch

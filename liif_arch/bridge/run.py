@@ -16,6 +16,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 
 from liif_arch.bridge import checkpoints, processes, randomness, resuming
+from liif_arch.bridge.progress import TrainingProgress
 from liif_arch.bridge.samples import SampleSet
 from liif_arch.bridge.workers import Workers
 from liif_arch.errors import MachineError, UserError
@@ -136,6 +137,7 @@ class Supervisor:
         self.saved = None if run.state is None else self.iteration  # iteration of the newest state on the disk
         self.validated: dict[int, int] = {}  # iteration of the last validation of each of the run's sets
         self.losses = LossWatch(opt)
+        self.progress = TrainingProgress(opt, self.iteration)
         self.signal: int | None = None
         self.validating = False
         self.handlers: dict[int, object] | None = None  # of signals, as they were before
@@ -176,6 +178,7 @@ class Supervisor:
         """The beginning of an iteration: here a run can stop and lose nothing."""
         if self.handlers is None:
             self._listen()
+            self.progress.start()
             if self._is_due(self.iteration):  # it was stopped before this validation was done
                 self._validate_again()
         if processes.any_of(self.signal is not None or processes.launcher_is_gone()):
@@ -191,7 +194,9 @@ class Supervisor:
         """BasicSR's step, and a look at its losses."""
         self.model.optimize_parameters(current_iter)
         self.iteration = current_iter
-        self.losses.add(current_iter, getattr(self.model, 'log_dict', {}), self.saved)
+        losses = getattr(self.model, 'log_dict', {})
+        self.losses.add(current_iter, losses, self.saved)
+        self.progress.step(current_iter, losses)
 
     def get_current_log(self) -> dict:
         """BasicSR's, after a look at the losses since the last one."""
@@ -220,6 +225,7 @@ class Supervisor:
             return
         self.losses.check(self.saved)
         self.validating = True
+        self.progress.validating(loader.dataset.opt['name'])
         try:
             with randomness.preserved():  # it may be done again after a stop; and some imports draw
                 self.model.validation(loader, current_iter, tb_logger, save_img)
@@ -228,6 +234,7 @@ class Supervisor:
             self._stop()
         finally:
             self.validating = False
+            self.progress.validating(None)
         self.validated[number] = current_iter
         if self.saved == current_iter and loader is self.run.val_loaders[-1]:
             self.model.save_training_state(self.run.sampler.position(self.iteration, self.run.batch)[0], current_iter)
@@ -272,7 +279,8 @@ class Supervisor:
         raise Stopped(text) if self.opt['rank'] == 0 else Stopped
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Give the terminal's last line and the signals back."""
+        self.progress.close()
         for number, handler in (self.handlers or {}).items():
             signal.signal(number, handler)
         self.handlers = {}

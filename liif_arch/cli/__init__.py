@@ -1,20 +1,23 @@
-"""The `basicsr` command: BasicSR's trainer and tester, with every installed plugin, and upscaling to any size."""
+"""The `basicsr` command: BasicSR's trainer and tester with every plugin, and upscaling."""
 import sys
 from importlib import import_module
 
 COMMANDS = {
-    'train': 'train a model:       basicsr train -opt quickstart',
-    'test': 'test a model:        basicsr test -opt options/test_liif_edsr.yml',
-    'check': 'check first:         basicsr check -opt options/train_liif_edsr.yml',
-    'upscale': 'enlarge images:      basicsr upscale photo.jpg --scale 3.7',
-    'export': 'to ONNX:             basicsr export --weights W -o DIR',
-    'complexity': 'what it costs:       basicsr complexity -opt options/train_liif_edsr.yml',
-    'options': 'shipped options:     basicsr options [NAME --copy]',
+    'upscale': 'enlarge images:        basicsr upscale photo.jpg --scale 3.7',
+    'train': 'train a network:       basicsr train -opt quickstart',
+    'test': 'measure one:           basicsr test -opt quickstart',
+    'check': 'check before a run:    basicsr check -opt quickstart',
+    'options': 'option files:          basicsr options, basicsr options train_own --copy',
+    'lmdb': 'images to an LMDB:     basicsr lmdb FOLDER TARGET.lmdb',
+    'convert': "LIIF's own weights:    basicsr convert edsr-baseline-liif.pth liif_edsr.pth",
+    'export': 'to ONNX:               basicsr export --weights W -o DIR',
+    'complexity': 'what a network costs:  basicsr complexity -opt quickstart',
 }
 
 USAGE = f"""usage: basicsr COMMAND ...
 
-BasicSR with LIIF: super-resolution at any scale. Any BasicSR option file runs, and every installed plugin is loaded.
+BasicSR with LIIF: super-resolution at any scale. Any BasicSR option file runs, and every
+installed plugin is loaded.
 
 commands:
 {chr(10).join(f'  {name:<12}{text}' for name, text in COMMANDS.items())}
@@ -23,21 +26,20 @@ commands:
 
 
 def main() -> int:
-    """Run one subcommand; returns the exit status (2: a mistake in what was asked, said in one line)."""
+    """Run one subcommand; returns the exit status (2: a mistake in what was asked)."""
     from liif_arch.errors import exit_status
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ('-h', '--help'):
-        print(USAGE)
-        return 0
+        return exit_status(lambda: print(USAGE), name='basicsr')
     if arguments[0] in ('-V', '--version'):
         from liif_arch import __version__
-        print(f'basicsr-liif {__version__}')
-        return 0
+        return exit_status(lambda: print(f'basicsr-liif {__version__}'), name='basicsr')
     if arguments[0] not in COMMANDS:
         from liif_arch.errors import suggest
-        print(f'basicsr: no command "{arguments[0]}"; {suggest(arguments[0], COMMANDS)}', file=sys.stderr)
+        hint = suggest(arguments[0], COMMANDS)
+        print(f'basicsr: no command "{arguments[0]}"; {hint}', file=sys.stderr)
         return 2
     sys.argv = [f'{sys.argv[0]} {arguments[0]}', *arguments[1:]]
-    again = ' The same command with --auto_resume goes on from the last saved state.' * (arguments[0] == 'train')
-    command = import_module(f'liif_arch.cli.{arguments[0]}').main
-    return exit_status(command, f'stopped.{again}', f'basicsr {arguments[0]}')
+    command = import_module(f'liif_arch.cli.{arguments[0]}')
+    stopped = getattr(command, 'STOPPED', 'stopped.')
+    return exit_status(command.main, stopped, f'basicsr {arguments[0]}')

@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
-    from liif_arch.bridge.options import find_option_file, load_options
-    is_train = 'train' in (load_options(find_option_file(args.opt)).get('datasets') or {})
+    from liif_arch.bridge.options import load_options, require_option_file
+    is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
     from liif_arch.bridge import options, preflight, remedies
     from liif_arch.bridge.option_check import Problems
@@ -57,10 +57,10 @@ def main() -> int:
 def walk(phase: str, dataset_opt: dict) -> list[str]:
     """Decode every image of a dataset; prints what it holds and what is faulty, and returns the faulty ones' paths."""
     from basicsr.utils.registry import DATASET_REGISTRY
-    from tqdm import tqdm
 
     from liif_arch.bridge.option_check import registered
     from liif_arch.errors import UserError
+    from liif_arch.progress import progress_bar, write_line
     try:
         dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
     except UserError as error:
@@ -68,12 +68,12 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
         return error.paths
     faulty, shapes = [], []
     images = list(images_of(dataset, dataset_opt))
-    for path, read in tqdm(images, unit='image', desc=f'datasets.{phase}', leave=False):
+    for path, read in progress_bar(images, unit='image', desc=f'datasets.{phase}'):
         try:
             shapes.append(read())
         except UserError as error:
             faulty.append(path)
-            tqdm.write(f'datasets.{phase}: {error}')
+            write_line(f'datasets.{phase}: {error}')
     print(f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, {len(faulty)} faulty.')
     return faulty
 

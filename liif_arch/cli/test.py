@@ -5,18 +5,24 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Run BasicSR's test_pipeline; ends with the table dataset x scale x metric."""
-    from liif_arch.bridge.options import build_parser, find_option_file
+    """Run BasicSR's test_pipeline; ends with the table and the folder of the results."""
+    from liif_arch.bridge.options import build_parser, require_option_file
     from liif_arch.errors import require_whole
+
     args = build_parser('test').parse_args()
-    find_option_file(args.opt)
+    require_option_file(args.opt)
 
     from liif_arch.bridge import launch
-    from liif_arch.cli.train import print_results, without_nproc
+    from liif_arch.cli.train import from_here, print_results, without_nproc
+
     if args.nproc is not None and 'RANK' not in os.environ:
         require_whole(**{'--nproc': args.nproc})
-        return launch.run_processes('test', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts)
+        return launch.run_processes(
+            'test', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts
+        )
     opt = launch.run_pipeline(is_train=False)
     if opt['rank'] == 0:
-        print_results(Path(opt['path']['results_root']))
+        folder = Path(opt['path']['results_root'])
+        print_results(folder)
+        print(f'Results: {from_here(folder)}')
     return 0

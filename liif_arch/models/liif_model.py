@@ -10,11 +10,11 @@ from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from liif_arch.bridge.networks import load_encoder
 from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.bridge.processes import gather
+from liif_arch.bridge.progress import log_apart
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.devices import from_host
@@ -25,6 +25,7 @@ from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.metrics.report import format_table, summarize, write_report
 from liif_arch.precision import PRECISIONS, autocast, resolve
+from liif_arch.progress import progress_bar
 
 
 @MODEL_REGISTRY.register()
@@ -162,7 +163,7 @@ class LIIFModel(SRModel):
         records = []
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
-        for index in tqdm(mine, unit='image', desc=f'validate {name}', leave=False, disable=not show):
+        for index in progress_bar(mine, unit='image', desc=f'validate {name}', disable=not show):
             records.append(self._validate_item(net, dataset[index], name, index, current_iter, save_img))
         net.train(not hasattr(self, 'net_g_ema'))
         gathered = [r for part in gather(records) for r in part]
@@ -216,10 +217,15 @@ class LIIFModel(SRModel):
         write_image(folder / f'{image}_{label}{suffix}.png', _to_array(sr))
 
     def _report(self, dataset: str, current_iter, tb_logger, panel: list[Row]) -> None:
-        """Log the table of one dataset, and write all results so far."""
+        """Log the table of one dataset, and write all results so far.
+
+        The last tables of a run are for its log file alone: the command ends with them.
+        """
         scales = self.results[dataset]
+        is_last = not self.opt['is_train'] or current_iter >= self.opt['train']['total_iter']
         lines = [f'Validation {dataset}, iteration {current_iter}' if self.opt['is_train'] else f'Test {dataset}']
-        lines.append(format_table({dataset: scales}))
+        table = format_table({dataset: scales})
+        lines.append(table)
         main = next((m for m in ('psnr', 'psnr_y', 'psnr_div2k') if m in self.metrics), None)
         values = [entry[main] for entry in scales.values() if main and entry[main] is not None]
         if self.opt['is_train'] and values:
@@ -229,7 +235,8 @@ class LIIFModel(SRModel):
             self._update_best_metric_result(dataset, main, mean, current_iter)
             lines.append(f'mean {main} over the scales: {mean:.4f} dB; '
                          f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter')
-        get_root_logger().info('\n'.join(lines))
+        text = '\n'.join(lines)
+        log_apart(text, '; '.join(line for line in lines if line is not table) if is_last else text)
         if tb_logger:
             for label, entry in scales.items():
                 for metric in self.metrics:

@@ -212,7 +212,7 @@ def test_raw_lmdb__a_window_outlives_the_database(photos):
 
 
 @pytest.mark.parametrize('line,message', [
-    ('im00.raw (60,72,4) uint8', r'key "im00" holds 12960 bytes, .* needs 17280; .*create_lmdb.py --encoding raw'),
+    ('im00.raw (60,72,4) uint8', r'key "im00" holds 12960 bytes, .* needs 17280; .*`basicsr lmdb --encoding raw`'),
     ('im00.raw (60,72,3) uint16', 'holds 12960 bytes, .* needs 25920'),
     ('im00.raw (60,72,3) float16', "found 'float16' for the decoded image \"im00\"; needed uint8 or uint16"),
     ('im00.raw (60,72) uint8', 'found the line')])

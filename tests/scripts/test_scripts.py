@@ -28,7 +28,7 @@ def test_help(tmp_path, script):
 
 def test_create_lmdb__builds_then_says_what_it_finds(photos):
     result = run('create_lmdb.py', 'gt', 'gt.lmdb', cwd=photos.parent)
-    assert result.returncode == 0 and 'gt.lmdb: 4 images' in result.stdout and 'image/s' in result.stderr
+    assert result.returncode == 0 and 'gt.lmdb: 4 images' in result.stdout and not result.stderr
     assert len(open_store(str(photos.parent / 'gt.lmdb'))) == 4
     again = run('create_lmdb.py', 'gt', 'gt.lmdb', cwd=photos.parent)
     assert again.returncode == 2 and again.stderr.count('\n') == 1 and 'holds the same 4 image names' in again.stderr

@@ -1,5 +1,7 @@
 """The worked example of a plugin, installed into an environment of its own, listed, and trained."""
+import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -34,22 +36,27 @@ def basicsr(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedPro
 
 def test_example__is_listed(python, tmp_path):
     listed = basicsr(python, 'options', cwd=tmp_path)
-    assert "train_tinysr_liif    TinySR as LIIF's encoder" in listed.stdout, listed.stderr
-    assert 'train_tinysr_liif' not in subprocess.run([sys.executable, '-m', 'liif_arch.cli', 'options'],
+    plugins = listed.stdout.partition('Of other plugins:')[2]
+    assert re.search("train_tinysr_lte +TinySR as LTE's encoder", plugins), listed.stdout + listed.stderr
+    assert 'train_tinysr_lte' not in subprocess.run([sys.executable, '-m', 'liif_arch.cli', 'options'],
                                                      capture_output=True, text=True).stdout
 
 
-def test_example__trains_at_any_scale(python, tmp_path):
-    result = basicsr(python, 'train', '-opt', 'train_tinysr_liif', '--force_yml', 'train:total_iter=2',
-                     'datasets:val:scales=[2.5]', 'val:panel=~', 'datasets:train:num_worker_per_gpu=0', cwd=tmp_path)
+def test_example__as_shown_is_better_than_bicubic(python, tmp_path):
+    """The training of README, on two of its scales."""
+    result = basicsr(python, 'train', '-opt', 'train_tinysr_lte', '--force_yml', 'datasets:val:scales=[2, 3.5]',
+                     'val:panel=~', 'datasets:train:num_worker_per_gpu=0', cwd=tmp_path)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
-    assert '| photos  | x2.5' in result.stdout
-    weights = 'experiments/train_tinysr_liif/models/net_g_latest.pth'
+    figures = json.loads((tmp_path / 'experiments/train_tinysr_lte/metrics.json').read_text())['photos']
+    gains = {scale: entry['psnr'] - entry['bicubic']['psnr'] for scale, entry in figures.items()}
+    assert list(gains) == ['x2', 'x3.5'] and min(gains.values()) > 0.05, gains
+    weights = 'experiments/train_tinysr_lte/models/net_g_latest.pth'
+    assert result.stdout.endswith(f'basicsr upscale photo.jpg --weights {weights} --scale 4\n')
     cost = basicsr(python, 'complexity', '--weights', weights, cwd=tmp_path)
-    assert '| LIIF    | TinySR' in cost.stdout, cost.stderr
+    assert '| LTE     | TinySR' in cost.stdout, cost.stderr
 
 
 def test_example__options_are_checked(python, tmp_path):
-    result = basicsr(python, 'train', '-opt', 'train_tinysr_liif', '--force_yml', 'network_g:encoder:num_feat=wide',
+    result = basicsr(python, 'train', '-opt', 'train_tinysr_lte', '--force_yml', 'network_g:encoder:num_feat=wide',
                      cwd=tmp_path)
     assert result.returncode == 2 and "network_g.encoder: num_feat: found 'wide'; needed" in result.stderr

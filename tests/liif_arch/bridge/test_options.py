@@ -1,12 +1,14 @@
 """Option files: found, read safely, completed as BasicSR does, and errors that say where."""
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from helpers import tiny_train, write_options
 
 from liif_arch.bridge import options
+from liif_arch.bridge.option_check import Problems
 from liif_arch.errors import UserError
 
 
@@ -37,6 +39,52 @@ def test_find_option_file__paths_and_shipped_names(tmp_path, monkeypatch):
             options.find_option_file(name)
 
 
+@pytest.mark.parametrize('name,hint', [
+    ('mine.yaml', 'did you mean mine.yml?'), ('d/train_min.yml', 'did you mean d/train_mine.yml'),
+    ('d/quickstrat.yml', 'did you mean d/quickstort.yml or quickstart (which ships)?'), ('d', 'd is a folder.'),
+    ('d/zzz.yml', 'd has aaa.yml, bbb.yml, ccc.yml, quickstort.yml, train_mine.yml. `basicsr options` lists those'),
+    ('nowhere/zzz.yml', 'nowhere does not exist'), ('e/zzz.yml', 'e has no option files. `basicsr options` lists')])
+def test_find_option_file__the_nearest_files_are_named(tmp_path, monkeypatch, name, hint):
+    monkeypatch.chdir(tmp_path)
+    for folder, files in (('.', ['mine.yml']), ('e', []),
+                          ('d', ['train_mine.yml', 'quickstort.yml', 'aaa.yml', 'bbb.yml', 'ccc.yml'])):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for file in files:
+            (tmp_path / folder / file).write_text('name: a')
+    with pytest.raises(UserError) as error:
+        options.find_option_file(name)
+    assert hint in str(error.value) and len(str(error.value)) < 400
+    (tmp_path / 'e/on.yml').write_text('_base_: of.yml')
+    (tmp_path / 'e/off.yml').write_text('name: a')
+    with pytest.raises(UserError, match=r'e/on.yml: _base_: found of.yml, .* did you mean e/off.yml'):
+        options.load_options(Path('e/on.yml'))
+
+
+@pytest.mark.parametrize('cores,here,num_gpu,workers', [
+    (2, None, 0, 2), (64, None, 1, 8), (1, None, 0, 1), (8, 2, 2, 4), (2, 4, 0, 1), (8, None, 4, 2)])
+def test_automatic_workers__the_share_of_the_cores(monkeypatch, cores, here, num_gpu, workers):
+    """BasicSR starts them once a GPU where one process drives several."""
+    monkeypatch.setattr(options.os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
+    monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
+    if here:
+        monkeypatch.setenv('LOCAL_WORLD_SIZE', str(here))
+    assert options.automatic_workers({'dist': here is not None, 'num_gpu': num_gpu}) == workers
+
+
+@pytest.mark.parametrize('workers', ['auto', 3, 'many', -1])
+def test_parse_options__num_worker_per_gpu(monkeypatch, tmp_path, workers):
+    path = write_options(tmp_path / 'a.yml', tiny_train(tmp_path, datasets__train__num_worker_per_gpu=workers))
+    if workers in ('auto', 3):
+        monkeypatch.setattr(options.os, 'sched_getaffinity', lambda pid: range(5), raising=False)
+        opt, _ = parse(monkeypatch, path)
+        assert opt['datasets']['train']['num_worker_per_gpu'] == (5 if workers == 'auto' else 3)
+        return
+    with pytest.raises(UserError, match=r'num_worker_per_gpu: found .*; needed auto or a whole number of at least 0'):
+        problems = Problems()
+        parse(monkeypatch, path, problems=problems)
+        problems.raise_any()
+
+
 def test_force_option__sets_existing_keys():
     opt = {'train': {'lr': 1, 'list': [1]}, 'name': 'a'}
     for entry in ('train:lr=1e-3', 'train:list=[2, 3]', 'name=b=c'):
@@ -54,9 +102,9 @@ def test_force_option__refuses(entry, message):
         options.force_option({'train': {'lr': 1}, 'name': 'a'}, entry)
 
 
-def parse(monkeypatch, path, *flags, is_train=True):
+def parse(monkeypatch, path, *flags, is_train=True, problems=None):
     monkeypatch.setattr(sys, 'argv', ['basicsr', '-opt', str(path), *flags])
-    return options.parse_options('/root_of_run', is_train)
+    return options.parse_options('/root_of_run', is_train, problems)
 
 
 @pytest.mark.parametrize('is_train', [True, False])

@@ -128,7 +128,7 @@ def test_bad_lmdb__half_built(monkeypatch, tmp_path, photos, capsys):
     (tmp_path / 'x.lmdb').mkdir()
     opt = tiny_train(photos, datasets__train__dataroot_gt=str(tmp_path / 'x.lmdb'))
     line = run_bad(monkeypatch, tmp_path, capsys, opt)
-    assert 'create_lmdb.py' in line
+    assert 'basicsr lmdb' in line
 
 
 def test_bad_folder__of_a_plain_basicsr_dataset(monkeypatch, tmp_path, photos, capsys):
@@ -221,7 +221,8 @@ def test_bad_weights__in_a_test_that_is_not_strict(monkeypatch, tmp_path, photos
 
 
 def test_bad_option_file__missing_and_misspelt(monkeypatch, tmp_path, capsys):
-    for name, hint in [('options/quickstrat.yml', 'did you mean quickstart?'), ('nowhere.yml', 'nowhere.yml')]:
+    for name, hint in [('options/quickstrat.yml', 'did you mean quickstart (which ships)?'),
+                       ('nowhere.yml', 'nowhere.yml')]:
         assert run_here(monkeypatch, tmp_path, 'train', '-opt', name) == 2
         assert hint in capsys.readouterr().err
     (tmp_path / 'bad.yml').write_text('name: a\n  type: b\n')

@@ -1,4 +1,6 @@
 """The command as a user meets it: help, listing, unknown words, upscaling."""
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -19,11 +21,15 @@ from helpers import (
 )
 
 from liif_arch import LIIF, EDSREncoder, read_image, upscale, write_image
-from liif_arch.bridge.checkpoints import save_file
+from liif_arch.bridge.checkpoints import load_file, save_file
 from liif_arch.bridge.options import shipped_options
+from liif_arch.cli.options import listing
+from liif_arch.cli.train import scale_to_try
+from liif_arch.errors import exit_status
 
 
-@pytest.mark.parametrize('arguments', [['--help'], ['train', '--help'], ['upscale', '--help'], ['options']])
+@pytest.mark.parametrize('arguments', [['--help'], ['train', '--help'], ['upscale', '--help'], ['options'],
+                                       ['lmdb', '--help'], ['convert', '--help']])
 def test_help__answers_without_torch(tmp_path, arguments):
     code = ('import sys; from liif_arch.cli import main; sys.argv = ["basicsr", *sys.argv[1:]]\n'
             'try: main()\nexcept SystemExit: pass\n'
@@ -55,6 +61,86 @@ def test_options__list_print_copy(monkeypatch, tmp_path, capsys):
     assert (tmp_path / 'options/quickstart.yml').read_text() == shipped_options()['quickstart'].read_text()
     assert run_here(monkeypatch, tmp_path, 'options', 'quickstart', '--copy') == 2
     assert 'exists' in capsys.readouterr().err
+
+
+def test_options__listing_in_groups_and_in_a_terminals_width(monkeypatch, tmp_path, capsys):
+    assert run_here(monkeypatch, tmp_path, 'options') == 0
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line for line in lines if line.endswith(':')]
+    assert heads[:3] == ['To start with:', 'Trainings:', 'Tests:']
+    assert [line.split()[0] for line in lines[1:3]] == ['quickstart', 'train_own']
+    titles = [line for line in lines if line.startswith('  ')]
+    assert len(titles) == len(shipped_options()) and all(title.endswith('.') for title in titles)
+    narrow = listing(shipped_options(), 60).splitlines()
+    assert max(map(len, narrow[:-1])) == 60 and narrow[1].endswith('...')
+    assert run_here(monkeypatch, tmp_path, 'options', '--copy') == 2
+    assert '--copy: needs the name' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('arguments', ['options', '--help', 'options quickstart', 'complexity --weights small'])
+def test_output_that_nobody_reads__is_no_traceback(tmp_path, arguments, unbuffered):
+    """As of `basicsr options | head -0`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'liif_arch.cli', *arguments.split()], cwd=tmp_path,
+                            stdout=writing, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, 'PYTHONUNBUFFERED': unbuffered})
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (141, '')
+
+
+def test_broken_pipe__of_something_else_is_raised(capsys):
+    def main() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        exit_status(main)
+
+
+def test_option_file__that_ships_is_named_where_a_path_was_given(monkeypatch, tmp_path, photos, capsys):
+    assert run_here(monkeypatch, tmp_path, 'complexity', '-opt', 'options/quickstart.yml') == 0
+    line = f'-opt options/quickstart.yml: not here; using the one that ships ({shipped_options()["quickstart"]})\n'
+    assert capsys.readouterr().err == line
+    assert run_here(monkeypatch, tmp_path, 'complexity', '-opt', 'quickstart') == 0
+    assert capsys.readouterr().err == ''
+    assert run_here(monkeypatch, tmp_path, 'check', '--options_only', '-opt', 'options/quickstart.yml') == 0
+    assert capsys.readouterr().err.count(line) == 1
+
+
+def test_lmdb__builds_then_says_what_it_finds(monkeypatch, tmp_path, photos, capsys):
+    assert run_here(monkeypatch, tmp_path, 'lmdb', 'gt', 'raw.lmdb', '--encoding', 'raw', '--workers', 1) == 0
+    assert capsys.readouterr() == ('raw.lmdb: 4 images, each read back and compared\n', '')
+    assert '.raw (60,72,3) uint8' in (tmp_path / 'raw.lmdb/meta_info.txt').read_text()
+    for arguments, part in ((('gt', 'raw.lmdb'), 'basicsr lmdb: raw.lmdb: exists and holds the same 4 image names'),
+                            (('gt', 'a.lmdb', '--encoding', 'row'), "encoding: found 'row'; did you mean raw?"),
+                            (('gt', 'a.lmdb', '--workers', '0'), '--workers: found 0; needed a whole number')):
+        assert run_here(monkeypatch, tmp_path, 'lmdb', *arguments) == 2
+        assert part in capsys.readouterr().err
+
+
+def test_convert__both_ways(monkeypatch, tmp_path, weights, capsys):
+    assert run_here(monkeypatch, tmp_path, 'convert', 'w.pth', 'theirs.pth') == 0
+    assert 'theirs.pth: for the reference implementation' in capsys.readouterr().out
+    assert run_here(monkeypatch, tmp_path, 'convert', 'theirs.pth', 'back.pth') == 0
+    ours, back = (load_file(tmp_path / name)['params'] for name in ('w.pth', 'back.pth'))
+    assert all(torch.equal(value, back[name]) for name, value in ours.items())
+    assert run_here(monkeypatch, tmp_path, 'convert', 'w.pth', 'back.pth') == 2
+    assert 'back.pth exists; remove it first.' in capsys.readouterr().err
+
+
+def test_train__names_what_it_wrote_and_how_to_try_it(monkeypatch, tmp_path, photos, capsys):
+    """The command that is printed works; a network for one scale has none, a sub-pixel tail its own scale."""
+    write_options(tmp_path / 'o.yml', tiny_train(photos, name='my run', train__total_iter=1))
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
+    *_, weights, command = capsys.readouterr().out.splitlines()
+    assert weights == 'Weights: experiments/my run/models/net_g_latest.pth'
+    assert command == f"basicsr upscale photo.jpg --weights '{weights.removeprefix('Weights: ')}' --scale 4"
+    write_image(tmp_path / 'photo.jpg', photo(9, 8))
+    assert run_here(monkeypatch, tmp_path, *shlex.split(command)[1:]) == 0
+    assert read_image(tmp_path / 'photo_x4.png').shape == (36, 32, 3)
+    assert scale_to_try({'type': 'MSRResNet'}) is None
+    assert scale_to_try({'type': 'SubPixelSR', 'scale': 3}) == 3 and scale_to_try({'type': 'LTE'}) == 4
 
 
 @pytest.fixture
@@ -109,7 +195,8 @@ def test_upscale__a_tif_is_streamed(monkeypatch, tmp_path, weights, capsys):
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--weights', weights, '--scale', 3, '-o', 'b.tif',
                     '--precision', 'float32') == 0
     assert np.array_equal(read_image(tmp_path / 'b.tif'), expected)
-    assert 'b.tif  10x12 -> 30x36' in capsys.readouterr().out
+    out = capsys.readouterr()
+    assert 'b.tif  10x12 -> 30x36' in out.out and out.err == ''  # no terminal, no bar
 
 
 @pytest.mark.parametrize('name', ['b.tif', 'b.png'])

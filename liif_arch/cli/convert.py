@@ -1,0 +1,46 @@
+"""`basicsr convert IN OUT`: checkpoints of the reference implementation into ours, or back."""
+import argparse
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog='basicsr convert',
+        description='Convert LIIF, LTE, MetaSR and EDSR weights of the reference '
+        'implementation (yinboc/liif) into those of this package, or back; the '
+        'direction follows from what IN holds.',
+    )
+    parser.add_argument('source', type=Path, metavar='IN', help='checkpoint to read')
+    parser.add_argument('target', type=Path, metavar='OUT', help='checkpoint to write')
+    return parser
+
+
+def main() -> None:
+    """Convert one file, and say what was done."""
+    args = build_parser().parse_args()
+    print(convert(args.source, args.target))
+
+
+def convert(source: Path, target: Path) -> str:
+    """Convert one file; returns a line that says what was done.
+
+    Raises:
+        UserError: The target exists, or the file does not fit (with every missing and
+            unexpected name).
+    """
+    from liif_arch.bridge.checkpoints import load_file, save_file
+    from liif_arch.bridge.reference_checkpoints import from_reference, is_reference, to_reference
+    from liif_arch.errors import UserError
+
+    if target.exists():
+        raise UserError(f'{target} exists; remove it first.')
+    content = load_file(source)
+    theirs = is_reference(content)
+    converted = from_reference(content, source) if theirs else to_reference(content, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(converted, target)
+    parameters = converted['params'] if theirs else converted['model']['sd']
+    count = sum(p.numel() for p in parameters.values())
+    whose = 'for BasicSR' if theirs else 'for the reference implementation'
+    return f'{target}: {whose}, {len(parameters)} tensors, {count:,} values'

@@ -1,0 +1,92 @@
+"""Bars as a terminal and as a file get them."""
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from liif_arch import progress
+from liif_arch.progress import PlainLines, TerminalBar, progress_bar
+
+LOOP = (
+    'import time\nfrom liif_arch.progress import progress_bar\n'
+    'for _ in progress_bar(range(4), desc="work", unit="image"): time.sleep(0.2)'
+)
+
+
+class Clock:
+    """A clock that goes on by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr('tqdm.std.time', clock)
+    return clock
+
+
+def test_plain_lines__one_every_half_minute(clock):
+    file = io.StringIO()
+    bar = PlainLines(desc='work', total=1000, unit='image', file=file)
+    for _ in range(1000):
+        clock.now += 0.1
+        bar.update()
+    bar.close()
+    lines = file.getvalue().splitlines()
+    assert '\r' not in file.getvalue() and len(lines) == 3
+    assert lines[0] == 'work:  30% 300/1000 10.00image/s eta 01:10'
+
+
+@pytest.mark.parametrize('leave', [True, False])
+def test_plain_lines__short_work_writes_none(clock, leave):
+    file = io.StringIO()
+    for _ in PlainLines(range(100), desc='work', file=file, leave=leave):
+        clock.now += 0.2
+    assert file.getvalue() == ''
+
+
+def test_plain_lines__are_not_written_again_by_other_lines(capsys):
+    bar = PlainLines(desc='work', total=10)
+    progress.write_line('found')
+    bar.close()
+    assert capsys.readouterr().out == 'found\n'
+
+
+def test_progress_bar__in_a_file():
+    done = subprocess.run([sys.executable, '-c', LOOP], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+@pytest.mark.parametrize('columns', [60, 0])
+def test_progress_bar__in_a_terminal_leaves_its_line_empty(columns):
+    """Of a known width, and of one that does not say its width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    subprocess.run([sys.executable, '-c', LOOP], stderr=theirs, timeout=60, check=True)
+    assert select.select([ours], [], [], 0)[0]
+    shown = os.read(ours, 10**5).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert '\n' not in shown and '2/4' in shown
+    assert re.search(r'\r *\r$', shown), shown[-200:]
+    assert max(map(len, shown.split('\r'))) <= (columns or 80)
+
+
+def test_progress_bar__chooses(monkeypatch):
+    for terminal, kind in ((True, TerminalBar), (False, PlainLines)):
+        monkeypatch.setattr(progress, 'in_terminal', lambda terminal=terminal: terminal)
+        bar = progress_bar(total=1, file=io.StringIO())
+        assert type(bar) is kind
+        bar.close()
