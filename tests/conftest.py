@@ -13,6 +13,20 @@ import liif_data.register  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / 'shared'
+SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not slow"` takes a minute or two
+    'test_ends.py', 'test_processes.py', 'test_run.py', 'test_progress.py', 'test_resuming.py', 'test_example_plugin.py',
+    'test_remedies.py', 'test_preflight.py', 'test_cli.py', 'test_imports.py', 'test_liif_model.py',
+    'test_liif_gan_model.py', 'test_tapped_encoder.py', 'test_locality.py', 'test_memory.py', 'test_export.py',
+    'test_devices.py', 'test_fused.py', 'test_benchmark.py', 'test_fuzz.py', 'test_gpu_check.py', 'test_prepare.py',
+    'test_reproduce.py', 'test_scripts.py', 'test_stops.py', 'test_perceptual.py', 'test_upscaling.py',
+    'test_option_files.py', 'test_weights.py', 'test_upscale_files.py'}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `SLOW` files."""
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker('slow')
 
 
 @pytest.fixture(scope='session', autouse=True)
