@@ -14,7 +14,8 @@ import liif_data.register  # noqa: F401
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / 'shared'
 SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not slow"` takes a minute or two
-    'test_ends.py', 'test_processes.py', 'test_run.py', 'test_progress.py', 'test_resuming.py', 'test_example_plugin.py',
+    'test_ends.py', 'test_processes.py', 'test_run.py', 'test_progress.py', 'test_resuming.py',
+    'test_example_plugin.py',
     'test_remedies.py', 'test_preflight.py', 'test_cli.py', 'test_imports.py', 'test_liif_model.py',
     'test_liif_gan_model.py', 'test_tapped_encoder.py', 'test_locality.py', 'test_memory.py', 'test_export.py',
     'test_devices.py', 'test_fused.py', 'test_benchmark.py', 'test_fuzz.py', 'test_gpu_check.py', 'test_prepare.py',
