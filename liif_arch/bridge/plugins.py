@@ -3,6 +3,7 @@
 Those that ship option files name the package that holds them in `basicsr.options`.
 """
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -42,7 +43,13 @@ def option_files() -> dict[str, Path]:
 
 
 def yaml_files(package: str) -> dict[str, Path]:
-    """The option files in a package, by name without extension."""
+    """The option files in a package, by name without extension.
+
+    Raises:
+        TypeError: It is a module and no package, whose folder belongs to others too.
+    """
+    if not hasattr(import_module(package), '__path__'):
+        raise TypeError(f'{package} is a module; needed a package, a folder with an __init__.py')
     return {p.name.removesuffix('.yml'): Path(str(p))
             for p in sorted(files(package).iterdir(), key=lambda p: p.name) if p.name.endswith('.yml')}
 
