@@ -65,6 +65,7 @@ def test_for_each__hands_an_error_on_and_leaves_the_rest_out(threads, place):
 
 
 def test_for_each__ends_at_ctrl_c(threads):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
     done = []
 
     def work(item: int) -> None:
@@ -72,8 +73,11 @@ def test_for_each__ends_at_ctrl_c(threads):
         done.append(item)
 
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        for_each(work, range(1000), CPU)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for_each(work, range(1000), CPU)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(done) < 100 and torch.get_num_threads() == threads
 
 

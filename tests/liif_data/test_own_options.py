@@ -46,10 +46,10 @@ def test_own_options__are_documented(cls):
     assert documented - set(LOADER) == set(cls.own_options)
 
 
-def test_own_options__without_docstrings():
+def test_own_options__without_docstrings(tmp_path):
     """`python -OO` has none; Python 3.13 indents them otherwise."""
     result = subprocess.run([sys.executable, '-OO', '-c', CHECK], capture_output=True, text=True,
-                            timeout=200)
+                            timeout=200, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     lines = result.stdout.splitlines()
     assert len(lines) > 60 and 'train_liif_edsr' in lines

@@ -26,7 +26,7 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
     assert {r['precision'] for r in results['training']} >= {'float32'} and len(results['data']) == 7
     losses = [list(r.values())[-1] for r in results['convergence']]
     assert all(0.01 < loss < 0.5 for loss in losses) and len(set(losses)) == len(losses)
-    assert [r['output'] for r in results['memory']] == ['1x1', '64x96', '120x120']
+    assert [r['output'] for r in results['memory']] == ['1x1', '96x64', '120x120']  # width x height
     assert all(50 < r['peak MiB'] < 8000 for r in results['memory'])
     assert Image.open(tmp_path / 'benchmark/convergence.png').size[0] > 500
     assert Image.open(tmp_path / 'benchmark/render.png').size[0] > 500

@@ -21,6 +21,7 @@ CASES = [
     Case('process is killed', 'workers', processes=2),
     Case('parent is killed', 'persistent workers', processes=2),
     Case('SIGTERM', 'workers and thread'),
+    Case('SIGINT', 'persistent workers'),
     Case('SIGTERM to all', 'persistent workers', 'spawn'),
     Case('SIGINT to all', 'workers', processes=2),
     Case('SIGTERM while saving', 'persistent workers'),
