@@ -3,10 +3,10 @@
     python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
     python scripts/fuzz_options.py --count 60 --seed 7
 
-Mutations of small trainings (LIIFModel, and BasicSR's own SRModel, from files and databases): keys dropped,
-misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken text. A traceback, an
-experiment folder that moves, or a misspelt key that is accepted is a failure; each is printed with its file, and the
-exit status is 1.
+Mutations of small trainings (LIIFModel, and BasicSR's own SRModel from files and from databases): keys
+dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken
+text. A traceback, an experiment folder that moves, or a misspelt key that is accepted is a failure; each is
+printed with its file, and the exit status is 1.
 """
 import argparse
 import contextlib

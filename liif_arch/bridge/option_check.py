@@ -222,7 +222,11 @@ def _own_options(model_type: object) -> Mapping[str, Iterable[str]]:
         return dict.fromkeys(('', 'train', 'val', 'path'), EVERYTHING)
     if hasattr(model, 'own_options'):
         return model.own_options
-    return dict.fromkeys(('', 'train', 'val', 'path'), keys_read_by(model))
+    read = keys_read_by(model)
+    own = dict.fromkeys(('', 'train', 'val', 'path'), read)
+    if isinstance(read, frozenset):  # its source does not tell the sections apart
+        own['path'] = read - {*ROOT, *TRAIN, *VAL, *LOGGER, *LOADER}
+    return own
 
 
 def _check_mapping(mapping: object, known: Mapping[str, Fragment], own: Iterable[str], place: str,

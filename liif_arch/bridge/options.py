@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 MOST_WORKERS = 8  # of `num_worker_per_gpu: auto`
+MOST_NAME = 200  # bytes; a file system holds 255, and logs and archived runs add some
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -293,7 +294,10 @@ def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
     """What of the file's own keys is more than a type."""
     import torch
     name, num_gpu, there = opt.get('name'), opt.get('num_gpu'), torch.cuda.device_count()
-    if isinstance(name, str) and not re.fullmatch(r'[\w .+=@-]+', name):
+    if isinstance(name, str) and len(name.encode()) > MOST_NAME:
+        problems.add('name', f'name: found {name[:20]!r}... of {len(name.encode())} bytes; it names a '
+                             f'folder: at most {MOST_NAME}.')
+    elif isinstance(name, str) and (name in ('.', '..') or not re.fullmatch(r'[\w .+=@-]+', name)):
         problems.add('name', f'name: found {name!r}; it names a folder: letters, digits, spaces, and . _ - + = @.')
     if num_gpu != 'auto' and (not isinstance(num_gpu, int) or num_gpu < 0):
         problems.add('num_gpu', f'num_gpu: found {num_gpu!r}; needed auto or a number of GPUs.')

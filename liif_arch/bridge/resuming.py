@@ -103,19 +103,20 @@ def _other_optimizers(saved: Mapping, now: Mapping) -> list[str]:
     types = [{key: value['type'] for key, value in options['train'].items()
               if key.startswith('optim_') and isinstance(value, Mapping)}
              for options in (saved, now)]
-    return [f'{Change(f"train.{key}.type", old, new)}, and one optimiser cannot take over what '
-            'another has learnt'
-            for key in dict.fromkeys([*types[0], *types[1]])
-            if (old := types[0].get(key, NOT_SET)) != (new := types[1].get(key, NOT_SET))]
+    changes = [Change(f'train.{key}.type', *(t.get(key, NOT_SET) for t in types))
+               for key in dict.fromkeys([*types[0], *types[1]])]
+    return [f'{change}, and one optimiser cannot take over what another has learnt'
+            for change in changes if change.old != change.new]
 
 
 def _other_network(key: str, state: Mapping, opt: Mapping) -> list[str]:
     """Which options keep a network from taking the saved parameters, and which these are."""
-    path = Path(opt['path']['models'], f'net_{key.removeprefix("network_")}_{state["iter"]}.pth')
-    content = load_file(path)
+    label = key.removeprefix('network_')
+    path = Path(opt['path']['models'], f'net_{label}_{state["iter"]}.pth')
+    content, param_key = load_file(path), opt['path'].get(f'param_key_{label}', 'params')
     with randomness.preserved(), silent_logger():
         net = build_network(opt[key])
-    faults = misfits(net, state_dict_of(content, path))
+    faults = misfits(net, state_dict_of(content, path, param_key))
     if not faults:
         return []
     saved = state.get('options', content).get(key)
@@ -192,7 +193,9 @@ def _other_changes(saved: Mapping, now: Mapping) -> list[Change]:
     found = []
     for change in differences(saved, now):
         follows = change.place.endswith('.seed') and (change.old, change.new) == seeds
-        if not follows and not change.place.startswith(('train.optim_', 'train.scheduler.')):
+        if change.place == 'world_size':
+            found.append(change._replace(place='number of processes'))
+        elif not follows and not change.place.startswith(('train.optim_', 'train.scheduler.')):
             found.append(change)
     return found
 

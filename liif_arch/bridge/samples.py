@@ -47,7 +47,7 @@ class SampleSet(Dataset):
             try:
                 return self._sample(SampleIndex((index + step) % len(self), *_draw(index)))
             except UserError as error:
-                if not self.skip or error.key:  # an option is wrong, of all samples
+                if not self.skip:
                     raise
                 self._count(error)
         raise UserError(f'{self.opt["name"]}: none of its {len(self)} samples can be made.')
@@ -66,7 +66,7 @@ class SampleSet(Dataset):
     def _as_user_error(self, error: Exception, index: int) -> UserError:
         """What a stranger's dataset raised, in a line: an option that is missing, or a bad sample."""
         missing = error.args[0] if isinstance(error, KeyError) and error.args else None
-        if missing not in (None, *self.opt) and missing in dataset_options(type(self.dataset)):
+        if missing not in self.opt and missing in [*dataset_options(type(self.dataset))]:
             return UserError(f'missing; {type(self.dataset).__name__} reads it.', key=str(missing))
         skip = ', or set on_bad_sample: skip' if self.opt['phase'] == 'train' else ''
         return UserError(f'{name_of(self.dataset, int(index))}: this sample of {self.opt["name"]} '

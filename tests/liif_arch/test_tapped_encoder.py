@@ -276,8 +276,8 @@ def test_pretrain_encoder__of_a_deeper_network_is_refused(tmp_path):
     save_file({'params': deep.state_dict()}, tmp_path / 'deep.pth')
     with pytest.raises(UserError, match=r'holds body\.2\.conv1\.weight.*as many blocks'):
         load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'deep.pth')
-    save_file({'state_dict': deep.state_dict()}, tmp_path / 'other.pth')
-    with pytest.raises(UserError, match=r'holds body\.2\.conv1\.weight.*as many blocks'):  # as MMEngine has it
+    save_file({'weights': deep.state_dict()}, tmp_path / 'other.pth')
+    with pytest.raises(UserError, match='found weights; needed named tensors, or these under "params"'):
         load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'other.pth')
 
 
