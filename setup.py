@@ -24,7 +24,7 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'ruff', 'jsonschema', *EXPORT],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', 'jsonschema', *EXPORT],
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },

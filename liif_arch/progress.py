@@ -1,7 +1,8 @@
 """Progress for people: in a terminal a line that is rewritten, in a file one now and then."""
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 from weakref import WeakSet
 
@@ -10,6 +11,8 @@ from tqdm import tqdm
 LOG_INTERVAL = 30  # seconds between the lines of one bar where standard error is no terminal
 UNKNOWN_COLUMNS = 80  # of a terminal that does not say how wide it is
 PLAIN_FORMAT = '{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} {rate_fmt} eta {remaining}{postfix}'
+PARTS = '{desc} {percentage:3.0f}% |{bar}| {elapsed} eta {remaining}'
+PLAIN_PARTS = '{desc}: {percentage:3.0f}% {elapsed} eta {remaining}'
 
 
 class TerminalBar(tqdm):
@@ -33,7 +36,7 @@ class PlainLines(tqdm):
     def __init__(self, iterable: Iterable | None = None, **options: object) -> None:
         timing = {'miniters': 1, 'mininterval': LOG_INTERVAL, 'delay': LOG_INTERVAL}
         super().__init__(iterable, **{**options, **timing})
-        if self.total:
+        if self.total and not self.bar_format:
             self.bar_format = PLAIN_FORMAT
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
@@ -76,6 +79,35 @@ def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm:
         A bar with tqdm's methods.
     """
     return (TerminalBar if in_terminal() else PlainLines)(iterable, **options)
+
+
+@contextmanager
+def progress_of_parts(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that reports how much of it is done, in parts that have no name of their own.
+
+    It is shown from the first report on, so that what is refused before has no bar. The remaining
+    time follows from the average since then, because parts come in bursts.
+
+    Args:
+        label: What is being done.
+
+    Yields:
+        A function that takes (done, total); equal parts should take about equal time.
+    """
+    bar = None
+
+    def report(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            form = PARTS if in_terminal() else PLAIN_PARTS
+            bar = progress_bar(desc=label, total=total, bar_format=form, smoothing=0)
+        bar.update(done - bar.n)
+
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def write_line(text: str) -> None:

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liif_arch.cli.progress import progress_bar
 from liif_arch.cli.upscale_jobs import plan
 from liif_arch.cli.upscale_target import Target, parse_target
 from liif_arch.weights import DEFAULT, shipped
@@ -182,12 +181,13 @@ def _upscale_one(
     net: 'nn.Module', source: Path, result: Path, target: Target, memory: float, label: str
 ) -> None:
     from liif_arch.images import read_picture, require_unit_range
+    from liif_arch.progress import progress_of_parts
     from liif_arch.upscaling import upscale_to_file
 
     image, metadata = read_picture(source)
     require_unit_range(image, str(source))
     size = target.of_image(image.shape[:2], source)
-    with progress_bar(label) as advance:
+    with progress_of_parts(label) as advance:
         height, width = upscale_to_file(
             net, image, result, size=size, memory=memory, progress=advance, metadata=metadata
         )

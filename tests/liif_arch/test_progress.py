@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from liif_arch import progress
-from liif_arch.progress import PlainLines, TerminalBar, progress_bar
+from liif_arch.progress import PlainLines, TerminalBar, progress_bar, progress_of_parts
 
 LOOP = (
     'import time\nfrom liif_arch.progress import progress_bar\n'
@@ -90,3 +90,31 @@ def test_progress_bar__chooses(monkeypatch):
         bar = progress_bar(total=1, file=io.StringIO())
         assert type(bar) is kind
         bar.close()
+
+
+def test_parts__a_line_now_and_then(capsys, clock):
+    with progress_of_parts('a.png') as report:
+        report(0, 1000)
+        for done in range(1, 1001):
+            clock.now += 0.1
+            report(done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        'a.png:  30% 00:30 eta 01:10', 'a.png:  60% 01:00 eta 00:40', 'a.png:  90% 01:30 eta 00:10']
+
+
+def test_parts__nothing_of_what_is_quick_or_refused(capsys, clock):
+    with progress_of_parts('a.png') as report:
+        report(0, 10)
+        report(10, 10)
+    with pytest.raises(ValueError), progress_of_parts('b.png'):
+        raise ValueError
+    assert capsys.readouterr().err == ''
+
+
+def test_parts__a_bar_in_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+    with progress_of_parts('a.png') as report:
+        report(0, 10)
+        report(10, 10)
+    err = capsys.readouterr().err
+    assert 'a.png   0% |' in err and 'a.png 100% |' in err
