@@ -12,7 +12,7 @@ setup(
     python_requires='>=3.10',
     install_requires=[
         'basicsr==1.4.2; python_version < "3.13"',
-        'my-basicsr==1.4.2; python_version >= "3.13"',  # see liif_arch/bridge/basicsr_source.py
+        'my-basicsr==1.4.2; python_version >= "3.13"',  # see liif_arch/basicsr_source.py
         'torch>=2.6',
         'torchvision',
         'mmengine>=0.10.4',
@@ -28,12 +28,15 @@ setup(
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },
-    # `options/` stays at the top level of the repository and travels in the wheel as `liif_arch.options`.
+    # `options/` stays at the top level of the repository and travels in the wheel as
+    # `liif_arch.options`.
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
-    package_data={'liif_arch.options': ['*.yml', 'schema.json'],
-                  'liif_arch.bridge': ['*.sha256'],
-                  'liif_arch.weights': ['*.pth', 'README.md', '*.png']},
+    package_data={
+        'liif_arch.options': ['*.yml', 'schema.json'],
+        'liif_arch': ['*.sha256'],
+        'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
+    },
     entry_points={
         'console_scripts': ['basicsr=liif_arch.cli:main'],
         'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],

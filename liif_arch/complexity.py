@@ -1,4 +1,5 @@
 """What a network costs: parameters, and multiply-accumulates per input and per output pixel, counted by mmengine."""
+
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ class Complexity(NamedTuple):
         per_latent: Multiply-accumulates of the decoder for a pixel of the input.
         per_output: Multiply-accumulates of the decoder for a pixel of the output.
     """
+
     encoder: int
     decoder: int
     encoding: float
@@ -65,7 +67,10 @@ def complexity(net: CoordinateNetwork) -> Complexity:
     with torch.no_grad():
         feat = net.encode(lq)
     encode = _count(Encode(net), lq)
-    few, many = (_count(Query(net), feat, *torch.rand(2, 1, n, 2, device=device) * 0.1) for n in (QUERIES, 2 * QUERIES))
+    few, many = (
+        _count(Query(net), feat, *torch.rand(2, 1, n, 2, device=device) * 0.1)
+        for n in (QUERIES, 2 * QUERIES)
+    )
     per_output = (many - few) / QUERIES  # what is left for no queries is done once for every latent
     encoder = sum(p.numel() for p in net.encoder.parameters())
     total = sum(p.numel() for p in net.parameters())
@@ -75,6 +80,7 @@ def complexity(net: CoordinateNetwork) -> Complexity:
 
 def _count(module: nn.Module, *inputs: Tensor) -> int:
     from mmengine.analysis import FlopAnalyzer
+
     with torch.enable_grad():  # all at once, not in pieces that a memory budget allows
         counter = FlopAnalyzer(module, inputs)
         return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()

@@ -1,8 +1,11 @@
-"""The one owner of every convention about where a pixel is: coordinates, cells, look-ups, scales and sizes.
+"""The one owner of every convention about where a pixel is: coordinates, cells, look-ups, scales
+and sizes.
 
-A coordinate is (y, x) in [-1, 1]; the centre of pixel i of n is -1 + (2i + 1) / n. A size is (H, W), a scale (sy, sx).
-Letters in shapes: B batch, C channels, h w low-resolution size, H W output size, Q queries, T corners (1 or 4).
+A coordinate is (y, x) in [-1, 1]; the centre of pixel i of n is -1 + (2i + 1) / n. A size is (H,
+W), a scale (sy, sx). Letters in shapes: B batch, C channels, h w low-resolution size, H W output
+size, Q queries, T corners (1 or 4).
 """
+
 import math
 from numbers import Real
 from typing import NamedTuple, TypeVar
@@ -21,7 +24,9 @@ AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an are
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
 
 
-def pixel_centers(n: int, device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+def pixel_centers(
+    n: int, device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Centres of n pixels along one axis, (n,), in (-1, 1)."""
     centres = -1 + (2 * torch.arange(n, dtype=torch.float64) + 1) / n
     return from_host(centres.to(dtype), device)  # no device lacks float32
@@ -32,13 +37,17 @@ def _host_centers(n: int) -> np.ndarray:
     return -1 + (2 * np.arange(n, dtype=np.float64) + 1) / n
 
 
-def make_coord(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+def make_coord(
+    size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Pixel centres of an H x W image, (H, W, 2), (y, x)."""
     rows, cols = (pixel_centers(n, device, dtype) for n in size)
     return torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
 
 
-def make_cell(size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
+def make_cell(
+    size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Height and width of one pixel of an H x W image in coordinates, (2,): (2/H, 2/W)."""
     return from_host(torch.tensor([2 / size[0], 2 / size[1]], dtype=dtype), device)
 
@@ -66,7 +75,8 @@ def _corner_signs(coord: Array) -> Array:
 
 
 class AxisLookup(NamedTuple):
-    """Look-ups along one axis: corner sign t = -1, +1 in the first dimension (one row without local ensemble).
+    """Look-ups along one axis: corner sign t = -1, +1 in the first dimension (one row without local
+    ensemble).
 
     Attributes:
         index: Nearest latent, (1 or 2, N), int64.
@@ -74,6 +84,7 @@ class AxisLookup(NamedTuple):
         host: `index` again, where the host reads it without waiting for a device; of regular
             grids alone.
     """
+
     index: Array
     rel: Array
     host: np.ndarray | None = None
@@ -89,19 +100,25 @@ class AxisLookup(NamedTuple):
 
 
 def axis_lookup(coord: Array, n: int, local_ensemble: bool) -> AxisLookup:
-    """Nearest latents of n along one axis for query coordinates (N,), shifted by -1/n and +1/n with the local ensemble.
+    """Nearest latents of n along one axis for query coordinates (N,), shifted by -1/n and +1/n with
+    the local ensemble.
 
-    Source: LIIF eq. 4 and its reference conventions (shift + 1e-6, clamp to [-1 + 1e-6, 1 - 1e-6], nearest).
+    Source: LIIF eq. 4 and its reference conventions (shift + 1e-6, clamp to [-1 + 1e-6, 1 - 1e-6],
+        nearest).
     """
     shifted = coord[None]
     if local_ensemble:
         shift = _corner_signs(coord) / n + SHIFT_EPS
         shifted = shifted + shift.reshape(2, *[1] * coord.ndim)
     index = nearest_index(_inside(shifted), n)
-    return AxisLookup(index, coord[None] * n - (2 * index + (1 - n)))  # (coord - centre) * n, the centre * n whole
+    return AxisLookup(
+        index, coord[None] * n - (2 * index + (1 - n))
+    )  # (coord - centre) * n, the centre * n whole
 
 
-def grid_lookup(n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu') -> AxisLookup:
+def grid_lookup(
+    n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu'
+) -> AxisLookup:
     """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64, rel is float32)."""
     return _on_device(axis_lookup(_host_centers(n_out), n, local_ensemble), device)
 
@@ -113,7 +130,8 @@ def _on_device(lookup: AxisLookup, device: torch.device | str) -> AxisLookup:
 
 
 def corner_lookup(coord: Array, cell: Array, n: int) -> AxisLookup:
-    """MetaSR's look-up along one axis: the latent of n in which the query pixel's top-left corner lies.
+    """MetaSR's look-up along one axis: the latent of n in which the query pixel's top-left corner
+    lies.
 
     Args:
         coord: Query pixel centres, (N,) or any shape.
@@ -135,13 +153,17 @@ def corner_grid_lookup(n_out: int, n: int, device: torch.device | str = 'cpu') -
 
 
 def axis_weights(rel: Tensor) -> Tensor:
-    """One axis' factor of the local ensemble's weights (LIIF eq. 4), from the relative coordinates of its corners.
+    """One axis' factor of the local ensemble's weights (LIIF eq. 4), from the relative coordinates
+    of its corners.
 
-    A corner weighs as much as the rectangle between the query and the corner diagonal to it; areas are products, so
-    the normalised weight is the product of two of these, one an axis. The two differ only where all four areas
-    vanish: at odd scales one output row and column lie on the centre of the last latent, which both corners found.
-    There the areas leave the other axis' weights to rounding noise (or, in exact arithmetic, to their 1e-9, which
-    makes all four equal); the product keeps them. The reference's float32 figures agree with the product.
+    A corner weighs as much as the rectangle between the query and the corner diagonal to it; areas
+    are products, so the normalised weight is the product of two of these, one an axis. The two
+    differ only where all four areas
+    vanish: at odd scales one output row and column lie on the centre of the last latent, which both
+        corners found.
+    There the areas leave the other axis' weights to rounding noise (or, in exact arithmetic, to
+    their 1e-9, which makes all four equal); the product keeps them. The reference's float32 figures
+    agree with the product.
 
     Args:
         rel: Relative coordinates, (2, ...), or (1, ...) without local ensemble.
@@ -165,7 +187,9 @@ def as_scale(value: object, key: str = 'scale') -> tuple[float, float]:
     """
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(isinstance(s, Real) and not isinstance(s, bool) for s in pair):
-        raise UserError(f'found {value!r}; needed a number such as 2.5, or a pair [sy, sx].', key=key)
+        raise UserError(
+            f'found {value!r}; needed a number such as 2.5, or a pair [sy, sx].', key=key
+        )
     if not all(math.isfinite(s) and s > 0 for s in pair):
         raise UserError(f'found {value!r}; a scale must be above 0.', key=key)
     return float(pair[0]), float(pair[1])
@@ -190,6 +214,8 @@ def reduced_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int
     """
     h, w = (math.floor(n / s + 1e-9) for n, s in zip(size, scale, strict=True))
     if h < 1 or w < 1:
-        raise UserError(f'a {size[1]}x{size[0]} image (width x height) leaves no pixel at scale '
-                        f'{scale_label(scale)}; use larger images or smaller scales.')
+        raise UserError(
+            f'a {size[1]}x{size[0]} image (width x height) leaves no pixel at scale '
+            f'{scale_label(scale)}; use larger images or smaller scales.'
+        )
     return h, w

@@ -1,9 +1,12 @@
-"""Training samples made from ground-truth crops by the model's device, a batch of different scales at once.
+"""Training samples made from ground-truth crops by the model's device, a batch of different scales
+at once.
 
-Every figure equals the one that the loader makes of the same crop: Pillow's 8-bit bicubic reduction in exact integer
-arithmetic, and a subset of pixels that a hash of (seed, pixel) picks. Nothing here waits for the device.
-Letters in shapes: B batch, C channels, M side of the padded crops, s side of a crop in its top-left corner, Q queries.
+Every figure equals the one that the loader makes of the same crop: Pillow's 8-bit bicubic reduction
+in exact integer arithmetic, and a subset of pixels that a hash of (seed, pixel) picks. Nothing here
+waits for the device. Letters in shapes: B batch, C channels, M side of the padded crops, s side of
+a crop in its top-left corner, Q queries.
 """
+
 import math
 
 import torch
@@ -13,8 +16,9 @@ _WEIGHT_BITS = 22  # Pillow's fixed-point weights: 32 bits less 8 of the pixel a
 INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negative int64
 
 
-def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int,
-               patch: bool = False) -> dict[str, Tensor]:
+def make_batch(
+    crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int, patch: bool = False
+) -> dict[str, Tensor]:
     """A training batch from ground-truth crops.
 
     Args:
@@ -26,11 +30,16 @@ def make_batch(crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_sampl
         patch: They are a square, in row-major order.
 
     Returns:
-        lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x); all float32.
+        lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x);
+        all float32.
     """
     coord, cell, colours = draw_pixels(crop, side, seed, num_samples, patch)
-    return {'lq': _unit_range(reduce_crops(crop, side, lq_size)), 'gt': _unit_range(colours), 'coord': coord,
-            'cell': cell}
+    return {
+        'lq': _unit_range(reduce_crops(crop, side, lq_size)),
+        'gt': _unit_range(colours),
+        'coord': coord,
+        'cell': cell,
+    }
 
 
 def _unit_range(pixels: Tensor) -> Tensor:
@@ -43,10 +52,12 @@ def _unit_range(pixels: Tensor) -> Tensor:
 
 
 def reduce_crops(crop: Tensor, side: Tensor, lq_size: int) -> Tensor:
-    """Reduce crops of different sides to one size, bit for bit as `liif_arch.images.resize_bicubic` does.
+    """Reduce crops of different sides to one size, bit for bit as
+    `liif_arch.files.images.resize_bicubic` does.
 
-    Pillow multiplies 8-bit pixels by integer weights along rows, rounds and clips to 8 bits, then does the same along
-    columns. All sums lie below 2**53, so float64 matrix products are exact in any order.
+    Pillow multiplies 8-bit pixels by integer weights along rows, rounds and clips to 8 bits, then
+    does the same along columns. All sums lie below 2**53, so float64 matrix products are exact in
+    any order.
 
     Args:
         crop: Crops in the top-left corners, (B, M, M, C) uint8.
@@ -64,10 +75,12 @@ def reduce_crops(crop: Tensor, side: Tensor, lq_size: int) -> Tensor:
 def reduction_weights(side: Tensor, lq_size: int, width: int) -> Tensor:
     """Pillow's fixed-point bicubic weights for reducing `side` pixels to `lq_size` along one axis.
 
-    Every product and quotient is taken in Pillow's order, and divisors are tensors (see `_unit_range`).
+    Every product and quotient is taken in Pillow's order, and divisors are tensors (see
+    `_unit_range`).
 
     Returns:
-        (B, lq_size, width), whole float64 values; about 2**22 in sum over the last dimension, 0 from `side` on.
+        (B, lq_size, width), whole float64 values; about 2**22 in sum over the last dimension, 0
+        from `side` on.
     """
     size = side.double()[:, None, None]
     pixel = torch.arange(width, device=side.device, dtype=torch.float64)
@@ -91,7 +104,7 @@ def _cubic(x: Tensor) -> Tensor:
 
 def _to_8_bits(total: Tensor) -> Tensor:
     """Fixed-point sums to the nearest whole value in 0..255, halves up."""
-    return ((total + 2**(_WEIGHT_BITS - 1)) / 2**_WEIGHT_BITS).floor().clamp(0, 255)
+    return ((total + 2 ** (_WEIGHT_BITS - 1)) / 2**_WEIGHT_BITS).floor().clamp(0, 255)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -107,8 +120,8 @@ def hash32(x):
     Returns:
         The same type and shape, in [0, 2**32).
     """
-    x = (x ^ (x >> 16)) * 0x7feb352d & 0xFFFFFFFF
-    x = (x ^ (x >> 15)) * 0x846ca68b & 0xFFFFFFFF
+    x = (x ^ (x >> 16)) * 0x7FEB352D & 0xFFFFFFFF
+    x = (x ^ (x >> 15)) * 0x846CA68B & 0xFFFFFFFF
     return x ^ (x >> 16)
 
 
@@ -118,9 +131,11 @@ def patch_corner(seed, rows, cols):
     return first % rows, hash32(first) % cols
 
 
-def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int,
-                patch: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels of every crop, without replacement: those whose hash of (seed, row-major index) is smallest.
+def draw_pixels(
+    crop: Tensor, side: Tensor, seed: Tensor, num_samples: int, patch: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of every crop, without replacement: those whose hash of (seed, row-major index) is
+    smallest.
 
     With `patch` a square of sqrt(num_samples) pixels a side, in row-major order.
 
@@ -131,7 +146,8 @@ def draw_pixels(crop: Tensor, side: Tensor, seed: Tensor, num_samples: int,
         num_samples: Pixels Q to draw from each.
 
     Returns:
-        coord (B, Q, 2) pixel centres (y, x) in [-1, 1], and cell (B, Q, 2), float32; colours (B, Q, C).
+        coord (B, Q, 2) pixel centres (y, x) in [-1, 1], and cell (B, Q, 2), float32; colours (B, Q,
+        C).
     """
     width, channels = crop.shape[1], crop.shape[3]
     if patch:

@@ -1,4 +1,5 @@
 """What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
+
 import difflib
 import operator
 import os
@@ -64,8 +65,9 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
         name: What a line begins with; by default the script's name.
 
     Returns:
-        Main's status; 2 after a UserError and a MachineError's own (their text in one line), 130 after
-        Ctrl+C, 143 after SIGTERM, 141 where what reads the output has closed it (`basicsr options | head`).
+        Main's status; 2 after a UserError and a MachineError's own (their text in one line), 130
+        after Ctrl+C, 143 after SIGTERM, 141 where what reads the output has closed it (`basicsr
+        options | head`).
     """
     name = name or Path(sys.argv[0]).stem
 
@@ -137,7 +139,9 @@ def require_known(keys: Iterable[object], known: Iterable[object], place: str) -
     known = list(known)
     for key in keys:
         if key not in known:
-            raise UserError(f'{place}: found {key}, which is no option of it; {suggest(key, known)}')
+            raise UserError(
+                f'{place}: found {key}, which is no option of it; {suggest(key, known)}'
+            )
 
 
 def is_whole(value: object) -> bool:
@@ -155,8 +159,9 @@ def require_whole(place: str = '', least: int = 1, **values: object) -> None:
     """Raise UserError for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
         if not is_whole(value) or value < least:
-            raise UserError(f'found {value!r}; needed a whole number of at least {least}.',
-                            key=f'{place}{name}')
+            raise UserError(
+                f'found {value!r}; needed a whole number of at least {least}.', key=f'{place}{name}'
+            )
 
 
 def missing_path(path: str | Path) -> str:

@@ -1,4 +1,5 @@
 """Networks outside PyTorch: ONNX files of encoder and decoder, with all sizes free, compared in onnxruntime."""
+
 import contextlib
 import importlib.util
 import io
@@ -19,15 +20,21 @@ from liif_arch.errors import UserError
 
 PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 FILES = ('encoder.onnx', 'decoder.onnx')
-CASES = (((1, 16, 24), (2.0, 2.0)), ((2, 21, 17), (3.0, 1.5)), ((1, 16, 40), (3.7, 3.7)))  # batch and size; scale
+CASES = (
+    ((1, 16, 24), (2.0, 2.0)),
+    ((2, 21, 17), (3.0, 1.5)),
+    ((1, 16, 40), (3.7, 3.7)),
+)  # batch and size; scale
 TOLERANCE = 1e-4
 
 
 class Compared(NamedTuple):
-    """One comparison of ONNX files with the network: sizes (h, w) and (H, W), and the largest differences.
+    """One comparison of ONNX files with the network: sizes (h, w) and (H, W), and the largest
+    differences.
 
     Of features in shares of the largest one, of colours as they are.
     """
+
     size: tuple[int, int]
     out: tuple[int, int]
     features: float
@@ -44,8 +51,9 @@ def require_onnx() -> None:
 def export_onnx(net: CoordinateNetwork, folder: str | Path) -> Iterator[Compared]:
     """Write encoder.onnx and decoder.onnx into a folder, and compare them with the network.
 
-    encoder.onnx: `lq` (B, C, h, w) in [0, 1] -> `feat` (B, C', h, w). decoder.onnx: `feat`, `coord` (B, Q, 2) pixel
-    centres, (y, x) in [-1, 1], and `cell` (B, Q, 2) -> `rgb` (B, Q, out), about [0, 1]. B, h, w and Q are free.
+    encoder.onnx: `lq` (B, C, h, w) in [0, 1] -> `feat` (B, C', h, w). decoder.onnx: `feat`, `coord`
+    (B, Q, 2) pixel centres, (y, x) in [-1, 1], and `cell` (B, Q, 2) -> `rgb` (B, Q, out), about [0,
+    1]. B, h, w and Q are free.
 
     Args:
         net: The network, on the CPU.
@@ -55,8 +63,8 @@ def export_onnx(net: CoordinateNetwork, folder: str | Path) -> Iterator[Compared
         A comparison for each of `CASES`, after both files are written.
 
     Raises:
-        UserError: A package is missing, a file exists, or the network cannot be exported or comes out differently; then
-            neither file is left.
+        UserError: A package is missing, a file exists, or the network cannot be exported or comes
+            out differently; then neither file is left.
     """
     require_onnx()
     paths = [Path(folder, name) for name in FILES]
@@ -80,28 +88,59 @@ def export_onnx(net: CoordinateNetwork, folder: str | Path) -> Iterator[Compared
 
 def _write(net: CoordinateNetwork, encoder: Path, decoder: Path) -> None:
     auto = torch.export.Dim.AUTO
-    lq, coord, cell = torch.rand(2, net.num_in_ch, 17, 23), torch.rand(2, 31, 2) * 2 - 1, torch.rand(2, 31, 2) / 10
+    lq, coord, cell = (
+        torch.rand(2, net.num_in_ch, 17, 23),
+        torch.rand(2, 31, 2) * 2 - 1,
+        torch.rand(2, 31, 2) / 10,
+    )
     with torch.no_grad():
         feat = net.encode(lq).contiguous()
     image, queries = {0: auto, 2: auto, 3: auto}, {0: auto, 1: auto}
-    _export(Encode(net).eval(), {'lq': lq}, (image, ), 'feat', encoder)
-    _export(Query(net).eval(), {'feat': feat, 'coord': coord, 'cell': cell}, (image, queries, queries), 'rgb', decoder)
+    _export(Encode(net).eval(), {'lq': lq}, (image,), 'feat', encoder)
+    _export(
+        Query(net).eval(),
+        {'feat': feat, 'coord': coord, 'cell': cell},
+        (image, queries, queries),
+        'rgb',
+        decoder,
+    )
 
 
-def _export(module: torch.nn.Module, inputs: dict[str, Tensor], shapes: tuple, output: str, path: Path) -> None:
-    logging.getLogger('onnxscript').setLevel(logging.ERROR)  # what it does not fold is no concern of a user's
+def _export(
+    module: torch.nn.Module, inputs: dict[str, Tensor], shapes: tuple, output: str, path: Path
+) -> None:
+    logging.getLogger('onnxscript').setLevel(
+        logging.ERROR
+    )  # what it does not fold is no concern of a user's
     try:
-        with torch.enable_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             warnings.simplefilter('ignore')
-            torch.onnx.export(module, tuple(inputs.values()), str(path), dynamo=True, dynamic_shapes=shapes,
-                              input_names=list(inputs), output_names=[output], external_data=False, verbose=False)
+            torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                str(path),
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=list(inputs),
+                output_names=[output],
+                external_data=False,
+                verbose=False,
+            )
     except OSError:
         raise
     except Exception as error:
-        text = [line for line in str(error).splitlines() if line.startswith('<class')] or [type(error).__name__]
+        text = [line for line in str(error).splitlines() if line.startswith('<class')] or [
+            type(error).__name__
+        ]
         name = type(getattr(module.net.encoder, 'net', module.net.encoder)).__name__
-        raise UserError(f'{path.name}: {type(module.net).__name__} on {name} cannot be exported with free sizes '
-                        f'({text[0][:300]}).') from None
+        raise UserError(
+            f'{path.name}: {type(module.net).__name__} on {name} cannot be exported with free sizes '
+            f'({text[0][:300]}).'
+        ) from None
 
 
 def compare(net: CoordinateNetwork, encoder: Path, decoder: Path) -> Iterator[Compared]:
@@ -111,24 +150,37 @@ def compare(net: CoordinateNetwork, encoder: Path, decoder: Path) -> Iterator[Co
         UserError: Something differs by more than `TOLERANCE`.
     """
     import onnxruntime
-    encode, decode = (onnxruntime.InferenceSession(str(p), providers=['CPUExecutionProvider'])
-                      for p in (encoder, decoder))
+
+    encode, decode = (
+        onnxruntime.InferenceSession(str(p), providers=['CPUExecutionProvider'])
+        for p in (encoder, decoder)
+    )
     generator = torch.Generator().manual_seed(0)
     for (batch, *size), scale in CASES:
-        lq, out = torch.rand(batch, net.num_in_ch, *size, generator=generator), scaled_size(tuple(size), scale)
+        lq, out = (
+            torch.rand(batch, net.num_in_ch, *size, generator=generator),
+            scaled_size(tuple(size), scale),
+        )
         coord = make_coord(out).view(1, -1, 2).repeat(batch, 1, 1)
         cell = make_cell(out).expand_as(coord).contiguous()
         with torch.no_grad():
             feat = net.encode(lq)
             rgb = net.query(feat, coord, cell)
         theirs = encode.run(None, {'lq': lq.numpy()})[0]
-        colours = decode.run(None, {'feat': theirs, 'coord': coord.numpy(), 'cell': cell.numpy()})[0]
-        found = Compared(tuple(size), out,
-                         float((torch.from_numpy(theirs) - feat).abs().max() / feat.abs().max()),
-                         float((torch.from_numpy(colours) - rgb).abs().max()))
+        colours = decode.run(None, {'feat': theirs, 'coord': coord.numpy(), 'cell': cell.numpy()})[
+            0
+        ]
+        found = Compared(
+            tuple(size),
+            out,
+            float((torch.from_numpy(theirs) - feat).abs().max() / feat.abs().max()),
+            float((torch.from_numpy(colours) - rgb).abs().max()),
+        )
         if not max(found.features, found.colours) <= TOLERANCE:
-            raise UserError(f'{encoder.name}, {decoder.name}: differ from PyTorch by {found.features:.2g} and '
-                            f'{found.colours:.2g} on an input of {size[1]}x{size[0]}; needed {TOLERANCE:g} or less. '
-                            'Networks that make tables for a size, as SwinIR its attention masks, are fixed to it in '
-                            'ONNX.')
+            raise UserError(
+                f'{encoder.name}, {decoder.name}: differ from PyTorch by {found.features:.2g} and '
+                f'{found.colours:.2g} on an input of {size[1]}x{size[0]}; needed {TOLERANCE:g} or less. '
+                'Networks that make tables for a size, as SwinIR its attention masks, are fixed to it in '
+                'ONNX.'
+            )
         yield found

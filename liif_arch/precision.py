@@ -1,7 +1,10 @@
-"""Which floating-point type the matrix products run in; coordinates, sums and losses are float32 in every precision.
+"""Which floating-point type the matrix products run in; coordinates, sums and losses are float32 in
+every precision.
 
-On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on unless switched off).
+On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on
+unless switched off).
 """
+
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -31,7 +34,9 @@ def resolve(precision: object, device: torch.device | str, key: str = 'precision
         return torch.bfloat16
     if precision == 'bfloat16':
         kind = 'CPU (it needs AVX512-BF16 or AMX)' if device.type == 'cpu' else f'device, {device}'
-        raise UserError(f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or auto.')
+        raise UserError(
+            f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or auto.'
+        )
     return torch.float32
 
 
@@ -40,7 +45,10 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == 'cpu':
-        known = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')  # not in every version of torch
+        known = (
+            '_is_avx512_bf16_supported',
+            '_is_amx_tile_supported',
+        )  # not in every version of torch
         return any(getattr(torch.cpu, name, lambda: False)() for name in known)
     return False
 

@@ -1,4 +1,5 @@
 """Progress for people: in a terminal a line that is rewritten, in a file one now and then."""
+
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator

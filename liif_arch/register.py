@@ -4,6 +4,7 @@ The networks are registered with MMEngine too:
 `custom_imports = dict(imports=['liif_arch.register'])` in a config, then
 `MODELS.build(dict(type='LIIF', encoder=dict(type='EDSREncoder')))`.
 """
+
 from basicsr.utils.registry import ARCH_REGISTRY
 from mmengine.registry import MODELS
 

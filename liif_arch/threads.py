@@ -1,10 +1,13 @@
-"""Threads on a CPU: how they wait for one another, how many there are, and work that is cut into pieces for them.
+"""Threads on a CPU: how they wait for one another, how many there are, and work that is cut into
+pieces for them.
 
-PyTorch cuts every operation into one part a thread and waits for the last of them. Where other programs use the
-machine too, a thread may have to wait for a core while the others wait for it, in each of thousands of operations. Two
-things keep that cheap: threads that wait do not keep a core busy (`wait_passively`), and where the work is many
-independent pieces, each thread takes whole ones as it gets to them (`for_each`), so that a late thread does fewer.
+PyTorch cuts every operation into one part a thread and waits for the last of them. Where other
+programs use the machine too, a thread may have to wait for a core while the others wait for it, in
+each of thousands of operations. Two things keep that cheap: threads that wait do not keep a core
+busy (`wait_passively`), and where the work is many independent pieces, each thread takes whole ones
+as it gets to them (`for_each`), so that a late thread does fewer.
 """
+
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -20,7 +23,8 @@ SPIN_COUNT = 1000  # turns that GNU's OpenMP waits before a thread sleeps; 300,0
 
 
 def wait_passively() -> None:
-    """Let OpenMP's threads sleep soon when they wait; call it before PyTorch is imported, which reads it once.
+    """Let OpenMP's threads sleep soon when they wait; call it before PyTorch is imported, which
+    reads it once.
 
     A user's own setting (any of `SPIN_VARIABLES` in the environment) stays.
     """
@@ -42,13 +46,19 @@ def use_threads(count: int | None) -> None:
     import torch
 
     from liif_arch.errors import require_whole
+
     require_whole(**{'--threads': count})
     torch.set_num_threads(int(count))
 
 
-def for_each(work: Callable[[Item], None], items: Iterable[Item], device: 'torch.device',
-             done: Callable[[Item], None] | None = None) -> None:
-    """Call `work` with each item, without gradients; on a CPU on as many threads as PyTorch uses, a core for each.
+def for_each(
+    work: Callable[[Item], None],
+    items: Iterable[Item],
+    device: 'torch.device',
+    done: Callable[[Item], None] | None = None,
+) -> None:
+    """Call `work` with each item, without gradients; on a CPU on as many threads as PyTorch uses, a
+    core for each.
 
     Args:
         work: Independent of the order and of the thread it runs in.
@@ -57,9 +67,11 @@ def for_each(work: Callable[[Item], None], items: Iterable[Item], device: 'torch
         done: Called in this thread with each item that is finished.
 
     Raises:
-        Exception: Whatever `work` or `done` raises; items that no thread has begun are left out then.
+        Exception: Whatever `work` or `done` raises; items that no thread has begun are left out
+            then.
     """
     import torch
+
     items = list(items)
     threads = torch.get_num_threads()
     without_gradients = torch.no_grad()(work)  # a thread's own setting
@@ -70,7 +82,9 @@ def for_each(work: Callable[[Item], None], items: Iterable[Item], device: 'torch
                 done(item)
         return
     try:
-        with ThreadPoolExecutor(min(threads, len(items)), initializer=torch.set_num_threads, initargs=(1, )) as pool:
+        with ThreadPoolExecutor(
+            min(threads, len(items)), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
             begun = {pool.submit(without_gradients, item): item for item in items}
             try:
                 for future in as_completed(begun):

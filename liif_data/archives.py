@@ -1,4 +1,5 @@
 """Published archives: downloaded with resume and checksum, unpacked whole or not at all."""
+
 import hashlib
 import shutil
 import tarfile
@@ -27,7 +28,8 @@ def fetch(source: str, folder: Path, sha256: str | None = None) -> Path:
         Path of the archive.
 
     Raises:
-        UserError: Nothing there, the connection ended early (says how to go on), or another checksum.
+        UserError: Nothing there, the connection ended early (says how to go on), or another
+            checksum.
     """
     if not source.startswith(('http://', 'https://')):
         path = Path(source).expanduser()
@@ -38,7 +40,9 @@ def fetch(source: str, folder: Path, sha256: str | None = None) -> Path:
         if not path.is_file():
             _download(source, path)
     if sha256 and (found := _sha256(path)) != sha256.lower():
-        raise UserError(f'{path}: its SHA-256 is {found}, expected {sha256}; remove it and fetch it again.')
+        raise UserError(
+            f'{path}: its SHA-256 is {found}, expected {sha256}; remove it and fetch it again.'
+        )
     return path
 
 
@@ -56,26 +60,37 @@ def _download(url: str, path: Path) -> None:
             if response.status_code != 206:  # the server does not resume
                 done = 0
             total = done + int(response.headers.get('Content-Length', 0)) or None
-            with open(partial, 'ab' if done else 'wb') as file, progress_bar(
-                    total=total, initial=done, unit='B', unit_scale=True, desc=path.name) as bar:
+            with (
+                open(partial, 'ab' if done else 'wb') as file,
+                progress_bar(
+                    total=total, initial=done, unit='B', unit_scale=True, desc=path.name
+                ) as bar,
+            ):
                 for block in response.iter_content(_BLOCK):
                     file.write(block)
                     bar.update(len(block))
     except requests.RequestException as error:
-        raise UserError(f'{url}: the download stopped ({type(error).__name__}); run the same command to go on '
-                        f'from what is in {partial}.') from None
+        raise UserError(
+            f'{url}: the download stopped ({type(error).__name__}); run the same command to go on '
+            f'from what is in {partial}.'
+        ) from None
     except OSError as error:
         raise UserError(f'{partial}: cannot write here ({error.strerror}).') from None
     if total and partial.stat().st_size < total:
-        raise UserError(f'{url}: the download ended after {partial.stat().st_size} of {total} bytes; run the same '
-                        'command to go on.')
+        raise UserError(
+            f'{url}: the download ended after {partial.stat().st_size} of {total} bytes; run the same '
+            'command to go on.'
+        )
     partial.rename(path)
 
 
 def _sha256(path: Path) -> str:
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(
-            file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, 'sha256').hexdigest()
+            if hasattr(hashlib, 'file_digest')
+            else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 def unpack(archive: Path, target: Path, strip: str = '') -> None:
@@ -119,4 +134,6 @@ def _extract(archive: Path, folder: Path) -> None:
             for member in progress_bar(content, unit='file', desc=archive.name):
                 content.extract(member, folder, filter='data')
     else:
-        raise UserError(f'{archive}: neither a zip nor a tar archive, or cut short; fetch it again.')
+        raise UserError(
+            f'{archive}: neither a zip nor a tar archive, or cut short; fetch it again.'
+        )

@@ -1,4 +1,5 @@
 """Training samples at random scales (LIIF section 4.1)."""
+
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -10,11 +11,11 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from liif_arch.bridge.datasets import fill_template, nearest
-from liif_arch.bridge.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
-from liif_arch.bridge.option_check import LOADER
+from liif_arch.config.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
+from liif_arch.config.option_check import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
-from liif_arch.images import COLORS, require_8_bits, resize_bicubic, unit_range
+from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
+from liif_arch.training.datasets import fill_template, nearest
 from liif_data.sampling import (
     Window,
     augment,
@@ -33,50 +34,70 @@ DEGRADE = ('loader', 'device')
 
 @DATASET_REGISTRY.register()
 class RandomScalePairedDataset(Dataset):
-    """Low-resolution crops and ground-truth pixels as (coord, cell, colour), one scale drawn per sample.
+    """Low-resolution crops and ground-truth pixels as (coord, cell, colour), one scale drawn per
+    sample.
 
-    Ground truth alone is enough: a crop of round(lq_size * s) pixels, s ~ U(scale_range), is reduced to lq_size
-    pixels as Pillow's antialiased bicubic does. With `dataroot_lq` the pairs are taken as they are, at their scale.
-    A sample depends on (seed, epoch, index) alone.
+    Ground truth alone is enough: a crop of round(lq_size * s) pixels, s ~ U(scale_range), is
+    reduced to lq_size pixels as Pillow's antialiased bicubic does. With `dataroot_lq` the pairs are
+    taken as they are, at their scale. A sample depends on (seed, epoch, index) alone.
 
     Options (of `datasets.train`):
         dataroot_gt: Folder, .lmdb, or builtin:photos/train.
         dataroot_lq: Given low-resolution images; optional, excludes scale_range.
-        filename_tmpl: Name of the low-resolution image for a ground truth's, as in BasicSR. Default '{}'.
+        filename_tmpl: Name of the low-resolution image for a ground truth's, as in BasicSR. Default
+            '{}'.
         lq_size: Side of the low-resolution crop.
         scale_range: [lowest, highest] scale.
-        num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be alike.
-        patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a square number then.
-            Default false.
+        num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be
+            alike.
+        patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a
+            square number then. Default false.
         use_hflip, use_rot: Augmentations: horizontal flip; vertical flip and transpose.
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
         cache: Keep decoded images in memory (per worker process). Default false.
-        degrade: Who reduces the crop and draws its pixels: loader (default), or device, LIIFModel's, for the whole
-            batch, from 8-bit ground truth alone. The samples are the same.
+        degrade: Who reduces the crop and draws its pixels: loader (default), or device,
+            LIIFModel's, for the whole batch, from 8-bit ground truth alone. The samples are the
+            same.
 
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
     """
+
     own_options: ClassVar = {  # beside `option_check.LOADER`
-        'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'filename_tmpl': TEXT, 'lq_size': WHOLE,
-        'scale_range': NUMBERS, 'num_samples': maybe(WHOLE), 'patch': FLAG, 'use_hflip': FLAG,
-        'use_rot': FLAG, 'color': {'enum': list(COLORS)}, 'cache': FLAG,
-        'degrade': {'enum': list(DEGRADE)}}
+        'dataroot_gt': TEXT,
+        'dataroot_lq': maybe(TEXT),
+        'filename_tmpl': TEXT,
+        'lq_size': WHOLE,
+        'scale_range': NUMBERS,
+        'num_samples': maybe(WHOLE),
+        'patch': FLAG,
+        'use_hflip': FLAG,
+        'use_rot': FLAG,
+        'color': {'enum': list(COLORS)},
+        'cache': FLAG,
+        'degrade': {'enum': list(DEGRADE)},
+    }
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
         require_options(self, opt)
         self.lq_size = positive_int(opt, 'lq_size')
-        self.num_samples = None if opt.get('num_samples') is None else positive_int(opt, 'num_samples')
+        self.num_samples = (
+            None if opt.get('num_samples') is None else positive_int(opt, 'num_samples')
+        )
         self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
-        self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        self.lq_store = (
+            open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        )
         if self.lq_store is None:
             self.scale_range = _scale_range(opt)
-            self._require_size(self.gt_store, round(self.lq_size * self.scale_range[1]), 'scale_range')
+            self._require_size(
+                self.gt_store, round(self.lq_size * self.scale_range[1]), 'scale_range'
+            )
         else:
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
             self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
@@ -90,30 +111,39 @@ class RandomScalePairedDataset(Dataset):
         small = [(key, size) for key in store.keys if min(size := store.size(key)) < side]
         if small:
             (key, (h, w)), rest = small[0], len(small) - 1
-            raise UserError(f'{store.path(key)}: this image is {w}x{h} (width x height)'
-                            f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that lq_size '
-                            f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} needs; '
-                            f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.',
-                            [store.path(key) for key, _ in small])
+            raise UserError(
+                f'{store.path(key)}: this image is {w}x{h} (width x height)'
+                f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that lq_size '
+                f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} needs; '
+                f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.',
+                [store.path(key) for key, _ in small],
+            )
 
     def _require_pixels(self) -> None:
         lowest = self.scale_range[0] if self.lq_store is None else min(self.scales.values())
-        fewest = round(self.lq_size * lowest)**2
+        fewest = round(self.lq_size * lowest) ** 2
         if self.num_samples is None:
             if self.lq_store is None and self.scale_range[0] != self.scale_range[1]:
-                raise UserError('found null, with a scale_range that gives crops of different sizes; set '
-                                'the number of pixels that each sample draws (the paper: lq_size '
-                                'squared).', key='num_samples')
+                raise UserError(
+                    'found null, with a scale_range that gives crops of different sizes; set '
+                    'the number of pixels that each sample draws (the paper: lq_size '
+                    'squared).',
+                    key='num_samples',
+                )
         elif self.num_samples > fewest:
-            raise UserError(f'found {self.num_samples}, but a crop may have only {fewest} pixels '
-                            f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.',
-                            key='num_samples')
+            raise UserError(
+                f'found {self.num_samples}, but a crop may have only {fewest} pixels '
+                f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.',
+                key='num_samples',
+            )
 
     def _patch(self) -> bool:
         patch, count = bool(self.opt.get('patch', False)), self.num_samples
-        if patch and (count is None or math.isqrt(count)**2 != count):
-            raise UserError(f'found {count}; patch: true needs a square number, the pixels of a square.',
-                            key='num_samples')
+        if patch and (count is None or math.isqrt(count) ** 2 != count):
+            raise UserError(
+                f'found {count}; patch: true needs a square number, the pixels of a square.',
+                key='num_samples',
+            )
         return patch
 
     def _on_device(self) -> bool:
@@ -121,9 +151,12 @@ class RandomScalePairedDataset(Dataset):
         if degrade not in DEGRADE:
             raise UserError(f'found {degrade!r}; needed {" or ".join(DEGRADE)}.', key='degrade')
         if degrade == 'device' and (self.lq_store is not None or self.num_samples is None):
-            raise UserError('found device, which makes low-resolution images and draws pixels from '
-                            'ground truth alone; set scale_range and num_samples and remove '
-                            'dataroot_lq, or set loader.', key='degrade')
+            raise UserError(
+                'found device, which makes low-resolution images and draws pixels from '
+                'ground truth alone; set scale_range and num_samples and remove '
+                'dataroot_lq, or set loader.',
+                key='degrade',
+            )
         return degrade == 'device'
 
     def _pair_scale(self, key: str) -> int:
@@ -133,8 +166,10 @@ class RandomScalePairedDataset(Dataset):
         (h, w), (H, W) = self.lq_store.size(lq_key), self.gt_store.size(key)
         scale = round(H / h)
         if scale < 1 or not (0 <= H - h * scale < scale and 0 <= W - w * scale < scale):
-            raise UserError(f'{self.gt_store.path(key)} is {W}x{H} and its low-resolution image {w}x{h} '
-                            '(width x height); needed a whole-number scale, the same for both.')
+            raise UserError(
+                f'{self.gt_store.path(key)} is {W}x{H} and its low-resolution image {w}x{h} '
+                '(width x height); needed a whole-number scale, the same for both.'
+            )
         return scale
 
     def _read(self, store: ImageStore, key: str, window: Window) -> np.ndarray:
@@ -161,15 +196,22 @@ class RandomScalePairedDataset(Dataset):
         """One sample.
 
         Returns:
-            lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x); lq_path, gt_path.
-            With `degrade: device`: what `liif_arch.degradation.make_batch` makes these of, and the paths.
+            lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x);
+            lq_path, gt_path. With `degrade: device`: what `liif_arch.degradation.make_batch` makes
+            these of, and the paths.
         """
         rng = generator(self.seed, index)
         key = self.gt_store.keys[index]
-        crops = self._scaled_crop(rng, key) if self.lq_store is None else self._paired_crops(rng, key)
+        crops = (
+            self._scaled_crop(rng, key) if self.lq_store is None else self._paired_crops(rng, key)
+        )
         crops = augment(rng, crops, self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
         sample = self._crop_sample if self.on_device else self._query_sample
-        return {**sample(crops, draw_seed(rng)), 'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+        return {
+            **sample(crops, draw_seed(rng)),
+            'lq_path': self._lq_path(key),
+            'gt_path': self.gt_store.path(key),
+        }
 
     def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The ground-truth crop alone, (s, s, C)."""
@@ -180,8 +222,10 @@ class RandomScalePairedDataset(Dataset):
         """The same crop of the ground truth and of its low-resolution image, (s, s, C) and (lq_size, lq_size, C)."""
         lq_key = fill_template(self.filename_tmpl, key)
         window = random_window(rng, self.lq_store.size(lq_key), (self.lq_size, self.lq_size))
-        return [self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
-                self._read(self.lq_store, lq_key, window)]
+        return [
+            self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
+            self._read(self.lq_store, lq_key, window),
+        ]
 
     def _lq_path(self, key: str) -> str:
         if self.lq_store is None:
@@ -190,7 +234,7 @@ class RandomScalePairedDataset(Dataset):
 
     def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
         """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its subset of pixels."""
-        crop, = crops
+        (crop,) = crops
         require_8_bits(crop)
         padded = pad_square(crop, round(self.lq_size * self.scale_range[1]))
         return {'crop': torch.from_numpy(padded), 'side': len(crop), 'seed': seed}
@@ -200,8 +244,12 @@ class RandomScalePairedDataset(Dataset):
         gt, *given = crops
         lq = given[0] if given else resize_bicubic(gt, (self.lq_size, self.lq_size))
         coord, cell, colours = query_samples(gt, self.num_samples, seed, self.patch)
-        return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
-                'cell': torch.from_numpy(cell.copy())}
+        return {
+            'lq': to_tensor(lq),
+            'gt': torch.from_numpy(unit_range(colours)),
+            'coord': torch.from_numpy(coord),
+            'cell': torch.from_numpy(cell.copy()),
+        }
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -223,8 +271,11 @@ def require_options(dataset: Dataset, opt: Mapping) -> None:
 
 def missing_pair(store: ImageStore, lq_key: str, gt_path: str) -> UserError:
     """The error of a ground truth whose low-resolution image is not there."""
-    return UserError(f'{store.root} has no "{lq_key}" for {gt_path}; {nearest(lq_key, store.keys)}. '
-                     'Add it, or set filename_tmpl.', key='dataroot_lq')
+    return UserError(
+        f'{store.root} has no "{lq_key}" for {gt_path}; {nearest(lq_key, store.keys)}. '
+        'Add it, or set filename_tmpl.',
+        key='dataroot_lq',
+    )
 
 
 def require_color(opt: Mapping) -> str:
@@ -237,11 +288,17 @@ def require_color(opt: Mapping) -> str:
 
 def _scale_range(opt: Mapping) -> tuple[float, float]:
     value = opt.get('scale_range')
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(
-            isinstance(s, Real) for s in value):
-        raise UserError(f'found {value!r}; needed [lowest, highest], for instance [1, 4].',
-                        key='scale_range')
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 2
+        or not all(isinstance(s, Real) for s in value)
+    ):
+        raise UserError(
+            f'found {value!r}; needed [lowest, highest], for instance [1, 4].', key='scale_range'
+        )
     low, high = value
     if not 0 < low <= high < math.inf:
-        raise UserError(f'found [{low:g}, {high:g}]; needed 0 < lowest <= highest.', key='scale_range')
+        raise UserError(
+            f'found [{low:g}, {high:g}]; needed 0 < lowest <= highest.', key='scale_range'
+        )
     return float(low), float(high)

@@ -1,4 +1,5 @@
 """Pure functions from images to training samples; all randomness comes from the generator that is passed in."""
+
 import math
 from functools import lru_cache
 
@@ -11,12 +12,16 @@ Window = tuple[slice, slice]
 
 
 def generator(seed: int, index: int) -> np.random.Generator:
-    """The random generator of one sample, addressed by (seed, epoch, repeat, index) and not streamed.
+    """The random generator of one sample, addressed by (seed, epoch, repeat, index) and not
+    streamed.
 
-    `index` carries epoch and repeat when it comes from `liif_arch.bridge.sampler`; a plain int stands for epoch 0.
+    `index` carries epoch and repeat when it comes from `liif_arch.training.sampler`; a plain int
+    stands for epoch 0.
     """
     address = [seed, getattr(index, 'epoch', 0), getattr(index, 'repeat', 0), int(index)]
-    return np.random.default_rng(np.array(address, np.uint32))  # of an array twice as fast as of a list
+    return np.random.default_rng(
+        np.array(address, np.uint32)
+    )  # of an array twice as fast as of a list
 
 
 def draw_seed(rng: np.random.Generator) -> int:
@@ -30,8 +35,9 @@ def random_window(rng: np.random.Generator, size: tuple[int, int], crop: tuple[i
     return tuple(slice(s, s + c) for s, c in zip(starts, crop, strict=True))
 
 
-def random_scale_window(rng: np.random.Generator, size: tuple[int, int], lq_size: int,
-                        scale_range: tuple[float, float]) -> Window:
+def random_scale_window(
+    rng: np.random.Generator, size: tuple[int, int], lq_size: int, scale_range: tuple[float, float]
+) -> Window:
     """Rows and columns of a square crop of round(lq_size * s) pixels, s ~ U(scale_range).
 
     Args:
@@ -49,10 +55,15 @@ def scaled_window(window: Window, scale: int) -> Window:
     return tuple(slice(s.start * scale, s.stop * scale) for s in window)
 
 
-def augment(rng: np.random.Generator, images: list[np.ndarray], use_hflip: bool, use_rot: bool) -> list[np.ndarray]:
+def augment(
+    rng: np.random.Generator, images: list[np.ndarray], use_hflip: bool, use_rot: bool
+) -> list[np.ndarray]:
     """The same random flips for all images: horizontal (use_hflip), vertical and transpose (use_rot), p = 0.5 each."""
     hflip, vflip, transpose = rng.random(3) < 0.5
-    return [_turn(image, use_hflip and hflip, use_rot and vflip, use_rot and transpose) for image in images]
+    return [
+        _turn(image, use_hflip and hflip, use_rot and vflip, use_rot and transpose)
+        for image in images
+    ]
 
 
 def _turn(image: np.ndarray, hflip: bool, vflip: bool, transpose: bool) -> np.ndarray:
@@ -68,12 +79,13 @@ def _turn(image: np.ndarray, hflip: bool, vflip: bool, transpose: bool) -> np.nd
 def pad_square(image: np.ndarray, side: int) -> np.ndarray:
     """An image (h, w, C) in the top-left corner of zeros, (side, side, C)."""
     padded = np.zeros((side, side, image.shape[2]), image.dtype)
-    padded[:image.shape[0], :image.shape[1]] = image
+    padded[: image.shape[0], : image.shape[1]] = image
     return padded
 
 
-def query_samples(gt: np.ndarray, num_samples: int | None, seed: int,
-                  patch: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query_samples(
+    gt: np.ndarray, num_samples: int | None, seed: int, patch: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of an image as queries.
 
     Args:
@@ -83,13 +95,16 @@ def query_samples(gt: np.ndarray, num_samples: int | None, seed: int,
         patch: Draw a square of sqrt(num_samples) pixels a side instead, in row-major order.
 
     Returns:
-        coord (Q, 2) pixel centres (y, x) in [-1, 1], float32; cell (Q, 2) = (2/H, 2/W), float32; colours (Q, C).
+        coord (Q, 2) pixel centres (y, x) in [-1, 1], float32; cell (Q, 2) = (2/H, 2/W), float32;
+        colours (Q, C).
     """
     h, w = gt.shape[:2]
     if num_samples is None:
         index = np.arange(h * w)
     else:
-        index = draw_patch(h, w, num_samples, seed) if patch else draw_indices(h * w, num_samples, seed)
+        index = (
+            draw_patch(h, w, num_samples, seed) if patch else draw_indices(h * w, num_samples, seed)
+        )
     rows, cols = np.divmod(index, w)
     coord = np.stack([-1 + (2 * rows + 1) / h, -1 + (2 * cols + 1) / w], axis=1).astype(np.float32)
     cell = np.broadcast_to(np.array([2 / h, 2 / w], np.float32), coord.shape)
@@ -97,10 +112,11 @@ def query_samples(gt: np.ndarray, num_samples: int | None, seed: int,
 
 
 def draw_indices(count: int, num_samples: int, seed: int) -> np.ndarray:
-    """Whole numbers below `count`, without replacement: those whose hash of (seed, number) is smallest.
+    """Whole numbers below `count`, without replacement: those whose hash of (seed, number) is
+    smallest.
 
-    The same as `liif_arch.degradation.draw_pixels` draws. Only numbers below a hash that all but surely leaves enough
-    are sorted.
+    The same as `liif_arch.degradation.draw_pixels` draws. Only numbers below a hash that all but
+    surely leaves enough are sorted.
 
     Returns:
         (num_samples,) int64, in ascending order of the hash.
@@ -114,12 +130,15 @@ def draw_indices(count: int, num_samples: int, seed: int) -> np.ndarray:
 
 
 def draw_patch(h: int, w: int, num_samples: int, seed: int) -> np.ndarray:
-    """Row-major indices of a square of num_samples pixels of an h x w image, which hashes of the seed place.
+    """Row-major indices of a square of num_samples pixels of an h x w image, which hashes of the
+    seed place.
 
     The same as `liif_arch.degradation.draw_pixels` draws.
     """
     side = math.isqrt(num_samples)
-    top, left = (x.item() for x in patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1))
+    top, left = (
+        x.item() for x in patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1)
+    )
     return (np.arange(top, top + side)[:, None] * w + np.arange(left, left + side)).ravel()
 
 

@@ -1,4 +1,5 @@
 """Validation and test images at a set of scales."""
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -9,11 +10,11 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from liif_arch.bridge.datasets import fill_template
-from liif_arch.bridge.fragments import TEXT, WHOLE, maybe
+from liif_arch.config.fragments import TEXT, WHOLE, maybe
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.images import COLORS, resize_bicubic
+from liif_arch.files.images import COLORS, resize_bicubic
+from liif_arch.training.datasets import fill_template
 from liif_data.random_scale_dataset import (
     missing_pair,
     positive_int,
@@ -30,25 +31,33 @@ Scale = tuple[float, float]
 class ScaleSetDataset(Dataset):
     """Every image of a set at every scale of a list; item i is image i % n at scale i // n.
 
-    The low-resolution input is read from `dataroot_lq` where that folder exists for the scale (the published inputs,
-    x2 to x4), else made: ground truth cropped at the top left to a multiple of the scale, Pillow bicubic on 8 bits.
+    The low-resolution input is read from `dataroot_lq` where that folder exists for the scale (the
+    published inputs, x2 to x4), else made: ground truth cropped at the top left to a multiple of
+    the scale, Pillow bicubic on 8 bits.
 
     Options (of `datasets.val_*`, `datasets.test_*`):
         dataroot_gt: Folder, .lmdb, or builtin:photos/heldout.
         scales: List of numbers, or of pairs [sy, sx]; fractions are welcome.
-        dataroot_lq: Folders of low-resolution images, with {scale} where it stands in the path, for instance
-            datasets/Set5/LR_bicubic/X{scale}; optional. With one scale it may be a plain folder or .lmdb.
-        filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are published.
+        dataroot_lq: Folders of low-resolution images, with {scale} where it stands in the path, for
+            instance datasets/Set5/LR_bicubic/X{scale}; optional. With one scale it may be a plain
+            folder or .lmdb.
+        filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are
+            published.
         first_k: Use the first k images only; optional.
         color: rgb (default), gray or unchanged.
 
     Raises:
         UserError: An option that cannot work.
     """
+
     own_options: ClassVar = {  # beside `option_check.LOADER`
-        'dataroot_gt': TEXT, 'scales': {'type': 'array', 'items': {'type': ['number', 'array']}},
-        'dataroot_lq': maybe(TEXT), 'filename_tmpl': TEXT, 'first_k': maybe(WHOLE),
-        'color': {'enum': list(COLORS)}}
+        'dataroot_gt': TEXT,
+        'scales': {'type': 'array', 'items': {'type': ['number', 'array']}},
+        'dataroot_lq': maybe(TEXT),
+        'filename_tmpl': TEXT,
+        'first_k': maybe(WHOLE),
+        'color': {'enum': list(COLORS)},
+    }
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
@@ -57,7 +66,7 @@ class ScaleSetDataset(Dataset):
         self.scales = _scales(opt.get('scales'))
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         if opt.get('first_k') is not None:
-            self.gt_store.keys = self.gt_store.keys[:positive_int(opt, 'first_k')]
+            self.gt_store.keys = self.gt_store.keys[: positive_int(opt, 'first_k')]
         self.filename_tmpl = opt.get('filename_tmpl', '{}x{scale}')
         self.lq_stores = self._open_lq_stores(opt.get('dataroot_lq'))
         for scale in self.scales:
@@ -71,9 +80,13 @@ class ScaleSetDataset(Dataset):
         if not root:
             return {}
         if '{scale}' not in root and len(self.scales) > 1:
-            raise UserError(f'found {root}; needed {{scale}} where the scale stands in the path.',
-                            key='dataroot_lq')
-        before = Path(root.split('{scale}')[0] + '_').expanduser().parent  # the last folder before {scale}
+            raise UserError(
+                f'found {root}; needed {{scale}} where the scale stands in the path.',
+                key='dataroot_lq',
+            )
+        before = (
+            Path(root.split('{scale}')[0] + '_').expanduser().parent
+        )  # the last folder before {scale}
         if not before.is_dir():
             raise UserError(f'found {root}; {before} {missing_path(before)}.', key='dataroot_lq')
         stores = {}
@@ -81,28 +94,45 @@ class ScaleSetDataset(Dataset):
             folder = Path(root.replace('{scale}', scale_label(scale)[1:])).expanduser()
             if folder.is_dir() or '{scale}' not in root:
                 stores[scale] = open_store(str(folder), 'dataroot_lq')
-                missing = [k for k in self.gt_store.keys if self._lq_key(k, scale) not in stores[scale].keys]
+                missing = [
+                    k
+                    for k in self.gt_store.keys
+                    if self._lq_key(k, scale) not in stores[scale].keys
+                ]
                 if missing:
-                    raise missing_pair(stores[scale], self._lq_key(missing[0], scale),
-                                       self.gt_store.path(missing[0]))
+                    raise missing_pair(
+                        stores[scale],
+                        self._lq_key(missing[0], scale),
+                        self.gt_store.path(missing[0]),
+                    )
         for scale, store in stores.items():
             for key in self.gt_store.keys:
                 self._require_match(store, self._lq_key(key, scale), key, scale)
         if not stores:
-            raise UserError(f'found {root}; it exists for none of the scales '
-                            f'{self._labels(self.scales)}. Mend the path, or remove it to have inputs '
-                            'made from the ground truth.', key='dataroot_lq')
+            raise UserError(
+                f'found {root}; it exists for none of the scales '
+                f'{self._labels(self.scales)}. Mend the path, or remove it to have inputs '
+                'made from the ground truth.',
+                key='dataroot_lq',
+            )
         made = [s for s in self.scales if s not in stores]
-        get_root_logger().info(f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
-                               f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.')
+        get_root_logger().info(
+            f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
+            f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.'
+        )
         return stores
 
     def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> None:
         lq, gt = store.size(lq_key), self.gt_store.size(key)
-        if any(abs(n - full / s) >= 1 for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True)):
-            raise UserError(f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
-                            f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
-                            key='dataroot_lq')
+        if any(
+            abs(n - full / s) >= 1
+            for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True)
+        ):
+            raise UserError(
+                f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
+                f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
+                key='dataroot_lq',
+            )
 
     @staticmethod
     def _labels(scales: Iterable[Scale]) -> str:
@@ -128,7 +158,8 @@ class ScaleSetDataset(Dataset):
         """One image at one scale.
 
         Returns:
-            lq (C, h, w) and gt (C, H, W) in [0, 1]; scale (2,), (sy, sx), float64; lq_path, gt_path.
+            lq (C, h, w) and gt (C, H, W) in [0, 1]; scale (2,), (sy, sx), float64; lq_path,
+            gt_path.
         """
         scale = self.scales[index // len(self.gt_store)]
         key = self.gt_store.keys[index % len(self.gt_store)]
@@ -138,22 +169,30 @@ class ScaleSetDataset(Dataset):
             lq, lq_path = store.read(lq_key, self.color), store.path(lq_key)
             height, width = scaled_size(lq.shape[:2], scale)
             if height > gt.shape[0] or width > gt.shape[1]:
-                raise UserError(f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at {scale_label(scale)} is '
-                                f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.')
+                raise UserError(
+                    f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at {scale_label(scale)} is '
+                    f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.'
+                )
             gt = gt[:height, :width]
         else:
             lq_size = reduced_size(gt.shape[:2], scale)
             height, width = scaled_size(lq_size, scale)
             gt = gt[:height, :width]
             lq, lq_path = resize_bicubic(gt, lq_size), self.gt_store.path(key)
-        return {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'scale': torch.tensor(scale, dtype=torch.float64),
-                'lq_path': lq_path, 'gt_path': self.gt_store.path(key)}
+        return {
+            'lq': to_tensor(lq),
+            'gt': to_tensor(gt),
+            'scale': torch.tensor(scale, dtype=torch.float64),
+            'lq_path': lq_path,
+            'gt_path': self.gt_store.path(key),
+        }
 
 
 def _scales(value: object) -> list[Scale]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise UserError(f'found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].',
-                        key='scales')
+        raise UserError(
+            f'found {value!r}; needed a list, for instance [2, 3, 4, 2.5, [2, 3]].', key='scales'
+        )
     scales = [as_scale(s, 'scales') for s in value]
     if len(set(scales)) != len(scales):
         raise UserError(f'found {value!r}; a scale stands there twice.', key='scales')

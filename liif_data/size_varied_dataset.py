@@ -1,4 +1,5 @@
 """Training with ground truth of many sizes (LIIF section 4.2, CelebAHQ)."""
+
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -7,9 +8,9 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from liif_arch.bridge.fragments import FLAG, TEXT, WHOLE, maybe
+from liif_arch.config.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
-from liif_arch.images import COLORS, resize_bicubic, unit_range
+from liif_arch.files.images import COLORS, resize_bicubic, unit_range
 from liif_data.random_scale_dataset import (
     positive_int,
     require_color,
@@ -24,13 +25,15 @@ from liif_data.store import ImageStore, open_store
 class SizeVariedDataset(Dataset):
     """Whole images at one input size, each with ground truth of a size of its own.
 
-    Sample i of N has ground truth of round(Lmin + (Lmax - Lmin) i / (N - 1)) pixels a side, the same in every epoch: a
-    training set whose images were photographed at different sizes. `gt_resize` brings all to one size, which is what
-    a network of one scale needs and loses detail by.
+    Sample i of N has ground truth of round(Lmin + (Lmax - Lmin) i / (N - 1)) pixels a side, the
+    same in every epoch: a training set whose images were photographed at different sizes.
+    `gt_resize` brings all to one size, which is what a network of one scale needs and loses detail
+    by.
 
     Options (of `datasets.train`):
         dataroot_gt: Folder or .lmdb of square images of at least Lmax pixels.
-        dataroot_lq: Inputs of lq_size pixels, of the same names; optional, else made from the ground truth.
+        dataroot_lq: Inputs of lq_size pixels, of the same names; optional, else made from the
+            ground truth.
         lq_size: Side of the input.
         gt_size_range: [Lmin, Lmax].
         gt_resize: Resize every (already reduced) ground truth to this side; optional.
@@ -42,40 +45,61 @@ class SizeVariedDataset(Dataset):
     Raises:
         UserError: An option that cannot work, or images of other sizes.
     """
+
     own_options: ClassVar = {  # beside `option_check.LOADER`
-        'dataroot_gt': TEXT, 'dataroot_lq': maybe(TEXT), 'lq_size': WHOLE,
-        'gt_size_range': {'type': 'array', 'items': WHOLE}, 'gt_resize': maybe(WHOLE),
-        'num_samples': WHOLE, 'use_hflip': FLAG, 'color': {'enum': list(COLORS)}}
+        'dataroot_gt': TEXT,
+        'dataroot_lq': maybe(TEXT),
+        'lq_size': WHOLE,
+        'gt_size_range': {'type': 'array', 'items': WHOLE},
+        'gt_resize': maybe(WHOLE),
+        'num_samples': WHOLE,
+        'use_hflip': FLAG,
+        'color': {'enum': list(COLORS)},
+    }
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
         require_options(self, opt)
-        self.lq_size, self.num_samples = positive_int(opt, 'lq_size'), positive_int(opt, 'num_samples')
+        self.lq_size, self.num_samples = (
+            positive_int(opt, 'lq_size'),
+            positive_int(opt, 'num_samples'),
+        )
         self.gt_resize = None if opt.get('gt_resize') is None else positive_int(opt, 'gt_resize')
         self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.sizes = _size_range(opt)
-        fewest = (self.gt_resize or self.sizes[0])**2
+        fewest = (self.gt_resize or self.sizes[0]) ** 2
         if self.num_samples > fewest:
-            raise UserError(f'found {self.num_samples}, but a ground truth may have only {fewest} '
-                            'pixels; lower num_samples.', key='num_samples')
+            raise UserError(
+                f'found {self.num_samples}, but a ground truth may have only {fewest} '
+                'pixels; lower num_samples.',
+                key='num_samples',
+            )
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
-        self.lq_store = open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        self.lq_store = (
+            open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
+        )
         self._require_sizes()
 
     def _require_sizes(self) -> None:
         for key in self.gt_store.keys:
             h, w = self.gt_store.size(key)
             if h != w or h < self.sizes[1]:
-                raise UserError(f'{self.gt_store.path(key)}: this image is {w}x{h} (width x height); needed square '
-                                f'ones of at least {self.sizes[1]} pixels (gt_size_range).')
+                raise UserError(
+                    f'{self.gt_store.path(key)}: this image is {w}x{h} (width x height); needed square '
+                    f'ones of at least {self.sizes[1]} pixels (gt_size_range).'
+                )
             if self.lq_store is not None:
                 if key not in self.lq_store.keys:
-                    raise UserError(f'{self.lq_store.root} has no "{key}"; it needs the names of '
-                                    'dataroot_gt.', key='dataroot_lq')
+                    raise UserError(
+                        f'{self.lq_store.root} has no "{key}"; it needs the names of dataroot_gt.',
+                        key='dataroot_lq',
+                    )
                 if self.lq_store.size(key) != (self.lq_size, self.lq_size):
-                    raise UserError(f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} (lq_size).')
+                    raise UserError(
+                        f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} (lq_size).'
+                    )
 
     def gt_side(self, index: int) -> int:
         """Side of sample index's ground truth."""
@@ -100,22 +124,34 @@ class SizeVariedDataset(Dataset):
         key = self.gt_store.keys[index]
         image = self.gt_store.read(key, self.color)
         if self.lq_store is None:
-            lq, lq_path = resize_bicubic(image, (self.lq_size, ) * 2), self.gt_store.path(key)
+            lq, lq_path = resize_bicubic(image, (self.lq_size,) * 2), self.gt_store.path(key)
         else:
             lq, lq_path = self.lq_store.read(key, self.color), self.lq_store.path(key)
-        gt = resize_bicubic(image, (self.gt_side(index), ) * 2)
+        gt = resize_bicubic(image, (self.gt_side(index),) * 2)
         if self.gt_resize is not None:
-            gt = resize_bicubic(gt, (self.gt_resize, ) * 2)
+            gt = resize_bicubic(gt, (self.gt_resize,) * 2)
         lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), use_rot=False)
         coord, cell, colours = query_samples(gt, self.num_samples, draw_seed(rng))
-        return {'lq': to_tensor(lq), 'gt': torch.from_numpy(unit_range(colours)), 'coord': torch.from_numpy(coord),
-                'cell': torch.from_numpy(cell.copy()), 'lq_path': lq_path, 'gt_path': self.gt_store.path(key)}
+        return {
+            'lq': to_tensor(lq),
+            'gt': torch.from_numpy(unit_range(colours)),
+            'coord': torch.from_numpy(coord),
+            'cell': torch.from_numpy(cell.copy()),
+            'lq_path': lq_path,
+            'gt_path': self.gt_store.path(key),
+        }
 
 
 def _size_range(opt: Mapping) -> tuple[int, int]:
     value = opt.get('gt_size_range')
-    if (not isinstance(value, (list, tuple)) or len(value) != 2 or not all(is_whole(s) for s in value)
-            or not 0 < value[0] <= value[1]):
-        raise UserError(f'found {value!r}; needed [smallest, largest] in pixels, as [64, 128].',
-                        key='gt_size_range')
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 2
+        or not all(is_whole(s) for s in value)
+        or not 0 < value[0] <= value[1]
+    ):
+        raise UserError(
+            f'found {value!r}; needed [smallest, largest] in pixels, as [64, 128].',
+            key='gt_size_range',
+        )
     return value[0], value[1]

@@ -1,4 +1,5 @@
 """Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
+
 import math
 import os
 from abc import ABC, abstractmethod
@@ -11,16 +12,23 @@ from typing import NamedTuple
 import lmdb
 import numpy as np
 
-from liif_arch.decoding import header_size
 from liif_arch.errors import UserError, missing_path
-from liif_arch.formats import is_image_file
-from liif_arch.images import convert_color, decode_image, require_unit_range
-from liif_arch.lmdb_environments import environment
+from liif_arch.files.decoding import header_size
+from liif_arch.files.formats import is_image_file
+from liif_arch.files.images import convert_color, decode_image, require_unit_range
+from liif_arch.files.lmdb_environments import environment
 from liif_arch.progress import progress_bar
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
 BUILTIN_PHOTOS = {
-    'train': ('astronaut.png', 'hubble_deep_field.jpg', 'ihc.png', 'motorcycle_left.png', 'retina.jpg', 'rocket.jpg'),
+    'train': (
+        'astronaut.png',
+        'hubble_deep_field.jpg',
+        'ihc.png',
+        'motorcycle_left.png',
+        'retina.jpg',
+        'rocket.jpg',
+    ),
     'heldout': ('chelsea.png', 'coffee.png'),
 }
 BUILTIN_NAMES = tuple(f'builtin:photos/{split}' for split in BUILTIN_PHOTOS)
@@ -35,6 +43,7 @@ class ImageStore(ABC):
         root: What the option file calls it; names it in errors.
         keys: Names without extension, sorted.
     """
+
     root: str
     keys: list[str]
     most_verified = 1000  # images that are decoded before a run; of more, evenly spaced ones
@@ -52,7 +61,7 @@ class ImageStore(ABC):
         """Height and width, without decoding the image."""
 
     def read(self, key: str, color: str = 'rgb') -> np.ndarray:
-        """The decoded image, (H, W, C), RGB; see `liif_arch.images.decode_image`.
+        """The decoded image, (H, W, C), RGB; see `liif_arch.files.images.decode_image`.
 
         Raises:
             UserError: It does not decode, or has float values that are not in [0, 1].
@@ -69,20 +78,25 @@ class ImageStore(ABC):
         """
         image = self.read(key, color)
         if rows.stop > image.shape[0] or cols.stop > image.shape[1]:
-            raise UserError(f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x height), and '
-                            f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or remove it.')
+            raise UserError(
+                f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x height), and '
+                f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or remove it.'
+            )
         return image[rows, cols]
 
     def verify(self, color: str = 'rgb') -> None:
-        """Decode the images once (of a large store, evenly spaced ones), so that a broken one is named at once.
+        """Decode the images once (of a large store, evenly spaced ones), so that a broken one is
+        named at once.
 
         Raises:
             UserError: An image does not decode.
         """
-        keys = self.keys[::-(-len(self.keys) // self.most_verified)]
+        keys = self.keys[:: -(-len(self.keys) // self.most_verified)]
         with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
             decoded = pool.map(lambda key: self.read(key, color).shape, keys)
-            for _ in progress_bar(decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2):
+            for _ in progress_bar(
+                decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2
+            ):
                 pass
 
     def __len__(self) -> int:
@@ -92,7 +106,9 @@ class ImageStore(ABC):
 class FolderStore(ImageStore):
     """The image files of one folder (not of its subfolders), or a chosen few of them."""
 
-    def __init__(self, root: str | Path, names: tuple[str, ...] | None = None, label: str | None = None) -> None:
+    def __init__(
+        self, root: str | Path, names: tuple[str, ...] | None = None, label: str | None = None
+    ) -> None:
         self.root = label or str(root)
         folder = Path(root)
         if names is None:
@@ -102,7 +118,9 @@ class FolderStore(ImageStore):
         for name in sorted(names):
             path = folder / name
             if path.stem in self._paths:
-                raise UserError(f'{self.root}: {name} and {self._paths[path.stem].name} have one name; rename one.')
+                raise UserError(
+                    f'{self.root}: {name} and {self._paths[path.stem].name} have one name; rename one.'
+                )
             self._paths[path.stem] = path
         self.keys = sorted(self._paths)
 
@@ -113,7 +131,9 @@ class FolderStore(ImageStore):
         try:
             return self._paths[key].read_bytes()
         except OSError as error:
-            raise UserError(f'{self._paths[key]}: cannot read this image ({error.strerror}).') from None
+            raise UserError(
+                f'{self._paths[key]}: cannot read this image ({error.strerror}).'
+            ) from None
 
     def size(self, key: str) -> tuple[int, int]:
         if key not in self._sizes:
@@ -126,14 +146,17 @@ class LmdbRecord(NamedTuple):
 
     Attributes:
         shape: (h, w, c).
-        dtype: Of decoded pixels, one of `RAW_DTYPES`, h*w*c of them in C order; None: an encoded image file.
+        dtype: Of decoded pixels, one of `RAW_DTYPES`, h*w*c of them in C order; None: an encoded
+            image file.
     """
+
     shape: tuple[int, int, int]
     dtype: str | None
 
     @classmethod
     def parse(cls, line: str) -> tuple[str, 'LmdbRecord']:
-        """Key and record of a line `key.png (h,w,c) level`, or `key.raw (h,w,c) dtype` for decoded pixels.
+        """Key and record of a line `key.png (h,w,c) level`, or `key.raw (h,w,c) dtype` for decoded
+        pixels.
 
         Raises:
             ValueError: Another line.
@@ -142,7 +165,9 @@ class LmdbRecord(NamedTuple):
         h, w, c = (int(n) for n in shape.strip('()').split(','))
         key, _, extension = name.partition('.')
         if extension == 'raw' and last not in RAW_DTYPES:
-            raise UserError(f'found {last!r} for the decoded image "{key}"; needed {" or ".join(RAW_DTYPES)}')
+            raise UserError(
+                f'found {last!r} for the decoded image "{key}"; needed {" or ".join(RAW_DTYPES)}'
+            )
         return key, cls((h, w, c), last if extension == 'raw' else None)
 
     def line(self, key: str) -> str:
@@ -152,10 +177,13 @@ class LmdbRecord(NamedTuple):
 
 
 class LmdbStore(ImageStore):
-    """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded image files.
+    """A BasicSR-format LMDB: `meta_info.txt` lists `key.png (h,w,c) level`, the values are encoded
+    image files.
 
-    Or, of our own, `key.raw (h,w,c) dtype`: the values are decoded pixels, of which a window is read without the rest.
+    Or, of our own, `key.raw (h,w,c) dtype`: the values are decoded pixels, of which a window is
+    read without the rest.
     """
+
     most_verified = 100  # `create_lmdb` has decoded all
 
     def __init__(self, root: str | Path) -> None:
@@ -165,17 +193,23 @@ class LmdbStore(ImageStore):
         try:
             lines = (Path(root) / 'meta_info.txt').read_text(encoding='ascii').splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f'{root}/meta_info.txt: cannot be read ({error}). Build the LMDB again with '
-                            '`basicsr lmdb`.') from None
+            raise UserError(
+                f'{root}/meta_info.txt: cannot be read ({error}). Build the LMDB again with '
+                '`basicsr lmdb`.'
+            ) from None
         for line in lines:
             try:
                 key, record = LmdbRecord.parse(line)
             except UserError as error:
-                raise UserError(f'{root}/meta_info.txt: {error}. Build the LMDB again with '
-                                '`basicsr lmdb --encoding raw`.') from None
+                raise UserError(
+                    f'{root}/meta_info.txt: {error}. Build the LMDB again with '
+                    '`basicsr lmdb --encoding raw`.'
+                ) from None
             except ValueError:
-                raise UserError(f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
-                                'Build the LMDB again with `basicsr lmdb`.') from None
+                raise UserError(
+                    f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
+                    'Build the LMDB again with `basicsr lmdb`.'
+                ) from None
             self._records[key] = record
         self.keys = sorted(self._records)
 
@@ -189,8 +223,10 @@ class LmdbStore(ImageStore):
             with environment(self._real_root, self.root).begin(buffers=True) as transaction:
                 value = transaction.get(key.encode())
                 if value is None:
-                    raise UserError(f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
-                                    'build it again with `basicsr lmdb`.')
+                    raise UserError(
+                        f'{self.root}: key "{key}" is in meta_info.txt and not in the database; '
+                        'build it again with `basicsr lmdb`.'
+                    )
                 yield value
         except lmdb.Error as error:
             raise UserError(f'{self.root}: cannot read key "{key}" ({error}).') from None
@@ -211,9 +247,13 @@ class LmdbStore(ImageStore):
         with self._value(key) as value:
             needed = math.prod(record.shape) * np.dtype(record.dtype).itemsize
             if len(value) != needed:
-                raise UserError(f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
-                                f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.')
-            window = np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()  # ends with the block
+                raise UserError(
+                    f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
+                    f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.'
+                )
+            window = (
+                np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()
+            )  # ends with the block
         return convert_color(window, color)
 
     def size(self, key: str) -> tuple[int, int]:
@@ -227,8 +267,10 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
         UserError: Nothing there, or no image in it; names `option`, the key to change.
     """
     if not isinstance(root, str) or not root:
-        raise UserError(f'found {root!r}; needed a folder, a .lmdb, or {" or ".join(BUILTIN_NAMES)}.',
-                        key=option)
+        raise UserError(
+            f'found {root!r}; needed a folder, a .lmdb, or {" or ".join(BUILTIN_NAMES)}.',
+            key=option,
+        )
     if root.startswith('builtin:'):
         return _open_builtin(root, option)
     path = Path(root).expanduser()
@@ -237,8 +279,11 @@ def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
         raise UserError(f'{root} {problem}.', key=option)
     if path.suffix == '.lmdb':
         if not (path / 'meta_info.txt').is_file() or not (path / 'data.mdb').is_file():
-            raise UserError(f'{root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
-                            'build it with `basicsr lmdb`.', key=option)
+            raise UserError(
+                f'{root} holds no BasicSR-format LMDB (meta_info.txt and data.mdb); '
+                'build it with `basicsr lmdb`.',
+                key=option,
+            )
         store: ImageStore = LmdbStore(path)
     else:
         store = FolderStore(path)
@@ -251,11 +296,15 @@ def _open_builtin(root: str, option: str) -> FolderStore:
     if root not in BUILTIN_NAMES:
         raise UserError(f'found {root}; needed {" or ".join(BUILTIN_NAMES)}.', key=option)
     import skimage
+
     folder = Path(skimage.__file__).parent / 'data'
     names = BUILTIN_PHOTOS[root.rpartition('/')[2]]
     missing = [n for n in names if not (folder / n).is_file()]
     if missing:
-        raise UserError(f'this scikit-image ({skimage.__version__}) does not carry '
-                        f'{", ".join(missing)}; install scikit-image 0.26, or name a folder of '
-                        'photographs.', key=option)
+        raise UserError(
+            f'this scikit-image ({skimage.__version__}) does not carry '
+            f'{", ".join(missing)}; install scikit-image 0.26, or name a folder of '
+            'photographs.',
+            key=option,
+        )
     return FolderStore(folder, names, label=root)

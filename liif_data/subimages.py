@@ -1,11 +1,12 @@
 """Large images cut into overlapping pieces, so that a training sample decodes a piece and not a 2K photograph."""
+
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 
 from liif_arch.errors import UserError
-from liif_arch.images import read_image, write_image
+from liif_arch.files.images import read_image, write_image
 from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import list_images
 from liif_data.parallel import in_processes
@@ -22,14 +23,19 @@ def starts(length: int, size: int, step: int) -> list[int]:
 def cut(path: Path, target: Path, size: int, step: int) -> int:
     """Write the pieces of one image as NAME_s001.png, ... (BasicSR's names); returns how many."""
     image = read_image(path)
-    places = [(y, x) for y in starts(image.shape[0], size, step) for x in starts(image.shape[1], size, step)]
+    places = [
+        (y, x)
+        for y in starts(image.shape[0], size, step)
+        for x in starts(image.shape[1], size, step)
+    ]
     for i, (y, x) in enumerate(places, 1):
-        write_image(target / f'{path.stem}_s{i:03d}.png', image[y:y + size, x:x + size])
+        write_image(target / f'{path.stem}_s{i:03d}.png', image[y : y + size, x : x + size])
     return len(places)
 
 
-def extract_subimages(folder: Path, target: Path, size: int = 480, step: int = 240,
-                      workers: int = os.cpu_count() or 1) -> int:
+def extract_subimages(
+    folder: Path, target: Path, size: int = 480, step: int = 240, workers: int = os.cpu_count() or 1
+) -> int:
     """Cut every image of a folder; the target appears when all are there.
 
     Returns:

@@ -1,4 +1,5 @@
 """The section `busy` of `scripts/benchmark.py`: how much is left of the speed while other programs use cores."""
+
 import statistics
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from liif_arch.precision import autocast, has_bfloat16
 
 OTHERS = (0, 1, 2)  # programs beside this one, each of which keeps a core busy
 SETTLING = 0.3  # seconds until they do
-QUICKSTART = {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8},
-              'hidden_list': [128, 128, 128]}
+QUICKSTART = {
+    'type': 'LIIF',
+    'encoder': {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8},
+    'hidden_list': [128, 128, 128],
+}
 
 
 @contextmanager
@@ -44,7 +48,14 @@ def busy(args, device: torch.device) -> list[dict]:
         alone = statistics.median(taken[0])
         for count in OTHERS:
             found = statistics.median(taken[count])
-            rows.append({'work': what, 'busy cores beside': count, 'ms': found * 1e3, 'of idle': alone / found})
+            rows.append(
+                {
+                    'work': what,
+                    'busy cores beside': count,
+                    'ms': found * 1e3,
+                    'of idle': alone / found,
+                }
+            )
             show(rows[-1])
     return rows
 
@@ -64,6 +75,7 @@ def _works(args, device: torch.device) -> dict[str, Callable[[], object]]:
 
     import liif_arch.register  # noqa: F401  the networks' names
     from liif_arch import load_network
+
     works: dict[str, Callable[[], object]] = {}
     lq = torch.rand(1, 3, 60, 60, device=device)
     for name in ('edsr', 'small'):
@@ -75,14 +87,19 @@ def _works(args, device: torch.device) -> dict[str, Callable[[], object]]:
                 net(lq, size=(240, 240))
 
         works[f'{name}, 60x60 at x4, float32'] = render
-    works['training step, quickstart'] = _training_step(build_network(dict(QUICKSTART)).to(device), device)
+    works['training step, quickstart'] = _training_step(
+        build_network(dict(QUICKSTART)).to(device), device
+    )
     return works
 
 
 def _training_step(net: torch.nn.Module, device: torch.device) -> Callable[[], None]:
     """Forward, backward and Adam on 16 inputs of 24x24 with 576 queries each."""
     optimizer = torch.optim.Adam(net.parameters(), 1e-4)
-    lq, coord = torch.rand(16, 3, 24, 24, device=device), torch.rand(16, 576, 2, device=device) * 2 - 1
+    lq, coord = (
+        torch.rand(16, 3, 24, 24, device=device),
+        torch.rand(16, 576, 2, device=device) * 2 - 1,
+    )
     cell, gt = torch.full_like(coord, 2 / 48), torch.rand(16, 576, 3, device=device)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
 

@@ -1,4 +1,5 @@
 """`basicsr convert`, for those who know it by this name."""
+
 import sys
 
 from liif_arch.cli.convert import main

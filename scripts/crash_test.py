@@ -1,11 +1,14 @@
-"""Trainings killed with `kill -9` at random moments, a third of them while they save, and resumed until they end.
+"""Trainings killed with `kill -9` at random moments, a third of them while they save, and resumed
+until they end.
 
     python scripts/crash_test.py                    # 36 kills, five to ten minutes on two CPU cores
     python scripts/crash_test.py --kills 3 --processes 1
 
-Every run must go on after every kill, and end bit for bit as the run that nobody killed: parameters, their moving
-average, optimiser, schedule, random generators and best figures. One process and two; exit status 1 where one does not.
+Every run must go on after every kill, and end bit for bit as the run that nobody killed:
+parameters, their moving average, optimiser, schedule, random generators and best figures. One
+process and two; exit status 1 where one does not.
 """
+
 import argparse
 import json
 import os
@@ -27,6 +30,7 @@ TOTAL, SAVED_EVERY, VALIDATED_EVERY = 60, 6, 20
 
 class Kill(NamedTuple):
     """One kill: at which iteration it came, whether while saving, and from where the run then went on."""
+
     iteration: int
     saving: bool
     resumed: int | None
@@ -36,24 +40,51 @@ def write_case(folder: Path, processes: int) -> None:
     """Option file and images of a training of seconds, with a network large enough that a save takes a while."""
     import yaml
 
-    from liif_arch.images import write_image
+    from liif_arch.files.images import write_image
+
     for i in range(4):
         image = np.random.default_rng(i).integers(256, size=(48, 48, 3), dtype=np.uint8)
         write_image(folder / 'gt' / f'{i}.png', image)
     options = {
-        'name': 'crash', 'model_type': 'LIIFModel', 'num_gpu': 0, 'manual_seed': 1,
-        'datasets': {'train': {'name': 't', 'type': 'RandomScalePairedDataset', 'dataroot_gt': 'gt', 'lq_size': 8,
-                               'scale_range': [1, 4], 'num_samples': 32, 'dataset_enlarge_ratio': 10,
-                               'batch_size_per_gpu': 2 // processes, 'num_worker_per_gpu': 2 - processes},
-                     'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': 'gt', 'scales': [2]}},
-        'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 4},
-                      'hidden_list': [256, 256]},
+        'name': 'crash',
+        'model_type': 'LIIFModel',
+        'num_gpu': 0,
+        'manual_seed': 1,
+        'datasets': {
+            'train': {
+                'name': 't',
+                'type': 'RandomScalePairedDataset',
+                'dataroot_gt': 'gt',
+                'lq_size': 8,
+                'scale_range': [1, 4],
+                'num_samples': 32,
+                'dataset_enlarge_ratio': 10,
+                'batch_size_per_gpu': 2 // processes,
+                'num_worker_per_gpu': 2 - processes,
+            },
+            'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': 'gt', 'scales': [2]},
+        },
+        'network_g': {
+            'type': 'LIIF',
+            'encoder': {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 4},
+            'hidden_list': [256, 256],
+        },
         'path': {'pretrain_network_g': None},
-        'train': {'total_iter': TOTAL, 'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'ema_decay': 0.9,
-                  'scheduler': {'type': 'MultiStepLR', 'milestones': [20, 40], 'gamma': 0.5},
-                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}},
-        'val': {'val_freq': VALIDATED_EVERY, 'save_img': False, 'pbar': False, 'metrics': ['psnr', 'ssim']},
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': SAVED_EVERY, 'keep_checkpoints': 3}}
+        'train': {
+            'total_iter': TOTAL,
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'ema_decay': 0.9,
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [20, 40], 'gamma': 0.5},
+            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+        },
+        'val': {
+            'val_freq': VALIDATED_EVERY,
+            'save_img': False,
+            'pbar': False,
+            'metrics': ['psnr', 'ssim'],
+        },
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': SAVED_EVERY, 'keep_checkpoints': 3},
+    }
     (folder / 'o.yml').write_text(yaml.safe_dump(options))
 
 
@@ -63,8 +94,14 @@ def start(folder: Path, processes: int, *flags: str) -> subprocess.Popen:
     command += ['--nproc', str(processes)] if processes > 1 else []
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
     with open(folder / 'output.txt', 'wb') as output:
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output,
-                                start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def descendants(parent: int) -> list[int]:
@@ -95,18 +132,28 @@ def kill(process: subprocess.Popen) -> None:
 def last_iteration(folder: Path) -> int:
     """The last iteration that the run has logged."""
     text = (folder / 'output.txt').read_text(errors='replace')
-    found = [line.split('iter:')[1].split(',')[0] for line in text.splitlines() if 'l_pix' in line and 'iter:' in line]
+    found = [
+        line.split('iter:')[1].split(',')[0]
+        for line in text.splitlines()
+        if 'l_pix' in line and 'iter:' in line
+    ]
     return int(found[-1].replace(' ', '')) if found else 0
 
 
 def is_saving(folder: Path) -> bool:
     """Whether a network or a state is being written."""
     run = folder / 'experiments/crash'
-    return any(name.startswith('.') for part in ('models', 'training_states')
-               if (run / part).is_dir() for name in os.listdir(run / part))
+    return any(
+        name.startswith('.')
+        for part in ('models', 'training_states')
+        if (run / part).is_dir()
+        for name in os.listdir(run / part)
+    )
 
 
-def wait_and_kill(rng: random.Random, folder: Path, process: subprocess.Popen, saving: bool) -> int | None:
+def wait_and_kill(
+    rng: random.Random, folder: Path, process: subprocess.Popen, saving: bool
+) -> int | None:
     """Kill the run at a random iteration, or while it saves after one; None: it had ended before."""
     begun = newest_state(folder) or 0
     target = begun + rng.randint(1, 2 * SAVED_EVERY)
@@ -127,18 +174,25 @@ def wait_and_kill(rng: random.Random, folder: Path, process: subprocess.Popen, s
 
 def newest_state(folder: Path) -> int | None:
     """Iteration of the newest training state under its final name."""
-    states = [int(p.stem) for p in folder.glob('experiments/crash/training_states/*.state') if p.stem.isdigit()]
+    states = [
+        int(p.stem)
+        for p in folder.glob('experiments/crash/training_states/*.state')
+        if p.stem.isdigit()
+    ]
     return max(states, default=None)
 
 
 def results(folder: Path) -> dict:
     """All that a finished run leaves."""
-    from liif_arch.bridge.checkpoints import load_file
+    from liif_arch.training.checkpoints import load_file
+
     run = folder / 'experiments/crash'
-    return {'state': load_file(run / f'training_states/{TOTAL}.state'),
-            'network': load_file(run / f'models/net_g_{TOTAL}.pth'),
-            'latest': load_file(run / 'models/net_g_latest.pth'),
-            'figures': json.loads((run / 'metrics.json').read_text())}
+    return {
+        'state': load_file(run / f'training_states/{TOTAL}.state'),
+        'network': load_file(run / f'models/net_g_{TOTAL}.pth'),
+        'latest': load_file(run / 'models/net_g_latest.pth'),
+        'figures': json.loads((run / 'metrics.json').read_text()),
+    }
 
 
 def equal(a: object, b: object) -> bool:
@@ -152,7 +206,9 @@ def equal(a: object, b: object) -> bool:
     return a == b
 
 
-def tortured_run(rng: random.Random, folder: Path, processes: int, kills: int) -> tuple[list[Kill], str]:
+def tortured_run(
+    rng: random.Random, folder: Path, processes: int, kills: int
+) -> tuple[list[Kill], str]:
     """Kill a run up to `kills` times, resume it each time, and let it end; returns the kills and what went wrong."""
     write_case(folder, processes)
     done: list[Kill] = []
@@ -162,14 +218,27 @@ def tortured_run(rng: random.Random, folder: Path, processes: int, kills: int) -
         process = start(folder, processes, *flags)
         at = wait_and_kill(rng, folder, process, saving)
         if at is None:
-            return done, '' if process.returncode == 0 else f'it ended with {process.returncode}: {tail(folder)}'
+            return (
+                done,
+                ''
+                if process.returncode == 0
+                else f'it ended with {process.returncode}: {tail(folder)}',
+            )
         done.append(Kill(at, saving, newest_state(folder)))
-        flags = ('--auto_resume', )
-        print(f'  {processes} process{"es" * (processes > 1)}: killed at iteration {at}'
-              f'{" while saving" * saving}, the newest state is of {done[-1].resumed}', flush=True)
+        flags = ('--auto_resume',)
+        print(
+            f'  {processes} process{"es" * (processes > 1)}: killed at iteration {at}'
+            f'{" while saving" * saving}, the newest state is of {done[-1].resumed}',
+            flush=True,
+        )
     process = start(folder, processes, *flags)
     process.wait()
-    return done, '' if process.returncode == 0 else f'it does not resume, {process.returncode}: {tail(folder)}'
+    return (
+        done,
+        ''
+        if process.returncode == 0
+        else f'it does not resume, {process.returncode}: {tail(folder)}',
+    )
 
 
 def tail(folder: Path) -> str:
@@ -179,9 +248,17 @@ def tail(folder: Path) -> str:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description='Kill trainings at random moments; all must resume, and end alike.')
+    parser = argparse.ArgumentParser(
+        description='Kill trainings at random moments; all must resume, and end alike.'
+    )
     parser.add_argument('--kills', type=int, default=36, help='in all (default 36)')
-    parser.add_argument('--processes', type=int, nargs='+', default=[1, 2], help='processes of the runs (default 1 2)')
+    parser.add_argument(
+        '--processes',
+        type=int,
+        nargs='+',
+        default=[1, 2],
+        help='processes of the runs (default 1 2)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default 0)')
     args = parser.parse_args()
     rng, rows, faults = random.Random(args.seed), [], []
@@ -192,8 +269,14 @@ def main() -> int:
             _, fault = tortured_run(rng, whole, processes, 0)
             expected = None if fault else results(whole)
             left, run = args.kills // len(args.processes), 0
-            row = {'processes': processes, 'runs': 0, 'kills': 0, 'while saving': 0, 'did not resume': bool(fault) * 1,
-                   'ended otherwise': 0}
+            row = {
+                'processes': processes,
+                'runs': 0,
+                'kills': 0,
+                'while saving': 0,
+                'did not resume': bool(fault) * 1,
+                'ended otherwise': 0,
+            }
             while left > 0 and not fault:
                 folder = Path(root, str(run))
                 folder.mkdir()

@@ -1,4 +1,5 @@
 """`basicsr lmdb`, for those who know it by this name."""
+
 import sys
 
 from liif_arch.cli.lmdb import STOPPED, main

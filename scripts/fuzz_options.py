@@ -1,13 +1,15 @@
-"""Mutated option files: each either runs, or is refused in the checker's own words, and nothing is moved.
+"""Mutated option files: each either runs, or is refused in the checker's own words, and nothing is
+moved.
 
     python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
     python scripts/fuzz_options.py --count 60 --seed 7
 
-Mutations of small trainings (LIIFModel, and BasicSR's own SRModel from files and from databases): keys
-dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python tags, broken
-text. A traceback, an experiment folder that moves, or a misspelt key that is accepted is a failure; each is
-printed with its file, and the exit status is 1.
+Mutations of small trainings (LIIFModel, and BasicSR's own SRModel from files and from databases):
+keys dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python
+tags, broken text. A traceback, an experiment folder that moves, or a misspelt key that is accepted
+is a failure; each is printed with its file, and the exit status is 1.
 """
+
 import argparse
 import contextlib
 import copy
@@ -28,56 +30,154 @@ import yaml
 from liif_arch.progress import progress_bar
 
 STOPPED, LIMIT = 75, 60
-VALUES = [None, True, False, 0, -1, 1, 3.5, 10**30, -1e300, float('nan'), float('inf'), '', 'text', '1e-4', [],
-          [1, 'a'], {}, {'a': 1}, [[1, 2], 3], 'é\u200b', 'a' * 5000, '~', '!!float 1']
-TEXTS = ['!!python/object/apply:os.system ["touch executed"]', '!!python/name:os.system ""', '{unclosed: [', '- a\n- b',
-         '\tname: x', 'name: a\nname: b', '*nowhere', '&a [*a]', '\x00', '42', '']
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    3.5,
+    10**30,
+    -1e300,
+    float('nan'),
+    float('inf'),
+    '',
+    'text',
+    '1e-4',
+    [],
+    [1, 'a'],
+    {},
+    {'a': 1},
+    [[1, 2], 3],
+    'é\u200b',
+    'a' * 5000,
+    '~',
+    '!!float 1',
+]
+TEXTS = [
+    '!!python/object/apply:os.system ["touch executed"]',
+    '!!python/name:os.system ""',
+    '{unclosed: [',
+    '- a\n- b',
+    '\tname: x',
+    'name: a\nname: b',
+    '*nowhere',
+    '&a [*a]',
+    '\x00',
+    '42',
+    '',
+]
 
 
 def base_options(folder: Path) -> list[dict]:
     """Three trainings of two iterations, on small random images, with every nested mapping there is."""
     import numpy as np
 
-    from liif_arch.images import write_image
+    from liif_arch.files.images import write_image
     from liif_data.lmdb_writer import create_lmdb
+
     for name, side in (('gt', 32), ('lq', 16)):
         for i in range(3):
             noise = np.random.default_rng(i).integers(256, size=(side, side, 3), dtype=np.uint8)
             write_image(folder / name / f'im{i}.png', noise)
-    train = {'total_iter': 2, 'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}, 'ema_decay': 0.9,
-             'scheduler': {'type': 'MultiStepLR', 'milestones': [1], 'gamma': 0.5},
-             'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
+    train = {
+        'total_iter': 2,
+        'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]},
+        'ema_decay': 0.9,
+        'scheduler': {'type': 'MultiStepLR', 'milestones': [1], 'gamma': 0.5},
+        'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+    }
     loader = {'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0, 'use_hflip': True}
     gt, lq = str(folder / 'gt'), str(folder / 'lq')
-    liif = {'name': 'fuzz', 'model_type': 'LIIFModel', 'num_gpu': 0, 'manual_seed': 0,
-            'datasets': {'train': {'name': 't', 'type': 'RandomScalePairedDataset', 'dataroot_gt': gt, 'lq_size': 8,
-                                   'scale_range': [1, 2.5], 'num_samples': 20, **loader},
-                         'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': gt, 'scales': [2],
-                                 'first_k': 1}},
-            'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},
-                          'hidden_list': [8], 'cell_decode': True},
-            'path': {'pretrain_network_g': None, 'strict_load_g': False, 'param_key_g': 'params',
-                     'ignore_resume_networks': ['network_g']},
-            'train': train,
-            'val': {'val_freq': 2, 'save_img': False, 'pbar': False, 'metrics': ['psnr']},
-            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2,
-                       'wandb': {'project': None, 'resume_id': None}},
-            'dist_params': {'backend': 'gloo', 'port': 29500}, 'find_unused_parameters': False}
-    pair = {'type': 'PairedImageDataset', 'dataroot_gt': gt, 'dataroot_lq': lq, 'io_backend': {'type': 'disk'}}
-    plain = {**copy.deepcopy(liif), 'model_type': 'SRModel', 'scale': 2,
-             'network_g': {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1,
-                           'upscale': 2},
-             'datasets': {'train': {'name': 't', **pair, 'gt_size': 16, 'use_rot': True, **loader},
-                          'val': {'name': 'v', **pair}}}
-    plain['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}
+    liif = {
+        'name': 'fuzz',
+        'model_type': 'LIIFModel',
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {
+            'train': {
+                'name': 't',
+                'type': 'RandomScalePairedDataset',
+                'dataroot_gt': gt,
+                'lq_size': 8,
+                'scale_range': [1, 2.5],
+                'num_samples': 20,
+                **loader,
+            },
+            'val': {
+                'name': 'v',
+                'type': 'ScaleSetDataset',
+                'dataroot_gt': gt,
+                'scales': [2],
+                'first_k': 1,
+            },
+        },
+        'network_g': {
+            'type': 'LIIF',
+            'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},
+            'hidden_list': [8],
+            'cell_decode': True,
+        },
+        'path': {
+            'pretrain_network_g': None,
+            'strict_load_g': False,
+            'param_key_g': 'params',
+            'ignore_resume_networks': ['network_g'],
+        },
+        'train': train,
+        'val': {'val_freq': 2, 'save_img': False, 'pbar': False, 'metrics': ['psnr']},
+        'logger': {
+            'print_freq': 1,
+            'save_checkpoint_freq': 2,
+            'wandb': {'project': None, 'resume_id': None},
+        },
+        'dist_params': {'backend': 'gloo', 'port': 29500},
+        'find_unused_parameters': False,
+    }
+    pair = {
+        'type': 'PairedImageDataset',
+        'dataroot_gt': gt,
+        'dataroot_lq': lq,
+        'io_backend': {'type': 'disk'},
+    }
+    plain = {
+        **copy.deepcopy(liif),
+        'model_type': 'SRModel',
+        'scale': 2,
+        'network_g': {
+            'type': 'MSRResNet',
+            'num_in_ch': 3,
+            'num_out_ch': 3,
+            'num_feat': 4,
+            'num_block': 1,
+            'upscale': 2,
+        },
+        'datasets': {
+            'train': {'name': 't', **pair, 'gt_size': 16, 'use_rot': True, **loader},
+            'val': {'name': 'v', **pair},
+        },
+    }
+    plain['val']['metrics'] = {
+        'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}
+    }
     database = copy.deepcopy(plain)
     for key, root in (('gt', gt), ('lq', lq)):
         create_lmdb(root, f'{root}.lmdb')
         for dataset in database['datasets'].values():
             dataset[f'dataroot_{key}'] = f'{root}.lmdb'
-            dataset['io_backend'] = {'type': 'lmdb', 'readonly': True, 'lock': False, 'readahead': False}
-    database['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [2],
-                                      'restart_weights': [1], 'eta_min': 1e-7}
+            dataset['io_backend'] = {
+                'type': 'lmdb',
+                'readonly': True,
+                'lock': False,
+                'readahead': False,
+            }
+    database['train']['scheduler'] = {
+        'type': 'CosineAnnealingRestartLR',
+        'periods': [2],
+        'restart_weights': [1],
+        'eta_min': 1e-7,
+    }
     return [liif, plain, database]
 
 
@@ -102,9 +202,15 @@ def misspell(rng: random.Random, key: str) -> str:
     """Another word near a key: a letter lost, doubled, changed, or two exchanged."""
     while True:
         i = rng.randrange(len(key))
-        before, letter, after = key[:i], key[i], key[i + 1:]
-        other = rng.choice([before + after, before + letter + letter + after, before + rng.choice('aeiost_') + after,
-                            before + after[:1] + letter + after[1:]])
+        before, letter, after = key[:i], key[i], key[i + 1 :]
+        other = rng.choice(
+            [
+                before + after,
+                before + letter + letter + after,
+                before + rng.choice('aeiost_') + after,
+                before + after[:1] + letter + after[1:],
+            ]
+        )
         if other and other != key:
             return other
 
@@ -120,12 +226,19 @@ def mutate(rng: random.Random, options: dict) -> tuple[str, str, bool]:
             del mapping[key]
         elif kind == 'typo':
             other = misspell(rng, key)
-            if other in mapping or path[:-1] in (('datasets', ), ('val', 'metrics')):  # whose keys are names
+            if other in mapping or path[:-1] in (
+                ('datasets',),
+                ('val', 'metrics'),
+            ):  # whose keys are names
                 continue
             mapping[other], typo = mapping.pop(key), True
         elif kind == 'value':
             mapping[key] = rng.choice(VALUES)
-        elif kind == 'huge' and isinstance(mapping[key], (int, float)) and not isinstance(mapping[key], bool):
+        elif (
+            kind == 'huge'
+            and isinstance(mapping[key], (int, float))
+            and not isinstance(mapping[key], bool)
+        ):
             mapping[key] = mapping[key] * rng.choice([-1, 10**9, 10**18, 0.1])
         elif kind == 'move':
             where = section(options, rng.choice(places(options)))
@@ -137,14 +250,17 @@ def mutate(rng: random.Random, options: dict) -> tuple[str, str, bool]:
     text = yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
     if rng.random() < 0.1:
         lines = text.splitlines()
-        lines[rng.randrange(len(lines))] = rng.choice([rng.choice(TEXTS), 'name: ' + rng.choice(TEXTS)])
+        lines[rng.randrange(len(lines))] = rng.choice(
+            [rng.choice(TEXTS), 'name: ' + rng.choice(TEXTS)]
+        )
         return '\n'.join(lines), 'text', False
     return text, ', '.join(done), typo and len(done) == 1
 
 
 def stop_long_runs(after: int = 6) -> None:
     """Let runs, of which a mutation may have made very long ones, stop as a signal would after some iterations."""
-    from liif_arch.bridge.run import Supervisor
+    from liif_arch.training.run import Supervisor
+
     begin = Supervisor.update_learning_rate
 
     def begin_or_stop(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -159,6 +275,7 @@ def run(folder: Path, text: str) -> tuple[int | None, str]:
     from basicsr.utils.logger import initialized_logger
 
     from liif_arch.cli import main
+
     (folder / 'o.yml').write_text(text, encoding='utf-8')
     printed = io.StringIO()
     sys.argv = ['basicsr', 'train', '-opt', 'o.yml']
@@ -217,12 +334,15 @@ def fuzz(count: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
 
 def _remove(path: Path) -> None:
     import shutil
+
     shutil.rmtree(path, ignore_errors=True)
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description='Mutated option files run, or are refused in words.')
+    parser = argparse.ArgumentParser(
+        description='Mutated option files run, or are refused in words.'
+    )
     parser.add_argument('--count', type=int, default=1000, help='files (default 1000)')
     parser.add_argument('--seed', type=int, default=0, help='of the mutations (default 0)')
     args = parser.parse_args()
@@ -231,6 +351,7 @@ def main() -> int:
     import torch
 
     import liif_data.register  # noqa: F401
+
     warnings.simplefilter('ignore')
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
@@ -242,9 +363,12 @@ def main() -> int:
         outcomes, failures = fuzz(args.count, args.seed, Path(folder))
         os.chdir(here)
     print('\n'.join(failures))
-    print(f'{args.count} files in {time.time() - start:.0f} s: '
-          + ', '.join(f'{outcomes[k]} {k}' for k in ('ran', 'refused')) + f', {len(failures)} failures'
-          + ''.join(f'; {v} {k}' for k, v in outcomes.items() if k not in ('ran', 'refused')))
+    print(
+        f'{args.count} files in {time.time() - start:.0f} s: '
+        + ', '.join(f'{outcomes[k]} {k}' for k in ('ran', 'refused'))
+        + f', {len(failures)} failures'
+        + ''.join(f'; {v} {k}' for k, v in outcomes.items() if k not in ('ran', 'refused'))
+    )
     return 1 if failures else 0
 
 

@@ -1,10 +1,14 @@
-"""Set5, Set14, B100 and Urban100 as the option files name them, from the benchmark archive of EDSR's authors.
+"""Set5, Set14, B100 and Urban100 as the option files name them, from the benchmark archive of
+EDSR's authors.
 
     python scripts/prepare_benchmarks.py datasets/benchmark --archive ~/downloads/benchmark.tar
-    python scripts/prepare_benchmarks.py datasets/benchmark                      # downloads it (250 MB, resumed)
+    python scripts/prepare_benchmarks.py datasets/benchmark                      # downloads it (250
+    MB, resumed)
 
-The archive holds benchmark/<set>/HR and benchmark/<set>/LR_bicubic/X{2,3,4}. A set without images is reported.
+The archive holds benchmark/<set>/HR and benchmark/<set>/LR_bicubic/X{2,3,4}. A set without images
+is reported.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -23,15 +27,28 @@ def prepare(target: Path, archive: str, sha256: str | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unpack(fetch(archive, target.parent, sha256), target, 'benchmark')
     for name in SETS:
-        counts = {f.name: sum(1 for _ in f.iterdir()) for f in sorted(target.glob(f'{name}/LR_bicubic/X*'))}
-        images = sum(1 for _ in (target / name / 'HR').iterdir()) if (target / name / 'HR').is_dir() else 0
+        counts = {
+            f.name: sum(1 for _ in f.iterdir())
+            for f in sorted(target.glob(f'{name}/LR_bicubic/X*'))
+        }
+        images = (
+            sum(1 for _ in (target / name / 'HR').iterdir())
+            if (target / name / 'HR').is_dir()
+            else 0
+        )
         inputs = ', '.join(f'{k}: {v}' for k, v in counts.items()) or 'none'
-        print(f'{target / name}: {images} images; inputs {inputs}' if images else f'{target / name}: missing')
+        print(
+            f'{target / name}: {images} images; inputs {inputs}'
+            if images
+            else f'{target / name}: missing'
+        )
 
 
 def main() -> None:
     """Parse the command line and prepare the data."""
-    parser = argparse.ArgumentParser(description='Lay out the benchmark sets as the option files name them.')
+    parser = argparse.ArgumentParser(
+        description='Lay out the benchmark sets as the option files name them.'
+    )
     parser.add_argument('target', type=Path, help='folder to make, for instance datasets/benchmark')
     parser.add_argument('--archive', default=URL, help=f'path or URL (default {URL})')
     parser.add_argument('--sha256', help='checksum to compare with')

@@ -1,10 +1,12 @@
-"""CelebAHQ as the option files name it: faces of 256, 128, 64 and 32 pixels, train and val, in LMDBs.
+"""CelebAHQ as the option files name it: faces of 256, 128, 64 and 32 pixels, train and val, in
+LMDBs.
 
     python scripts/prepare_celebahq.py CelebA-HQ_1024 datasets/CelebAHQ [--split split.json]
 
-A split file is JSON: {"train": [names], "val": [names]}. Without one every sixth image, in the order of names, is for
-validation.
+A split file is JSON: {"train": [names], "val": [names]}. Without one every sixth image, in the
+order of names, is for validation.
 """
+
 import argparse
 import json
 import os
@@ -14,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from liif_arch.errors import UserError, exit_status
-from liif_arch.images import read_image, resize_bicubic, write_image
+from liif_arch.files.images import read_image, resize_bicubic, write_image
 from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import create_lmdb, list_images
 from liif_data.parallel import in_processes
@@ -34,10 +36,14 @@ def read_split(path: Path | None, names: list[str]) -> dict[str, list[str]]:
         split = json.loads(path.read_text(encoding='utf-8'))
         split = {k: [Path(str(n)).stem for n in split[k]] for k in ('train', 'val')}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'--split: {path}: needed JSON with lists "train" and "val" ({error}).') from None
+        raise UserError(
+            f'--split: {path}: needed JSON with lists "train" and "val" ({error}).'
+        ) from None
     missing = sorted({*split['train'], *split['val']} - set(names))
     if missing:
-        raise UserError(f'--split: {path} names {len(missing)} images that are not there, {missing[0]} first.')
+        raise UserError(
+            f'--split: {path} names {len(missing)} images that are not there, {missing[0]} first.'
+        )
     return split
 
 
@@ -45,12 +51,16 @@ def reduce(path: Path, target: Path) -> None:
     """Write one face at every side, each reduced from the original."""
     image = read_image(path, 'rgb')
     if image.shape[0] != image.shape[1] or image.shape[0] < max(SIDES):
-        raise UserError(f'{path}: is {image.shape[1]}x{image.shape[0]}; needed square faces of at least {max(SIDES)}.')
+        raise UserError(
+            f'{path}: is {image.shape[1]}x{image.shape[0]}; needed square faces of at least {max(SIDES)}.'
+        )
     for side in SIDES:
         write_image(target / str(side) / f'{path.stem}.png', resize_bicubic(image, (side, side)))
 
 
-def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, workers: int) -> None:
+def prepare(
+    folder: Path, target: Path, split_file: Path | None, folders: bool, workers: int
+) -> None:
     """Write both splits at every size; each appears when it is whole."""
     images = list_images(folder)
     split = read_split(split_file, list(images))
@@ -63,7 +73,9 @@ def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, 
         partial_folder = target / f'.{part}.part'
         shutil.rmtree(partial_folder, ignore_errors=True)
         try:
-            reduced = in_processes(partial(reduce, target=partial_folder), [images[n] for n in names], workers)
+            reduced = in_processes(
+                partial(reduce, target=partial_folder), [images[n] for n in names], workers
+            )
             list(progress_bar(reduced, total=len(names), unit='image', desc=part))
             for side in SIDES if not folders else ():
                 create_lmdb(partial_folder / str(side), partial_folder / f'{side}.lmdb', workers)
@@ -78,11 +90,15 @@ def prepare(folder: Path, target: Path, split_file: Path | None, folders: bool, 
 
 def main() -> None:
     """Parse the command line and prepare the data."""
-    parser = argparse.ArgumentParser(description='Reduce CelebAHQ faces to the sizes that the option files name.')
+    parser = argparse.ArgumentParser(
+        description='Reduce CelebAHQ faces to the sizes that the option files name.'
+    )
     parser.add_argument('folder', type=Path, help='1024-pixel faces')
     parser.add_argument('target', type=Path, help='for instance datasets/CelebAHQ')
     parser.add_argument('--split', type=Path, help='JSON with lists "train" and "val"')
-    parser.add_argument('--folders', action='store_true', help='leave folders of PNG files instead of LMDBs')
+    parser.add_argument(
+        '--folders', action='store_true', help='leave folders of PNG files instead of LMDBs'
+    )
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     prepare(args.folder, args.target, args.split, args.folders, args.workers)

@@ -1,10 +1,13 @@
-"""DIV2K as the option files name it: unpacked archives, and LMDBs of the whole images and of 480-pixel sub-images.
+"""DIV2K as the option files name it: unpacked archives, and LMDBs of the whole images and of
+480-pixel sub-images.
 
     python scripts/prepare_div2k.py datasets/DIV2K --archives ~/downloads        # archives you have
-    python scripts/prepare_div2k.py datasets/DIV2K                               # downloads them (7 GB, resumed)
+    python scripts/prepare_div2k.py datasets/DIV2K                               # downloads them (7
+    GB, resumed)
 
 What is there already is left as it is; run it again after an interruption.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -19,8 +22,14 @@ URL = 'http://data.vision.ee.ethz.ch/cvl/DIV2K'
 ARCHIVES = [
     ('DIV2K_train_HR.zip', 'DIV2K_train_HR', 'DIV2K_train_HR'),
     ('DIV2K_valid_HR.zip', 'DIV2K_valid_HR', 'DIV2K_valid_HR'),
-    *((f'DIV2K_valid_LR_bicubic_X{s}.zip', f'DIV2K_valid_LR_bicubic/X{s}', f'DIV2K_valid_LR_bicubic/X{s}')
-      for s in (2, 3, 4)),
+    *(
+        (
+            f'DIV2K_valid_LR_bicubic_X{s}.zip',
+            f'DIV2K_valid_LR_bicubic/X{s}',
+            f'DIV2K_valid_LR_bicubic/X{s}',
+        )
+        for s in (2, 3, 4)
+    ),
 ]
 
 
@@ -36,7 +45,9 @@ def prepare(target: Path, archives: str, sha256: dict[str, str], subimages: bool
         print(f'{target / folder}: {sum(1 for _ in (target / folder).iterdir())} files')
     train = target / 'DIV2K_train_HR'
     if subimages and not (target / 'DIV2K_train_HR_sub').is_dir():
-        print(f'{target / "DIV2K_train_HR_sub"}: {extract_subimages(train, target / "DIV2K_train_HR_sub")} pieces')
+        print(
+            f'{target / "DIV2K_train_HR_sub"}: {extract_subimages(train, target / "DIV2K_train_HR_sub")} pieces'
+        )
     for folder in [train, *([target / 'DIV2K_train_HR_sub'] if subimages else [])]:
         database = folder.with_suffix('.lmdb')
         if database.is_dir():
@@ -49,9 +60,15 @@ def main() -> None:
     """Parse the command line and prepare the data."""
     parser = argparse.ArgumentParser(description='Lay out DIV2K as the option files name it.')
     parser.add_argument('target', type=Path, help='folder to make, for instance datasets/DIV2K')
-    parser.add_argument('--archives', default=URL, help=f'folder or URL that holds the zip files (default {URL})')
-    parser.add_argument('--sha256', nargs='*', default=[], metavar='NAME=SUM', help='checksums to compare with')
-    parser.add_argument('--no-subimages', action='store_true', help='leave out the 480-pixel sub-images')
+    parser.add_argument(
+        '--archives', default=URL, help=f'folder or URL that holds the zip files (default {URL})'
+    )
+    parser.add_argument(
+        '--sha256', nargs='*', default=[], metavar='NAME=SUM', help='checksums to compare with'
+    )
+    parser.add_argument(
+        '--no-subimages', action='store_true', help='leave out the 480-pixel sub-images'
+    )
     args = parser.parse_args()
     prepare(args.target, args.archives, parse_sums(args.sha256), not args.no_subimages)
 

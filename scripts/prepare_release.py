@@ -2,17 +2,19 @@
 
     python scripts/prepare_release.py FOLDER datasets/release
 
-FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they are; ImageNet928, which
-are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of ImageNet928 twelve images each, evenly spaced,
-are held out; images under 96 pixels are left out. Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, as
-`basicsr lmdb --encoding raw` writes them).
+FOLDER holds BSDS400, T91 and ImageNet928 (folders of images). BSDS400 and T91 are taken as they
+are; ImageNet928, which are JPEGs, reduced to half, which softens their blocks. Of BSDS400 and of
+ImageNet928 twelve images each, evenly spaced, are held out; images under 96 pixels are left out.
+Writes train/ and heldout/ (PNG), and train.lmdb (decoded pixels, as `basicsr lmdb --encoding raw`
+writes them).
 """
+
 import argparse
 import sys
 from pathlib import Path
 
 from liif_arch.errors import UserError, exit_status
-from liif_arch.images import is_image_file, read_image, resize_bicubic, write_image
+from liif_arch.files.images import is_image_file, read_image, resize_bicubic, write_image
 from liif_arch.progress import progress_bar
 from liif_data.lmdb_writer import create_lmdb
 
@@ -29,11 +31,20 @@ def prepare(source: Path, target: Path) -> None:
     """
     if target.exists():
         raise UserError(f'{target} exists; remove it first, or name another folder.')
-    paths = {name: sorted(p for p in source.joinpath(name).glob('*') if is_image_file(p)) for name in SOURCES}
+    paths = {
+        name: sorted(p for p in source.joinpath(name).glob('*') if is_image_file(p))
+        for name in SOURCES
+    }
     for name, found in paths.items():
         if len(found) <= HELD_OUT.get(name, 0):
-            raise UserError(f'{source / name}: found {len(found)} images; needed the folder {name}.')
-    held = {path for name, count in HELD_OUT.items() for path in paths[name][::len(paths[name]) // count][:count]}
+            raise UserError(
+                f'{source / name}: found {len(found)} images; needed the folder {name}.'
+            )
+    held = {
+        path
+        for name, count in HELD_OUT.items()
+        for path in paths[name][:: len(paths[name]) // count][:count]
+    }
     with progress_bar(total=sum(map(len, paths.values())), unit='image') as bar:
         for name, found in paths.items():
             for path in found:
@@ -42,7 +53,12 @@ def prepare(source: Path, target: Path) -> None:
                 size = tuple(n // SOURCES[name] for n in image.shape[:2])
                 if min(size) >= LEAST:
                     image = image if SOURCES[name] == 1 else resize_bicubic(image, size)
-                    write_image(target / ('heldout' if path in held else 'train') / f'{name}_{path.stem}.png', image)
+                    write_image(
+                        target
+                        / ('heldout' if path in held else 'train')
+                        / f'{name}_{path.stem}.png',
+                        image,
+                    )
     create_lmdb(target / 'train', target / 'train.lmdb', encoding='raw')
 
 

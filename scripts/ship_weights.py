@@ -1,28 +1,33 @@
-"""Make weights that ship of finished trainings: liif_arch/weights/NAME.pth, and its curves, NAME.png.
+"""Make weights that ship of finished trainings: liif_arch/weights/NAME.pth, and its curves,
+NAME.png.
 
     python scripts/ship_weights.py small experiments/train_release_small
-    python scripts/ship_weights.py edsr experiments/train_release_edsr experiments/train_release_continue
+    python scripts/ship_weights.py edsr experiments/train_release_edsr
+    experiments/train_release_continue
 
-Several experiments are the steps of one training, in order. The file holds the last one's EMA weights in float16 and
-the option of their network.
+Several experiments are the steps of one training, in order. The file holds the last one's EMA
+weights in float16 and the option of their network.
 """
+
 import argparse
 import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from liif_arch.atomic import atomic_write
-from liif_arch.bridge.checkpoints import load_file, save_file
-from liif_arch.bridge.networks import load_network
 from liif_arch.errors import UserError, exit_status
+from liif_arch.files.atomic import atomic_write
+from liif_arch.training.checkpoints import load_file, save_file
 from liif_arch.weights import FOLDER
+from liif_arch.weights.networks import load_network
 
 MOST_BYTES = 4 * 2**20
 LOSS = re.compile(r'iter:\s*([\d,]+),.* l_pix: (\S+)')
 VALIDATION = re.compile(r'Validation \S+, iteration (\d+)')
 HEADER = re.compile(r'\| dataset *\| scale *\| *PSNR\S* *\| *\(bicubic\)')
-ROW = re.compile(r'\| *\S+ *\| *(x[\d.x]+) *\| *([\d.]+) *\| *([\d.]+) *\|')  # a dataset's scale, PSNR, (bicubic)
+ROW = re.compile(
+    r'\| *\S+ *\| *(x[\d.x]+) *\| *([\d.]+) *\| *([\d.]+) *\|'
+)  # a dataset's scale, PSNR, (bicubic)
 
 
 class Curves(NamedTuple):
@@ -34,6 +39,7 @@ class Curves(NamedTuple):
         bicubic: {scale: PSNR}.
         ends: Iteration at which each step ended.
     """
+
     loss: dict[int, float]
     psnr: dict[str, dict[int, float]]
     bicubic: dict[str, float]
@@ -60,10 +66,14 @@ def read_curves(experiments: list[Path]) -> Curves:
                     found.psnr.setdefault(match[1], {})[at] = float(match[2])
                     found.bicubic[match[1]] = float(match[3])
         if at <= begin:
-            raise UserError(f'{experiment}: found no train_*.log with losses; needed the folder of a training.')
+            raise UserError(
+                f'{experiment}: found no train_*.log with losses; needed the folder of a training.'
+            )
         if not rows:
-            raise UserError(f'{experiment}: found no validation with PSNR and bicubic in train_*.log; needed a '
-                            'training with val.bicubic: true, and psnr first of val.metrics.')
+            raise UserError(
+                f'{experiment}: found no validation with PSNR and bicubic in train_*.log; needed a '
+                'training with val.bicubic: true, and psnr first of val.metrics.'
+            )
         found.ends.append(at)
     return found
 
@@ -71,12 +81,15 @@ def read_curves(experiments: list[Path]) -> Curves:
 def plot(curves: Curves, path: Path, title: str) -> None:
     """Loss, and PSNR over bicubic, against iterations."""
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 3.6), layout='constrained')
     left, right = figure.subplots(1, 2)
     losses = sorted(curves.loss.items())
     left.plot(*zip(*losses, strict=True), color='0.8', linewidth=0.8, label='batch')
-    mean = [(i, sum(v for _, v in losses[max(0, k - 9):k + 1]) / (k + 1 - max(0, k - 9)))
-            for k, (i, _) in enumerate(losses)]
+    mean = [
+        (i, sum(v for _, v in losses[max(0, k - 9) : k + 1]) / (k + 1 - max(0, k - 9)))
+        for k, (i, _) in enumerate(losses)
+    ]
     left.plot(*zip(*mean, strict=True), color='tab:blue', label='mean of 10 in the log')
     left.set(title=f'{title}: training loss (L1)', yscale='log')
     for scale, values in curves.psnr.items():
@@ -97,36 +110,51 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
     """Write both files; returns a line that says what they are.
 
     Raises:
-        UserError: An experiment has no weights or no log, or the weights are larger than a package should be.
+        UserError: An experiment has no weights or no log, or the weights are larger than a package
+            should be.
     """
     if not re.fullmatch(r'\w+', name):
-        raise UserError(f'NAME: found {name!r}; needed letters, digits and _, as weights are named by.')
+        raise UserError(
+            f'NAME: found {name!r}; needed letters, digits and _, as weights are named by.'
+        )
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--out: {folder} is a file; name a folder.')
     curves = read_curves(experiments)
     source, target = experiments[-1] / 'models' / 'net_g_latest.pth', folder / f'{name}.pth'
     net, network = load_network(source), load_file(source)['network_g']
-    network = {key: value for key, value in network.items() if key not in ('bilinear_start', 'precision')}
+    network = {
+        key: value for key, value in network.items() if key not in ('bilinear_start', 'precision')
+    }
     weights = {key: value.half() for key, value in net.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in weights.values())
     if size > MOST_BYTES:
-        raise UserError(f'{source}: {size / 2**20:.1f} MiB in float16; needed {MOST_BYTES / 2**20:.0f} MiB or less.')
+        raise UserError(
+            f'{source}: {size / 2**20:.1f} MiB in float16; needed {MOST_BYTES / 2**20:.0f} MiB or less.'
+        )
     if not all(value.isfinite().all() for value in weights.values()):
         raise UserError(f'{source}: holds values that float16 does not.')
     folder.mkdir(parents=True, exist_ok=True)
     plot(curves, folder / f'{name}.png', name)
     save_file({'params': weights, 'network_g': network}, target)
-    moved = max(float((weights[key].float() - value).abs().max()) for key, value in net.state_dict().items())
-    return (f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; float16 moved no value '
-            f'by more than {moved:.1e}\n{target.with_suffix(".png")}')
+    moved = max(
+        float((weights[key].float() - value).abs().max()) for key, value in net.state_dict().items()
+    )
+    return (
+        f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; float16 moved no value '
+        f'by more than {moved:.1e}\n{target.with_suffix(".png")}'
+    )
 
 
 def main() -> None:
     """Parse the command line and write."""
     parser = argparse.ArgumentParser(description='Make weights that ship of finished trainings.')
     parser.add_argument('NAME', help='edsr or small')
-    parser.add_argument('EXPERIMENT', type=Path, nargs='+', help='folders of the steps of a training, in order')
-    parser.add_argument('--out', type=Path, default=FOLDER, help='folder to write to (default: liif_arch/weights)')
+    parser.add_argument(
+        'EXPERIMENT', type=Path, nargs='+', help='folders of the steps of a training, in order'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=FOLDER, help='folder to write to (default: liif_arch/weights)'
+    )
     args = parser.parse_args()
     print(ship(args.NAME, args.EXPERIMENT, args.out))
 

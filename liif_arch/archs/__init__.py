@@ -2,6 +2,7 @@
 
 Importing them needs PyTorch alone; `liif_arch.register` makes them known to BasicSR and MMEngine.
 """
+
 from importlib import import_module
 
 from torch import nn

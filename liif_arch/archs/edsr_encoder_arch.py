@@ -1,4 +1,5 @@
 """EDSR-baseline without its upsampler (Lim et al., CVPRW 2017), as LIIF's encoder."""
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.res_scale = res_scale
         self.body = nn.Sequential(
-            nn.Conv2d(num_feat, num_feat, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+            nn.Conv2d(num_feat, num_feat, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(num_feat, num_feat, 3, 1, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) * self.res_scale
@@ -29,7 +33,8 @@ def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
 
 
 class EDSREncoder(nn.Module):
-    """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size is kept.
+    """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size
+    is kept.
 
     Args:
         num_in_ch: Input channels.
@@ -42,15 +47,20 @@ class EDSREncoder(nn.Module):
         receptive_radius: Input pixels that a feature sees on each side of its own.
     """
 
-    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, res_scale: float = 1) -> None:
+    def __init__(
+        self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, res_scale: float = 1
+    ) -> None:
         super().__init__()
         require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         self.num_out_feat = num_feat
         self.receptive_radius = 2 * num_block + 2
-        # Parameter names are those of the reference checkpoints: head.0, body.N.body.{0,2}, body.<num_block>.
+        # Parameter names are those of the reference checkpoints: head.0, body.N.body.{0,2},
+        # body.<num_block>.
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 3, 1, 1))
-        self.body = nn.Sequential(*[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
-                                  nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+        self.body = nn.Sequential(
+            *[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
+            nn.Conv2d(num_feat, num_feat, 3, 1, 1),
+        )
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""

@@ -1,4 +1,5 @@
 """RDN without its upsampler (Zhang et al., CVPR 2018), as LIIF's encoder."""
+
 from itertools import product
 
 import torch
@@ -26,14 +27,16 @@ class DenseConv(nn.Module):
 class ResidualDenseBlock(nn.Module):
     """Densely connected convolutions, local feature fusion (1x1) and a skip.
 
-    Without gradients a large image is worked on in tiles that overlap by the convolutions' reach: what lies between
-    has nine times as many channels as what comes in and goes out.
+    Without gradients a large image is worked on in tiles that overlap by the convolutions' reach:
+    what lies between has nine times as many channels as what comes in and goes out.
     """
 
     def __init__(self, num_feat: int, growth: int, num_layer: int) -> None:
         super().__init__()
         self.reach = num_layer
-        self.convs = nn.Sequential(*[DenseConv(num_feat + i * growth, growth) for i in range(num_layer)])
+        self.convs = nn.Sequential(
+            *[DenseConv(num_feat + i * growth, growth) for i in range(num_layer)]
+        )
         self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,14 +44,20 @@ class ResidualDenseBlock(nn.Module):
             return self.LFF(self.convs(x)) + x
         out = x.clone()
         for top, left in product(*(range(0, n, TILE) for n in x.shape[-2:])):
-            rows, cols = (slice(max(0, start - self.reach), start + TILE + self.reach) for start in (top, left))
-            tile = self.LFF(self.convs(x[..., rows, cols]))[..., top - rows.start:, left - cols.start:]
-            out[..., top:top + TILE, left:left + TILE] += tile[..., :TILE, :TILE]
+            rows, cols = (
+                slice(max(0, start - self.reach), start + TILE + self.reach)
+                for start in (top, left)
+            )
+            tile = self.LFF(self.convs(x[..., rows, cols]))[
+                ..., top - rows.start :, left - cols.start :
+            ]
+            out[..., top : top + TILE, left : left + TILE] += tile[..., :TILE, :TILE]
         return out
 
 
 class RDNEncoder(nn.Module):
-    """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size is kept.
+    """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size
+    is kept.
 
     Args:
         num_in_ch: Input channels.
@@ -62,18 +71,34 @@ class RDNEncoder(nn.Module):
         receptive_radius: Input pixels that a feature sees on each side of its own.
     """
 
-    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, num_block: int = 16, num_layer: int = 8,
-                 growth: int = 64) -> None:
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 16,
+        num_layer: int = 8,
+        growth: int = 64,
+    ) -> None:
         super().__init__()
-        require_whole(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block, num_layer=num_layer, growth=growth)
+        require_whole(
+            num_in_ch=num_in_ch,
+            num_feat=num_feat,
+            num_block=num_block,
+            num_layer=num_layer,
+            growth=growth,
+        )
         self.num_out_feat = num_feat
         self.receptive_radius = num_block * num_layer + 3
         self.dense_channels = num_feat + num_layer * growth
         # Parameter names are those of the reference checkpoints.
         self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
-        self.RDBs = nn.ModuleList([ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)])
-        self.GFF = nn.Sequential(nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+        self.RDBs = nn.ModuleList(
+            [ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)]
+        )
+        self.GFF = nn.Sequential(
+            nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        )
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""
@@ -83,18 +108,22 @@ class RDNEncoder(nn.Module):
     def peak_floats(self, height: int, width: int) -> int:
         """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""
         side = TILE + 2 * self.RDBs[0].reach
-        return (4 * self.num_out_feat * height * width
-                + 3 * self.dense_channels * min(height, side) * min(width, side))
+        return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * min(
+            height, side
+        ) * min(width, side)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""
         with autocast(x.device, torch.float32):  # in bfloat16 it would round the image itself
             shallow = self.SFENet1(x)
         x = self.SFENet2(shallow)
-        # GFF.0 over the concatenated blocks, summed block by block: the 1024-channel tensor is never held.
+        # GFF.0 over the concatenated blocks, summed block by block: the 1024-channel tensor is
+        # never held.
         first, last = self.GFF
         fused = first.bias.view(1, -1, 1, 1)
-        for block, weight in zip(self.RDBs, first.weight.split(self.num_out_feat, dim=1), strict=True):
+        for block, weight in zip(
+            self.RDBs, first.weight.split(self.num_out_feat, dim=1), strict=True
+        ):
             x = block(x)
             fused = fused + F.conv2d(x, weight)
         return last(fused) + shallow

@@ -1,4 +1,5 @@
 """Fixed-scale baselines: an encoder with a sub-pixel tail, as EDSR-baseline has it (Lim et al., CVPRW 2017)."""
+
 from collections.abc import Callable
 
 import torch
@@ -13,37 +14,59 @@ from liif_arch.precision import autocast
 def upsampler(scale: int, num_feat: int) -> nn.Sequential:
     """Convolution and pixel shuffle: one step for 3, one of 2 for each factor of two."""
     steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
-    return nn.Sequential(*[layer for r in steps for layer in (nn.Conv2d(num_feat, r * r * num_feat, 3, 1, 1),
-                                                              nn.PixelShuffle(r))])
+    return nn.Sequential(
+        *[
+            layer
+            for r in steps
+            for layer in (nn.Conv2d(num_feat, r * r * num_feat, 3, 1, 1), nn.PixelShuffle(r))
+        ]
+    )
 
 
 class SubPixelSR(CoordinateNetwork):
-    """An encoder and a sub-pixel tail for one scale, behind the interface of the coordinate networks.
+    """An encoder and a sub-pixel tail for one scale, behind the interface of the coordinate
+    networks.
 
-    It predicts whole images at its scale; `query` looks colours up in them, so that it trains on the same samples.
+    It predicts whole images at its scale; `query` looks colours up in them, so that it trains on
+    the same samples.
 
     Args:
         encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch and precision.
         scale: 3, or a power of two.
     """
+
     reach = 2  # one latent for each of the tail's two ends; what lies between sees less
 
-    def __init__(self, encoder: nn.Module | dict | None = None, scale: int = 2, num_in_ch: int = 3,
-                 num_out_ch: int = 3, precision: str = 'float32') -> None:
+    def __init__(
+        self,
+        encoder: nn.Module | dict | None = None,
+        scale: int = 2,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        precision: str = 'float32',
+    ) -> None:
         if scale != 3 and (not is_whole(scale) or scale < 2 or scale & (scale - 1)):
             raise UserError(f'scale: found {scale!r}; a sub-pixel tail is for 3 or a power of two.')
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, None)
         self.factor = scale
         num_feat = self.encoder.num_out_feat
-        self.tail = nn.Sequential(upsampler(scale, num_feat), nn.Conv2d(num_feat, num_out_ch, 3, 1, 1))
+        self.tail = nn.Sequential(
+            upsampler(scale, num_feat), nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
+        )
         self.table_channels = 2 * scale * scale * num_feat
 
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """The predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have no use)."""
         image = self._image(feat)  # (B, out, H, W)
         height, width = image.shape[-2:]
-        index = nearest_index(coord[..., 0], height) * width + nearest_index(coord[..., 1], width)  # (B, Q)
-        return image.flatten(2).gather(2, index[:, None].expand(-1, image.shape[1], -1)).transpose(1, 2)
+        index = nearest_index(coord[..., 0], height) * width + nearest_index(
+            coord[..., 1], width
+        )  # (B, Q)
+        return (
+            image.flatten(2)
+            .gather(2, index[:, None].expand(-1, image.shape[1], -1))
+            .transpose(1, 2)
+        )
 
     query_plain = query
 
@@ -55,9 +78,16 @@ class SubPixelSR(CoordinateNetwork):
             return self.tail[1](wide.to(dtype)) * 0.5 + 0.5
 
     @torch.no_grad()
-    def render_window(self, feat: Tensor, size: tuple[int, int], origin: tuple[int, int], full: tuple[int, int],
-                      rows: tuple[int, int], cols: tuple[int, int],
-                      progress: Callable[[int], None] | None = None) -> Tensor:
+    def render_window(
+        self,
+        feat: Tensor,
+        size: tuple[int, int],
+        origin: tuple[int, int],
+        full: tuple[int, int],
+        rows: tuple[int, int],
+        cols: tuple[int, int],
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:
         """See `CoordinateNetwork.render_window`.
 
         Raises:
@@ -65,10 +95,14 @@ class SubPixelSR(CoordinateNetwork):
         """
         own = (full[0] * self.factor, full[1] * self.factor)
         if tuple(size) != own:
-            raise UserError(f'SubPixelSR has scale {self.factor}: an input of {full[1]}x{full[0]} becomes '
-                            f'{own[1]}x{own[0]}, not {size[1]}x{size[0]} (width x height); use its scale alone.')
-        (y0, y1), (x0, x1) = ((a - o * self.factor, b - o * self.factor)
-                              for (a, b), o in zip((rows, cols), origin, strict=True))
+            raise UserError(
+                f'SubPixelSR has scale {self.factor}: an input of {full[1]}x{full[0]} becomes '
+                f'{own[1]}x{own[0]}, not {size[1]}x{size[0]} (width x height); use its scale alone.'
+            )
+        (y0, y1), (x0, x1) = (
+            (a - o * self.factor, b - o * self.factor)
+            for (a, b), o in zip((rows, cols), origin, strict=True)
+        )
         with autocast(feat.device, self.render_dtype()):
             image = self._image(feat)[..., y0:y1, x0:x1]
         if progress:

@@ -14,7 +14,7 @@ from liif_arch.archs import own_network
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.taps import Reached, first_run, remove_from
 from liif_arch.errors import UserError
-from liif_arch.memory import WORKSPACE, peak_bytes
+from liif_arch.upscaling.memory import WORKSPACE, peak_bytes
 
 IN_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels', 'in_ch', 'in_nc')  # what networks call it
 OUT_CHANNELS = ('num_out_ch', 'out_chans', 'out_channels', 'out_ch', 'out_nc')
@@ -25,6 +25,7 @@ SMALL, LARGE = 32, 64  # sides of the images by which memory is measured, in pix
 def _log(text: str) -> None:
     """Say something in BasicSR's log, which is imported for networks of others alone."""
     from basicsr.utils import get_root_logger
+
     get_root_logger().info(text)
 
 
@@ -57,6 +58,7 @@ def _build(options: dict) -> nn.Module:
     if own is not None:
         return own(**{key: value for key, value in options.items() if key != 'type'})
     from basicsr.archs import build_network
+
     return build_network(options)
 
 
@@ -65,6 +67,7 @@ def _registered(name: object) -> type[nn.Module] | None:
     if own is not None or not isinstance(name, str):
         return own
     from basicsr.utils.registry import ARCH_REGISTRY
+
     return dict(iter(ARCH_REGISTRY)).get(name)
 
 

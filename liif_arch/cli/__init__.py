@@ -1,4 +1,5 @@
 """The `basicsr` command: BasicSR's trainer and tester with every plugin, and upscaling."""
+
 import sys
 from importlib import import_module
 
@@ -28,14 +29,17 @@ commands:
 def main() -> int:
     """Run one subcommand; returns the exit status (2: a mistake in what was asked)."""
     from liif_arch.errors import exit_status
+
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ('-h', '--help'):
         return exit_status(lambda: print(USAGE), name='basicsr')
     if arguments[0] in ('-V', '--version'):
         from liif_arch import __version__
+
         return exit_status(lambda: print(f'basicsr-liif {__version__}'), name='basicsr')
     if arguments[0] not in COMMANDS:
         from liif_arch.errors import suggest
+
         hint = suggest(arguments[0], COMMANDS)
         print(f'basicsr: no command "{arguments[0]}"; {hint}', file=sys.stderr)
         return 2

@@ -1,4 +1,5 @@
 """`python -m liif_arch.cli`, for launchers such as torchrun."""
+
 import logging
 import os
 import sys

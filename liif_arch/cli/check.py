@@ -1,4 +1,5 @@
 """`basicsr check -opt FILE`: everything that would stop a run, and every image of its datasets, without a run."""
+
 import argparse
 import os
 import sys
@@ -9,25 +10,40 @@ from pathlib import Path
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = argparse.ArgumentParser(
-        prog='basicsr check', description='Check an option file, and decode every image of its datasets. Nothing is '
-                                          'created or moved. Exit status 0: a run would start; 2: see what is printed.')
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file, or the name of a shipped one')
-    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE', help='as `basicsr train` has it')
+        prog='basicsr check',
+        description='Check an option file, and decode every image of its datasets. Nothing is '
+        'created or moved. Exit status 0: a run would start; 2: see what is printed.',
+    )
+    parser.add_argument(
+        '-opt', required=True, metavar='FILE', help='option file, or the name of a shipped one'
+    )
+    parser.add_argument(
+        '--force_yml',
+        nargs='+',
+        default=[],
+        metavar='KEY:KEY=VALUE',
+        help='as `basicsr train` has it',
+    )
     parser.add_argument('--options_only', action='store_true', help='do not decode all images')
-    parser.add_argument('--fix-list', metavar='OUT', help='write the paths of faulty images, a line each')
+    parser.add_argument(
+        '--fix-list', metavar='OUT', help='write the paths of faulty images, a line each'
+    )
     return parser
 
 
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
-    from liif_arch.bridge.options import load_options, require_option_file
+    from liif_arch.config.options import load_options, require_option_file
+
     is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
-    from liif_arch.bridge import options, preflight, remedies
-    from liif_arch.bridge.option_check import Problems
-    from liif_arch.bridge.plugins import load_plugins
+    from liif_arch.config import options
+    from liif_arch.config.option_check import Problems
+    from liif_arch.config.plugins import load_plugins
     from liif_arch.errors import UserError
+    from liif_arch.training import preflight, remedies
+
     remedies.apply()
     load_plugins()
     forced = ['--force_yml', *args.force_yml] if args.force_yml else []
@@ -58,9 +74,10 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
     """Decode every image of a dataset; prints what it holds and what is faulty, and returns the faulty ones' paths."""
     from basicsr.utils.registry import DATASET_REGISTRY
 
-    from liif_arch.bridge.option_check import registered
+    from liif_arch.config.option_check import registered
     from liif_arch.errors import UserError
     from liif_arch.progress import progress_bar, write_line
+
     try:
         dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
     except UserError as error:
@@ -74,17 +91,23 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
         except UserError as error:
             faulty.append(path)
             write_line(f'datasets.{phase}: {error}')
-    print(f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, {len(faulty)} faulty.')
+    print(
+        f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, {len(faulty)} faulty.'
+    )
     return faulty
 
 
 def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
     """Path and reading function of each image; of a stranger's dataset, of each sample."""
-    from liif_arch.bridge.samples import SampleSet, name_of
+    from liif_arch.training.samples import SampleSet, name_of
+
     if hasattr(dataset, 'stores'):
         for store in dataset.stores():
             for key in store.keys:
-                yield store.path(key), lambda store=store, key=key: store.read(key, 'unchanged').shape
+                yield (
+                    store.path(key),
+                    lambda store=store, key=key: store.read(key, 'unchanged').shape,
+                )
         return
     samples = SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})
     for index in range(len(samples)):

@@ -1,13 +1,20 @@
 """`basicsr complexity`: what a network costs."""
+
 import argparse
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(prog='basicsr complexity',
-                                     description='Parameters, and multiply-accumulates per input and output pixel.')
-    parser.add_argument('--weights', metavar='W', help='trained network: edsr, small, or a file (.pth)')
-    parser.add_argument('-opt', metavar='FILE', help='option file that describes the network (network_g)')
+    parser = argparse.ArgumentParser(
+        prog='basicsr complexity',
+        description='Parameters, and multiply-accumulates per input and output pixel.',
+    )
+    parser.add_argument(
+        '--weights', metavar='W', help='trained network: edsr, small, or a file (.pth)'
+    )
+    parser.add_argument(
+        '-opt', metavar='FILE', help='option file that describes the network (network_g)'
+    )
     return parser
 
 
@@ -16,28 +23,51 @@ def main() -> int:
     args = build_parser().parse_args()
     from liif_arch.complexity import complexity
     from liif_arch.metrics.report import markdown_table
+
     net = load(args.weights, args.opt)
     cost = complexity(net)
     image = [cost.of_image((n, n), (n * s, n * s)) / 1e9 for n, s in ((128, 2), (128, 4))]
-    print(markdown_table(
-        ['network', 'encoder', 'parameters', 'of the encoder', 'kMAC per input pixel', 'kMAC per output pixel',
-         'GMAC 128x128 at x2', 'at x4'],
-        [[type(net).__name__, type(getattr(net.encoder, 'net', net.encoder)).__name__,
-          f'{cost.encoder + cost.decoder:,}', f'{cost.encoder:,}', f'{cost.per_input / 1e3:,.1f}',
-          f'{cost.per_output / 1e3:,.1f}', *(f'{g:,.1f}' for g in image)]]))
+    print(
+        markdown_table(
+            [
+                'network',
+                'encoder',
+                'parameters',
+                'of the encoder',
+                'kMAC per input pixel',
+                'kMAC per output pixel',
+                'GMAC 128x128 at x2',
+                'at x4',
+            ],
+            [
+                [
+                    type(net).__name__,
+                    type(getattr(net.encoder, 'net', net.encoder)).__name__,
+                    f'{cost.encoder + cost.decoder:,}',
+                    f'{cost.encoder:,}',
+                    f'{cost.per_input / 1e3:,.1f}',
+                    f'{cost.per_output / 1e3:,.1f}',
+                    *(f'{g:,.1f}' for g in image),
+                ]
+            ],
+        )
+    )
     return 0
 
 
 def load(weights: str | None, option_file: str | None):
     """The network for any scale of `--weights` or, with initial weights, of `-opt`."""
     from liif_arch.archs.subpixel_arch import SubPixelSR
-    from liif_arch.bridge.networks import build, load_network
-    from liif_arch.bridge.options import network_option
+    from liif_arch.config.options import network_option
     from liif_arch.errors import UserError
+    from liif_arch.weights.networks import build, load_network
+
     network = network_option(option_file)
     if weights is None and network is None:
         raise UserError('--weights, -opt: needed one of them.')
     net = build(network, option_file) if weights is None else load_network(weights, network=network)
     if not hasattr(net, 'render_window') or isinstance(net, SubPixelSR):
-        raise UserError(f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.')
+        raise UserError(
+            f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
+        )
     return net

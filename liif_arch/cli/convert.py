@@ -1,4 +1,5 @@
 """`basicsr convert IN OUT`: checkpoints of the reference implementation into ours, or back."""
+
 import argparse
 from pathlib import Path
 
@@ -29,9 +30,9 @@ def convert(source: Path, target: Path) -> str:
         UserError: The target exists, or the file does not fit (with every missing and
             unexpected name).
     """
-    from liif_arch.bridge.checkpoints import load_file, save_file
-    from liif_arch.bridge.reference_checkpoints import from_reference, is_reference, to_reference
     from liif_arch.errors import UserError
+    from liif_arch.training.checkpoints import load_file, save_file
+    from liif_arch.weights.reference import from_reference, is_reference, to_reference
 
     if target.exists():
         raise UserError(f'{target} exists; remove it first.')

@@ -1,4 +1,5 @@
 """`basicsr lmdb FOLDER TARGET.lmdb`: a folder of images as a BasicSR-format LMDB."""
+
 import argparse
 import os
 

@@ -1,4 +1,5 @@
 """`basicsr options`: list the shipped option files, print one, or copy it here."""
+
 import argparse
 import shutil
 import sys
@@ -28,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """List, print or copy shipped option files."""
-    from liif_arch.bridge.options import find_option_file, shipped_options
+    from liif_arch.config.options import find_option_file, shipped_options
     from liif_arch.errors import UserError
 
     args = build_parser().parse_args()
@@ -67,7 +68,7 @@ def listing(options: dict[str, Path], columns: int | None) -> str:
         options: Paths by name.
         columns: Width of the terminal, where longer lines are cut; None: nothing is cut.
     """
-    from liif_arch.bridge.plugins import yaml_files
+    from liif_arch.config.plugins import yaml_files
 
     own = yaml_files('liif_arch.options')
     titles = {

@@ -1,4 +1,5 @@
 """`basicsr test -opt FILE`."""
+
 import os
 import sys
 from pathlib import Path
@@ -6,14 +7,14 @@ from pathlib import Path
 
 def main() -> int:
     """Run BasicSR's test_pipeline; ends with the table and the folder of the results."""
-    from liif_arch.bridge.options import build_parser, require_option_file
+    from liif_arch.config.options import build_parser, require_option_file
     from liif_arch.errors import require_whole
 
     args = build_parser('test').parse_args()
     require_option_file(args.opt)
 
-    from liif_arch.bridge import launch
     from liif_arch.cli.train import from_here, print_results, without_nproc
+    from liif_arch.training import launch
 
     if args.nproc is not None and 'RANK' not in os.environ:
         require_whole(**{'--nproc': args.nproc})

@@ -1,4 +1,5 @@
 """`basicsr train -opt FILE`."""
+
 import os
 import shlex
 import sys
@@ -9,20 +10,20 @@ STOPPED = 'stopped. The same command with --auto_resume goes on from the last sa
 
 def main() -> int:
     """Run BasicSR's train_pipeline; ends with the last validation's table and the weights."""
-    from liif_arch.bridge.options import build_parser, require_option_file
+    from liif_arch.config.options import build_parser, require_option_file
     from liif_arch.errors import require_whole
 
     args = build_parser('train').parse_args()
     require_option_file(args.opt)  # --help and a wrong path answer before torch is imported
 
-    from liif_arch.bridge import launch
+    from liif_arch.training import launch
 
     if args.nproc is not None and 'RANK' not in os.environ:
         require_whole(**{'--nproc': args.nproc})
         return launch.run_processes(
             'train', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts
         )
-    from liif_arch.bridge.run import Stopped
+    from liif_arch.training.run import Stopped
 
     try:
         opt = launch.run_pipeline(is_train=True)
@@ -75,9 +76,7 @@ def print_weights(opt: dict) -> None:
     print(f'Weights: {shown}')
     scale = scale_to_try(opt['network_g'])
     if scale is not None:
-        print(
-            f'basicsr upscale photo.jpg --weights {shlex.quote(str(shown))} --scale {scale}'
-        )
+        print(f'basicsr upscale photo.jpg --weights {shlex.quote(str(shown))} --scale {scale}')
 
 
 def scale_to_try(network: dict) -> int | None:
@@ -89,7 +88,7 @@ def scale_to_try(network: dict) -> int | None:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     from liif_arch.archs.subpixel_arch import SubPixelSR
-    from liif_arch.bridge.option_check import registered
+    from liif_arch.config.option_check import registered
 
     kind = registered(ARCH_REGISTRY)[network['type']]
     if not hasattr(kind, 'render_window'):

@@ -119,7 +119,8 @@ def main() -> int:
         _tell(note)
     network = None
     if args.opt is not None:  # what reads option files is imported for them alone
-        from liif_arch.bridge.options import network_option
+        from liif_arch.config.options import network_option
+
         network = network_option(args.opt)
     if jobs:
         _upscale_all(_load(args, network), jobs, target, args.memory)
@@ -134,10 +135,10 @@ def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
     """The network, on the device and in the precision that the flags name."""
     import torch
 
-    from liif_arch.bridge.networks import load_network
     from liif_arch.errors import UserError
     from liif_arch.precision import resolve
     from liif_arch.threads import use_threads
+    from liif_arch.weights.networks import load_network
 
     use_threads(args.threads)
     device = (
@@ -180,9 +181,9 @@ def _upscale_all(
 def _upscale_one(
     net: 'nn.Module', source: Path, result: Path, target: Target, memory: float, label: str
 ) -> None:
-    from liif_arch.images import read_picture, require_unit_range
+    from liif_arch.files.images import read_picture, require_unit_range
     from liif_arch.progress import progress_of_parts
-    from liif_arch.upscaling import upscale_to_file
+    from liif_arch.upscaling.upscale import upscale_to_file
 
     image, metadata = read_picture(source)
     require_unit_range(image, str(source))
@@ -194,7 +195,6 @@ def _upscale_one(
     lost = ', '.join(metadata.left_out(result.suffix))
     note = f'; not kept: {lost}' if lost else ''
     print(
-        f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} '
-        f'(width x height){note}',
+        f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height){note}',
         flush=True,
     )

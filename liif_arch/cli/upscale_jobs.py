@@ -74,7 +74,7 @@ def _sources(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[S
         return [Source(path, Path())]
     if not path.is_dir():
         raise UserError(f'{path} {missing_path(path)}.')
-    from liif_arch.images import EXTENSIONS, is_image_file
+    from liif_arch.files.images import EXTENSIONS, is_image_file
 
     walk = _walk(path, out)
     visited = list(walk) if recursive else [next(walk)]
@@ -136,7 +136,7 @@ def _target(out: Path, source: Source, label: str) -> Path:
 
 def _require_output(out: Path, as_folder: bool, several: bool) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
-    from liif_arch.images import FORMATS
+    from liif_arch.files.images import FORMATS
 
     written = [suffix for suffix, able in FORMATS.items() if able.dtypes]
 

@@ -1,14 +1,20 @@
-"""LIIF's decoder at any coordinates, differentiable once: the same function as `decode.plain`, to float rounding.
+"""LIIF's decoder at any coordinates, differentiable once: the same function as `decode.plain`, to
+float rounding.
 
 One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
 
-1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution C -> D on the
-   low-resolution grid. The 9C-wide tensor never exists, and the layer costs h*w evaluations instead of 4*Q.
-2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted hidden state.
-3. What lies between is one autograd function over pieces that stay in the cache, its gradients written out.
+1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution
+C -> D on the
+   low-resolution grid. The 9C-wide tensor never exists, and the layer costs h*w evaluations instead
+   of 4*Q.
+2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted
+hidden state. 3. What lies between is one autograd function over pieces that stay in the cache, its
+gradients written out.
 
-Under autocast matrix products run in its type; coordinates, the first layer's sum and the last layer stay float32.
+Under autocast matrix products run in its type; coordinates, the first layer's sum and the last
+layer stay float32.
 """
+
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -23,29 +29,39 @@ from liif_arch.coordinates import axis_lookup, axis_weights
 from liif_arch.decode.mlp import MLP, linear_relu, product
 from liif_arch.precision import autocast
 
-CACHED = 5 * 2**20  # bytes of one activation that stay in a CPU's cache together with what is made of them
+CACHED = (
+    5 * 2**20
+)  # bytes of one activation that stay in a CPU's cache together with what is made of them
 
 
 class FirstLayer(NamedTuple):
     """The decoder's first linear layer, split by input.
 
     Attributes:
-        feature: Convolution kernel over the latents, (D, C, k, k), k = 3 with feature unfolding, else 1.
+        feature: Convolution kernel over the latents, (D, C, k, k), k = 3 with feature unfolding,
+            else 1.
         rel: Weight of the relative coordinate, (D, 2).
         cell: Weight of the cell, (D, 2); None without cell decoding.
         bias: (D,).
     """
+
     feature: Tensor
     rel: Tensor
     cell: Tensor | None
     bias: Tensor
 
     @classmethod
-    def split(cls, linear: nn.Linear, num_feat: int, feat_unfold: bool, cell_decode: bool) -> 'FirstLayer':
+    def split(
+        cls, linear: nn.Linear, num_feat: int, feat_unfold: bool, cell_decode: bool
+    ) -> 'FirstLayer':
         """Split imnet's first layer, whose input is [feature, rel_y, rel_x, cell_y, cell_x]."""
         k = 3 if feat_unfold else 1
-        feature, rel, cell = linear.weight.split([num_feat * k * k, 2, 2 if cell_decode else 0], dim=1)
-        return cls(feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias)
+        feature, rel, cell = linear.weight.split(
+            [num_feat * k * k, 2, 2 if cell_decode else 0], dim=1
+        )
+        return cls(
+            feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias
+        )
 
     def table(self, feat: Tensor, bias: Tensor, activation: str = 'relu') -> Tensor:
         """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D), at least float32.
@@ -55,15 +71,31 @@ class FirstLayer(NamedTuple):
         if activation == 'sine':
             feat = feat.to(torch.promote_types(feat.dtype, torch.float32))
         with autocast(feat.device, torch.float32) if activation == 'sine' else nullcontext():
-            out = F.conv2d(feat, self.feature.to(feat.dtype), bias.to(feat.dtype), padding=self.feature.shape[-1] // 2)
-        return out.permute(0, 2, 3, 1).to(torch.promote_types(out.dtype, torch.float32)).contiguous()
+            out = F.conv2d(
+                feat,
+                self.feature.to(feat.dtype),
+                bias.to(feat.dtype),
+                padding=self.feature.shape[-1] // 2,
+            )
+        return (
+            out.permute(0, 2, 3, 1).to(torch.promote_types(out.dtype, torch.float32)).contiguous()
+        )
 
 
-def query_fast(imnet: MLP, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
-               feat_unfold: bool = True, cell_decode: bool = True, chunk: int | None = None) -> Tensor:
+def query_fast(
+    imnet: MLP,
+    feat: Tensor,
+    coord: Tensor,
+    cell: Tensor,
+    local_ensemble: bool = True,
+    feat_unfold: bool = True,
+    cell_decode: bool = True,
+    chunk: int | None = None,
+) -> Tensor:
     """`decode.plain.query_plain`, differentiable.
 
-    For `chunk` see `by_chunks`. ReLU decoders are one autograd function, others and exported ones are not.
+    For `chunk` see `by_chunks`. ReLU decoders are one autograd function, others and exported ones
+    are not.
     """
     first = FirstLayer.split(imnet.layers[0], feat.shape[1], feat_unfold, cell_decode)
     table = first.table(feat, first.bias, imnet.activation)
@@ -79,20 +111,29 @@ class Corners(NamedTuple):
         weight: The ensemble's weights, (T, N).
         cell: Cells in latents, (N, 2).
     """
+
     index: Tensor
     rel: Tensor
     weight: Tensor
     cell: Tensor
 
     @classmethod
-    def of(cls, coord: Tensor, cell: Tensor, size: tuple[int, int], local_ensemble: bool) -> 'Corners':
+    def of(
+        cls, coord: Tensor, cell: Tensor, size: tuple[int, int], local_ensemble: bool
+    ) -> 'Corners':
         """Look-ups of coord and cell, (B, Q, 2), in latents of size (h, w)."""
         h, w = size
-        rows, cols = (axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w)))  # (2 or 1, B, Q)
+        rows, cols = (
+            axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w))
+        )  # (2 or 1, B, Q)
         index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
         index = index + torch.arange(index.shape[1], device=index.device)[:, None] * (h * w)
-        rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(0, 1)  # (T, B, Q, 2)
-        weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(0, 1)  # (T, B, Q)
+        rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(
+            0, 1
+        )  # (T, B, Q, 2)
+        weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(
+            0, 1
+        )  # (T, B, Q)
         extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1)
         return cls(index.flatten(1), rel.flatten(1, 2), weight.flatten(1), extent.flatten(0, 1))
 
@@ -101,38 +142,64 @@ class Corners(NamedTuple):
         return Corners(self.index, *(x.to(dtype) for x in self[1:]))
 
 
-def by_chunks(query: Callable[[Tensor, Tensor], Tensor], coord: Tensor, cell: Tensor, chunk: int | None) -> Tensor:
-    """query(coord, cell), (B, Q, 2) each, `chunk` queries per image at a time (None: all at once), (B, Q, out).
+def by_chunks(
+    query: Callable[[Tensor, Tensor], Tensor], coord: Tensor, cell: Tensor, chunk: int | None
+) -> Tensor:
+    """query(coord, cell), (B, Q, 2) each, `chunk` queries per image at a time (None: all at once),
+    (B, Q, out).
 
-    Under autograd, where there are several chunks, each one's activations are computed again in the backward pass
-    instead of being kept.
+    Under autograd, where there are several chunks, each one's activations are computed again in the
+    backward pass instead of being kept.
     """
     if chunk is None or coord.shape[1] <= chunk:
         return query(coord, cell)
     run = partial(checkpoint, query, use_reentrant=False) if torch.is_grad_enabled() else query
-    return torch.cat([run(*pair) for pair in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)], dim=1)
+    return torch.cat(
+        [run(*pair) for pair in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)],
+        dim=1,
+    )
 
 
-def _query_table(imnet: MLP, first: FirstLayer, table: Tensor, local_ensemble: bool, coord: Tensor,
-                 cell: Tensor) -> Tensor:
+def _query_table(
+    imnet: MLP, first: FirstLayer, table: Tensor, local_ensemble: bool, coord: Tensor, cell: Tensor
+) -> Tensor:
     b, h, w, _ = table.shape
     if coord.numel() == 0:
         return table.new_zeros(*coord.shape[:2], imnet.layers[-1].out_features)
-    dtype, found = imnet.dtype(table.device), Corners.of(coord, cell, (h, w), local_ensemble).to(table.dtype)
+    dtype, found = (
+        imnet.dtype(table.device),
+        Corners.of(coord, cell, (h, w), local_ensemble).to(table.dtype),
+    )
     w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
     if imnet.activation != 'relu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
         hidden = table.flatten(0, 2)[found.index] + found.rel @ w_rel.t()  # (T, N, D)
-        return decode_corners(imnet.layers[1:], hidden if w_cell is None else hidden + found.cell @ w_cell.t(),
-                              found.weight, dtype).unflatten(0, (b, -1))
+        return decode_corners(
+            imnet.layers[1:],
+            hidden if w_cell is None else hidden + found.cell @ w_cell.t(),
+            found.weight,
+            dtype,
+        ).unflatten(0, (b, -1))
     params = [p for layer in imnet.layers[2::2] for p in (layer.weight, layer.bias)]
     with autocast(table.device, torch.float32):
-        return Decode.apply(dtype, b, table.flatten(0, 2), found.index, found.rel,
-                            None if w_cell is None else found.cell, found.weight, w_rel, w_cell,
-                            *params).unflatten(0, (b, -1))
+        return Decode.apply(
+            dtype,
+            b,
+            table.flatten(0, 2),
+            found.index,
+            found.rel,
+            None if w_cell is None else found.cell,
+            found.weight,
+            w_rel,
+            w_cell,
+            *params,
+        ).unflatten(0, (b, -1))
 
 
-def decode_corners(layers: nn.Sequential, hidden: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A decoder's layers, the ensemble before the last one, in autograd's own operations: any activation, exportable.
+def decode_corners(
+    layers: nn.Sequential, hidden: Tensor, weight: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """A decoder's layers, the ensemble before the last one, in autograd's own operations: any
+    activation, exportable.
 
     Args:
         layers: Of an `MLP`.
@@ -151,9 +218,11 @@ def decode_corners(layers: nn.Sequential, hidden: Tensor, weight: Tensor, dtype:
 
 
 class Decode(torch.autograd.Function):
-    """The decoder from the first layer's table to colours, with what autograd would keep and move written out.
+    """The decoder from the first layer's table to colours, with what autograd would keep and move
+    written out.
 
-    On a CPU it works image by image, which is what its cache holds, and adds each one's gradients where they lie.
+    On a CPU it works image by image, which is what its cache holds, and adds each one's gradients
+    where they lie.
 
     Arguments:
         dtype: Of the matrix products of the layers between the first and the last.
@@ -173,7 +242,11 @@ class Decode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dtype, images, table, index, rel, cell, weight, w_rel, w_cell, *params):
         *hidden, w_last, b_last = params
-        hidden, w_last, b_last = [p.to(dtype) for p in hidden], w_last.to(table.dtype), b_last.to(table.dtype)
+        hidden, w_last, b_last = (
+            [p.to(dtype) for p in hidden],
+            w_last.to(table.dtype),
+            b_last.to(table.dtype),
+        )
         colours, kept = table.new_empty(index.shape[1], len(w_last)), []
         ctx.pieces = _pieces(table, index, images, dtype)
         for _, q in ctx.pieces:
@@ -188,7 +261,9 @@ class Decode(torch.autograd.Function):
             total = sum_corners(acts[-1], rows.t(), weight[:, q].t())
             torch.addmm(b_last, total, w_last.t(), out=colours[q])
             kept += [total, *acts]
-        ctx.save_for_backward(table, index, rel, cell, weight, w_rel, w_cell, w_last, *hidden[::2], *kept)
+        ctx.save_for_backward(
+            table, index, rel, cell, weight, w_rel, w_cell, w_last, *hidden[::2], *kept
+        )
         return colours
 
     @staticmethod
@@ -199,11 +274,19 @@ class Decode(torch.autograd.Function):
         pieces, needed = ctx.pieces, ctx.needs_input_grad
         layers = (len(rest) - 2 * len(pieces)) // (len(pieces) + 1)
         weights, kept = rest[:layers], iter(rest[layers:])
-        g_table = torch.zeros_like(table).view(pieces[-1][0] + 1, -1, table.shape[1])  # by image, or all as one
-        g_rel, g_cell, g_weight = (torch.empty_like(x) if need else None
-                                   for x, need in zip((rel, cell, weight), needed[4:7], strict=True))
-        g_w_rel, g_w_cell, g_w_last = (None if w is None else torch.zeros_like(w) for w in (w_rel, w_cell, w_last))
-        g_hidden = [(torch.zeros_like(w, dtype=table.dtype), table.new_zeros(len(w))) for w in weights]
+        g_table = torch.zeros_like(table).view(
+            pieces[-1][0] + 1, -1, table.shape[1]
+        )  # by image, or all as one
+        g_rel, g_cell, g_weight = (
+            torch.empty_like(x) if need else None
+            for x, need in zip((rel, cell, weight), needed[4:7], strict=True)
+        )
+        g_w_rel, g_w_cell, g_w_last = (
+            None if w is None else torch.zeros_like(w) for w in (w_rel, w_cell, w_last)
+        )
+        g_hidden = [
+            (torch.zeros_like(w, dtype=table.dtype), table.new_zeros(len(w))) for w in weights
+        ]
         latents = g_table.shape[1]
         for image, q in pieces:
             total, *acts = (next(kept) for _ in range(layers + 2))
@@ -211,7 +294,9 @@ class Decode(torch.autograd.Function):
             g_w_last.addmm_(grad[q].t(), total)
             g_total = grad[q] @ w_last  # (n, D)
             if g_weight is not None:
-                g_weight[:, q] = torch.einsum('tnd,nd->tn', acts[-1].view(corners, n, -1).to(g_total.dtype), g_total)
+                g_weight[:, q] = torch.einsum(
+                    'tnd,nd->tn', acts[-1].view(corners, n, -1).to(g_total.dtype), g_total
+                )
             g = (g_total * weight[:, q, None]).flatten(0, 1).to(acts[-1].dtype)  # (T n, D)
             for k in reversed(range(layers)):
                 g = relu_backward_(g, acts[k + 1])
@@ -220,7 +305,9 @@ class Decode(torch.autograd.Function):
                 g = product(g, weights[k])
             g = relu_backward_(g, acts[0]).to(table.dtype)
             picked = index[:, q].flatten() - image * latents
-            g_table[image].add_(torch.ops.aten.embedding_dense_backward(g, picked, latents, -1, False))
+            g_table[image].add_(
+                torch.ops.aten.embedding_dense_backward(g, picked, latents, -1, False)
+            )
             g_w_rel.addmm_(g.t(), rel[:, q].flatten(0, 1))
             if g_rel is not None:
                 g_rel[:, q] = (g @ w_rel).view(corners, n, 2)
@@ -229,19 +316,36 @@ class Decode(torch.autograd.Function):
                 g_w_cell.addmm_(g.t(), cell[q])
                 if g_cell is not None:
                     g_cell[q] = g @ w_cell
-        return (None, None, g_table.flatten(0, 1), None, g_rel, g_cell, g_weight, g_w_rel, g_w_cell,
-                *[g for pair in g_hidden for g in pair], g_w_last, grad.sum(0))
+        return (
+            None,
+            None,
+            g_table.flatten(0, 1),
+            None,
+            g_rel,
+            g_cell,
+            g_weight,
+            g_w_rel,
+            g_w_cell,
+            *[g for pair in g_hidden for g in pair],
+            g_w_last,
+            grad.sum(0),
+        )
 
 
-def _pieces(table: Tensor, index: Tensor, images: int, dtype: torch.dtype) -> list[tuple[int, slice]]:
+def _pieces(
+    table: Tensor, index: Tensor, images: int, dtype: torch.dtype
+) -> list[tuple[int, slice]]:
     """Which queries of index (T, B Q) are decoded at a time, and of which image; all at once where it is no CPU."""
     corners, queries = index.shape
     if table.device.type != 'cpu':
         return [(0, slice(0, queries))]
     own = queries // images
     step = -(-own // -(-corners * own * table.shape[1] * dtype.itemsize // CACHED))
-    return [(image, slice(start, min(start + step, (image + 1) * own)))
-            for image in range(images) for start in range(image * own, (image + 1) * own, step)]
+    return [
+        (image, slice(start, min(start + step, (image + 1) * own)))
+        for image in range(images)
+        for start in range(image * own, (image + 1) * own, step)
+    ]
 
 
 def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
@@ -253,22 +357,30 @@ def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of rows of hidden: (T N, D), corners and weight (N, T) -> (N, D), at least float32.
+    """Weighted sum of rows of hidden: (T N, D), corners and weight (N, T) -> (N, D), at least
+    float32.
 
-    Weights are rounded to hidden's type, and divided by what they sum to then, so that their rounding moves a query
-    between its corners' predictions and not away from them.
+    Weights are rounded to hidden's type, and divided by what they sum to then, so that their
+    rounding moves a query between its corners' predictions and not away from them.
     """
     wide = torch.promote_types(hidden.dtype, torch.float32)
     if weight.shape[1] == 1:
         return hidden.to(wide)
     rounded = weight.to(hidden.dtype)
-    total = F.embedding_bag(corners, hidden, mode='sum', per_sample_weights=rounded)  # one pass over hidden
+    total = F.embedding_bag(
+        corners, hidden, mode='sum', per_sample_weights=rounded
+    )  # one pass over hidden
     return total if hidden.dtype == wide else total.to(wide) / rounded.to(wide).sum(1, keepdim=True)
 
 
 def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:
     """Zero grad, in place, where the ReLU's output was 0."""
-    if grad.dtype == torch.bfloat16 and grad.device.type == 'cpu':  # -out >> 15: all bits where out > 0; exact
-        return grad.view(torch.int16).bitwise_and_(out.view(torch.int16).neg().bitwise_right_shift_(15)).view(
-            torch.bfloat16)
+    if (
+        grad.dtype == torch.bfloat16 and grad.device.type == 'cpu'
+    ):  # -out >> 15: all bits where out > 0; exact
+        return (
+            grad.view(torch.int16)
+            .bitwise_and_(out.view(torch.int16).neg().bitwise_right_shift_(15))
+            .view(torch.bfloat16)
+        )
     return torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)

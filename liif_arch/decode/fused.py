@@ -7,6 +7,7 @@ layer is sixteen products, whose operands are small enough to leave registers fo
 Products, the last layer's too, are of the network's 16-bit type with float32 sums; coordinates and
 the ensemble are float32. `fused_resources` says what it takes of each kind of GPU.
 """
+
 import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +31,7 @@ WIDTHS = (64, 128, 256)  # of the hidden layers
 
 class Blocks(NamedTuple):
     """How a program is cut: its pixels, and the warps that share them."""
+
     pixels: int
     warps: int
 
@@ -76,31 +78,57 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
     """See `render.render_grid`; (B, h, w, D) float32 -> (B, out, H, W) float32."""
     b, h, w, d = table.shape
     (corners, height), (_, width) = rows.index.shape, cols.index.shape
-    hidden = torch.stack([weight.t() for weight, _ in decoder.rest.hidden]).contiguous()  # (layers, in, out)
+    hidden = torch.stack(
+        [weight.t() for weight, _ in decoder.rest.hidden]
+    ).contiguous()  # (layers, in, out)
     bias = torch.stack([bias for _, bias in decoder.rest.hidden]).float()
-    last = F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
+    last = (
+        F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
+    )
     out = table.new_empty(b, len(decoder.rest.last[0]), height, width)
     # Once for each corner: one for all would be held in registers from the first to the last.
     rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
-    axes = [t.contiguous() for axis in (rows, cols) for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))]
+    axes = [
+        t.contiguous()
+        for axis in (rows, cols)
+        for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))
+    ]
 
     def grid(meta: dict) -> tuple[int, int]:
         return triton.cdiv(height * width, meta['BLOCK']), b
 
-    with torch.cuda.device(table.device) if table.is_cuda else nullcontext():  # Triton launches on the current one
-        _kernel[grid](table.contiguous(), *axes, rel, hidden, bias, last.to(hidden.dtype),
-                      decoder.rest.last[1], out, h, w, height, width, out.shape[1],
-                      LAYERS=len(hidden), CORNERS=corners, PART=d // 4, COLOURS=COLOURS)
+    with (
+        torch.cuda.device(table.device) if table.is_cuda else nullcontext()
+    ):  # Triton launches on the current one
+        _kernel[grid](
+            table.contiguous(),
+            *axes,
+            rel,
+            hidden,
+            bias,
+            last.to(hidden.dtype),
+            decoder.rest.last[1],
+            out,
+            h,
+            w,
+            height,
+            width,
+            out.shape[1],
+            LAYERS=len(hidden),
+            CORNERS=corners,
+            PART=d // 4,
+            COLOURS=COLOURS,
+        )
     return out
 
 
 @triton.jit
 def _first_part(first, rel_y, rel_x, w_rel, inside, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
     """The first layer's response at BLOCK pixels, in the channels of `first` and `w_rel`."""
-    x = tl.load(first, inside[:, None], 0.)
+    x = tl.load(first, inside[:, None], 0.0)
     x += rel_y[:, None] * tl.load(w_rel)[None, :]
     x += rel_x[:, None] * tl.load(w_rel + WIDTH)[None, :]
-    return tl.maximum(x, 0.).to(DTYPE)
+    return tl.maximum(x, 0.0).to(DTYPE)
 
 
 @triton.jit
@@ -116,16 +144,40 @@ def _product(a, b, c, d, weight, STEP: tl.constexpr):
 def _next_part(a, b, c, d, weight, bias, STEP: tl.constexpr):
     """A part of the next hidden state, in the type of this one."""
     out = _product(a, b, c, d, weight, STEP) + tl.load(bias)[None, :]
-    return tl.maximum(out, 0.).to(a.dtype)
+    return tl.maximum(out, 0.0).to(a.dtype)
 
 
-@triton.autotune(_CONFIGS, key=['LAYERS', 'CORNERS', 'PART'],
-                 prune_configs_by=None if INTERPRETED else {'early_config_prune': _of_this_gpu})
+@triton.autotune(
+    _CONFIGS,
+    key=['LAYERS', 'CORNERS', 'PART'],
+    prune_configs_by=None if INTERPRETED else {'early_config_prune': _of_this_gpu},
+)
 @triton.jit
-def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weight, w_rel, w_hidden, b_hidden,
-            w_last, b_last, out, h, w, height, width, num_out,
-            LAYERS: tl.constexpr, CORNERS: tl.constexpr, PART: tl.constexpr, COLOURS: tl.constexpr,
-            BLOCK: tl.constexpr):
+def _kernel(
+    table,
+    row_index,
+    row_rel,
+    row_weight,
+    col_index,
+    col_rel,
+    col_weight,
+    w_rel,
+    w_hidden,
+    b_hidden,
+    w_last,
+    b_last,
+    out,
+    h,
+    w,
+    height,
+    width,
+    num_out,
+    LAYERS: tl.constexpr,
+    CORNERS: tl.constexpr,
+    PART: tl.constexpr,
+    COLOURS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """One program: BLOCK pixels of one image. a to d: parts of a hidden state, (BLOCK, PART)."""
     WIDTH: tl.constexpr = 4 * PART
     STEP: tl.constexpr = PART * WIDTH
@@ -142,8 +194,10 @@ def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weigh
     for corner in range(CORNERS * CORNERS):
         i, j = corner // CORNERS, corner % CORNERS
         row, col = i * height + y, j * width + x
-        latent = (image * h + tl.load(row_index + row, inside, 0)) * w + tl.load(col_index + col, inside, 0)
-        rel_y, rel_x = tl.load(row_rel + row, inside, 0.), tl.load(col_rel + col, inside, 0.)
+        latent = (image * h + tl.load(row_index + row, inside, 0)) * w + tl.load(
+            col_index + col, inside, 0
+        )
+        rel_y, rel_x = tl.load(row_rel + row, inside, 0.0), tl.load(col_rel + col, inside, 0.0)
         first = table + latent[:, None] * WIDTH + channel[None, :]
         rel = w_rel + corner * (2 * WIDTH) + channel
         a = _first_part(first, rel_y, rel_x, rel, inside, WIDTH, DTYPE)
@@ -158,8 +212,8 @@ def _kernel(table, row_index, row_rel, row_weight, col_index, col_rel, col_weigh
             next_c = _next_part(a, b, c, d, weight + 2 * PART, bias + 2 * PART, STEP)
             d = _next_part(a, b, c, d, weight + 3 * PART, bias + 3 * PART, STEP)
             a, b, c = next_a, next_b, next_c
-        share = tl.load(row_weight + row, inside, 0.) * tl.load(col_weight + col, inside, 0.)
+        share = tl.load(row_weight + row, inside, 0.0) * tl.load(col_weight + col, inside, 0.0)
         total += share[:, None] * _product(a, b, c, d, last, PART * COLOURS)
-    total += tl.load(b_last + colour, colour < num_out, 0.)[None, :]
+    total += tl.load(b_last + colour, colour < num_out, 0.0)[None, :]
     plane = (image * num_out + colour)[None, :] * (tl.cast(height, tl.int64) * width)
     tl.store(out + plane + pixel[:, None], total, inside[:, None] & (colour < num_out)[None, :])

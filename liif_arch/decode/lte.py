@@ -1,12 +1,13 @@
 """LTE's decoder (Local Texture Estimator, Lee and Jin, CVPR 2022): plain, and as users run it.
 
-Of every latent the encoder's features give D amplitudes and D/2 pairs of frequencies, once per image. A query's
-distance from a latent then makes D/2 waves, whose cosines and sines the amplitudes weigh; an MLP turns them into a
-colour, to which the input image, bilinear at the query, is added.
+Of every latent the encoder's features give D amplitudes and D/2 pairs of frequencies, once per
+image. A query's distance from a latent then makes D/2 waves, whose cosines and sines the amplitudes
+weigh; an MLP turns them into a colour, to which the input image, bilinear at the query, is added.
 
-`codes` are [amplitude (D), frequency (D: y and x in turn), image (out)] of each latent, D = imnet's input width. Waves,
-weights, the image and the last layer are float32 in every precision.
+`codes` are [amplitude (D), frequency (D: y and x in turn), image (out)] of each latent, D = imnet's
+input width. Waves, weights, the image and the last layer are float32 in every precision.
 """
+
 import math
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +23,9 @@ from liif_arch.decode.mlp import MLP, Weights
 from liif_arch.decode.plain import corners, ensemble, look_up
 
 
-def query_lte_plain(imnet: nn.Module, phase: nn.Module, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+def query_lte_plain(
+    imnet: nn.Module, phase: nn.Module, codes: Tensor, coord: Tensor, cell: Tensor
+) -> Tensor:
     """Colours at continuous coordinates, step by step.
 
     Args:
@@ -36,7 +39,9 @@ def query_lte_plain(imnet: nn.Module, phase: nn.Module, codes: Tensor, coord: Te
         (B, Q, out), in the image's range.
     """
     size, width = tuple(codes.shape[-2:]), phase.out_features
-    amplitude, frequency, image = codes.split([2 * width, 2 * width, codes.shape[1] - 4 * width], dim=1)
+    amplitude, frequency, image = codes.split(
+        [2 * width, 2 * width, codes.shape[1] - 4 * width], dim=1
+    )
     colours, areas = [], []
     for shifted, rel, area in corners(coord, size, local_ensemble=True):
         pairs = look_up(frequency, shifted).unflatten(-1, (width, 2))  # (B, Q, D/2, 2), (y, x)
@@ -44,8 +49,13 @@ def query_lte_plain(imnet: nn.Module, phase: nn.Module, codes: Tensor, coord: Te
         waves = torch.cat([torch.cos(u), torch.sin(u)], dim=-1)
         colours.append(imnet(look_up(amplitude, shifted) * waves))
         areas.append(area)
-    skip = F.grid_sample(image, coord.flip(-1).unsqueeze(1), mode='bilinear', padding_mode='border',
-                         align_corners=False)  # (B, out, 1, Q)
+    skip = F.grid_sample(
+        image,
+        coord.flip(-1).unsqueeze(1),
+        mode='bilinear',
+        padding_mode='border',
+        align_corners=False,
+    )  # (B, out, 1, Q)
     return ensemble(colours, areas) + skip[:, :, 0].transpose(1, 2)
 
 
@@ -65,14 +75,24 @@ def decoder_input(amplitude: Tensor, frequency: Tensor, rel: Tensor, phase: Tens
     return amplitude * torch.cat([torch.cos(u), torch.sin(u)], dim=-1)
 
 
-def query_lte(imnet: MLP, phase: nn.Linear, codes: Tensor, coord: Tensor, cell: Tensor,
-              chunk: int | None = None) -> Tensor:
+def query_lte(
+    imnet: MLP,
+    phase: nn.Linear,
+    codes: Tensor,
+    coord: Tensor,
+    cell: Tensor,
+    chunk: int | None = None,
+) -> Tensor:
     """`query_lte_plain`, differentiable, the last layer behind the ensemble; for `chunk` see `by_chunks`."""
-    rows = codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
+    rows = (
+        codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
+    )
     return by_chunks(partial(_query_images, imnet, phase, rows), coord, cell, chunk)
 
 
-def _query_images(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+def _query_images(
+    imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor
+) -> Tensor:
     """On a CPU image by image, which is what its cache holds."""
     if rows.device.type != 'cpu' or torch.compiler.is_compiling():
         return _query_rows(imnet, phase, rows, coord, cell)
@@ -86,14 +106,24 @@ def _query_rows(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell:
     phases = found.cell @ phase.weight.t().to(rows.dtype)  # (N, D/2)
     picked = F.embedding(found.index, rows.flatten(0, 2))  # (T, N, 2D + out)
     amplitude, frequency, image = _split(picked, phase.out_features)
-    # Bilinear weights are the ensemble's, and both corners beyond a border find its latent: the image joins the sum.
+    # Bilinear weights are the ensemble's, and both corners beyond a border find its latent: the
+    # image joins the sum.
     skip = (image * found.weight[..., None]).sum(0)
     hidden = decoder_input(amplitude, frequency, found.rel, phases)
-    return (decode_corners(imnet.layers, hidden, found.weight, imnet.dtype(rows.device)) + skip).unflatten(0, (b, -1))
+    return (
+        decode_corners(imnet.layers, hidden, found.weight, imnet.dtype(rows.device)) + skip
+    ).unflatten(0, (b, -1))
 
 
-def render_lte(weights: Weights, phases: Tensor, codes: Tensor, rows: AxisLookup, cols: AxisLookup, chunk: int,
-               progress: Callable[[int], None] | None = None) -> Tensor:
+def render_lte(
+    weights: Weights,
+    phases: Tensor,
+    codes: Tensor,
+    rows: AxisLookup,
+    cols: AxisLookup,
+    chunk: int,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
     """Colours on the regular grid rows x cols, without gradients.
 
     Args:
@@ -107,7 +137,9 @@ def render_lte(weights: Weights, phases: Tensor, codes: Tensor, rows: AxisLookup
     Returns:
         (B, out, H, W), in the image's range.
     """
-    table = codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
+    table = (
+        codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
+    )
     height, width = rows.index.shape[1], cols.index.shape[1]
     out = table.new_empty(len(table), len(weights.last[0]), height, width)
     step_x = min(width, max(64, chunk // 16))
@@ -125,7 +157,9 @@ def _split(codes: Tensor, waves: int) -> tuple[Tensor, ...]:
     return codes.split([2 * waves, 2 * waves, codes.shape[-1] - 4 * waves], dim=-1)
 
 
-def _render_block(weights: Weights, phases: Tensor, table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
+def _render_block(
+    weights: Weights, phases: Tensor, table: Tensor, rows: AxisLookup, cols: AxisLookup
+) -> Tensor:
     """One block: table (h, w, 2D + out) -> (out, R, C). Corner signs are I for rows, J for columns."""
     (i, r), (j, c) = rows.index.shape, cols.index.shape
     index = rows.index[:, :, None, None] * table.shape[1] + cols.index  # (I, R, J, C)

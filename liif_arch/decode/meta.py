@@ -1,10 +1,11 @@
 """MetaSR's decoder (Hu et al., CVPR 2019, as LIIF compares with it): plain, and as users run it.
 
-For every query an MLP predicts a matrix that maps the nearest unfolded latent, 9C wide, to the colour. The matrix is
-linear in the MLP's last hidden state g, so the colour is bilinear in latent and g: what the latent contributes is one
-3x3 convolution C -> out * (D + 1) on the low-resolution grid, and a query costs a D-wide product per colour instead
-of a 9C x out matrix.
+For every query an MLP predicts a matrix that maps the nearest unfolded latent, 9C wide, to the
+colour. The matrix is linear in the MLP's last hidden state g, so the colour is bilinear in latent
+and g: what the latent contributes is one 3x3 convolution C -> out * (D + 1) on the low-resolution
+grid, and a query costs a D-wide product per colour instead of a 9C x out matrix.
 """
+
 from collections.abc import Callable
 from functools import partial
 
@@ -49,7 +50,12 @@ def meta_table(imnet: nn.Module, feat: Tensor, num_out: int) -> Tensor:
     """What each latent gives the colour per hidden unit, and by itself: (B, C, h, w) -> (B, h, w, out, D + 1)."""
     last = imnet.layers[-1]
     weight = torch.cat([last.weight, last.bias[:, None]], dim=1)  # (9C * out, D + 1)
-    kernel = weight.view(feat.shape[1], 9, num_out, -1).permute(2, 3, 0, 1).flatten(0, 1).unflatten(-1, (3, 3))
+    kernel = (
+        weight.view(feat.shape[1], 9, num_out, -1)
+        .permute(2, 3, 0, 1)
+        .flatten(0, 1)
+        .unflatten(-1, (3, 3))
+    )
     table = F.conv2d(feat, kernel.to(feat.dtype), padding=1)  # (B, out * (D + 1), h, w)
     table = table.permute(0, 2, 3, 1).to(torch.promote_types(table.dtype, torch.float32))
     return table.contiguous().unflatten(-1, (num_out, -1))
@@ -60,14 +66,27 @@ def contract(rows: Tensor, hidden: Tensor) -> Tensor:
     return torch.matmul(rows[..., :-1], hidden.unsqueeze(-1)).squeeze(-1) + rows[..., -1]
 
 
-def query_meta(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, num_out: int,
-               chunk: int | None = None) -> Tensor:
+def query_meta(
+    imnet: nn.Module,
+    feat: Tensor,
+    coord: Tensor,
+    cell: Tensor,
+    num_out: int,
+    chunk: int | None = None,
+) -> Tensor:
     """`query_meta_plain`, differentiable, `chunk` queries per image at a time (see `decode.fast.query_fast`)."""
     table = meta_table(imnet, feat, num_out)
     if chunk is None or coord.shape[1] <= chunk:
         return _query_table(imnet, table, coord, cell)
-    run = partial(checkpoint, _query_table, use_reentrant=False) if torch.is_grad_enabled() else _query_table
-    pieces = [run(imnet, table, c, k) for c, k in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)]
+    run = (
+        partial(checkpoint, _query_table, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else _query_table
+    )
+    pieces = [
+        run(imnet, table, c, k)
+        for c, k in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)
+    ]
     return torch.cat(pieces, dim=1)
 
 
@@ -79,10 +98,18 @@ def _query_table(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -
 
 def _decode(imnet: nn.Module, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
     b, h, w = table.shape[:3]
-    rows, cols = (corner_lookup(coord[..., i], cell[..., i], n) for i, n in ((0, h), (1, w)))  # (1, B, Q)
+    rows, cols = (
+        corner_lookup(coord[..., i], cell[..., i], n) for i, n in ((0, h), (1, w))
+    )  # (1, B, Q)
     inputs = torch.stack([rows.rel[0], cols.rel[0], cell[..., 0] * h / 2], dim=-1)
-    index = rows.index[0] * w + cols.index[0] + (torch.arange(b, device=coord.device) * (h * w))[:, None]
-    picked = F.embedding(index, table.flatten(0, 2).flatten(1)).unflatten(-1, table.shape[-2:])  # (B, Q, out, D + 1)
+    index = (
+        rows.index[0] * w
+        + cols.index[0]
+        + (torch.arange(b, device=coord.device) * (h * w))[:, None]
+    )
+    picked = F.embedding(index, table.flatten(0, 2).flatten(1)).unflatten(
+        -1, table.shape[-2:]
+    )  # (B, Q, out, D + 1)
     return contract(picked, _hidden(imnet, inputs, table.dtype))
 
 
@@ -91,8 +118,15 @@ def _hidden(imnet: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
     return imnet.layers[:-1](inputs.to(imnet.layers[0].weight.dtype)).to(dtype)
 
 
-def render_meta(imnet: nn.Module, table: Tensor, rows: AxisLookup, cols: AxisLookup, inverse_scale: float,
-                chunk: int, progress: Callable[[int], None] | None = None) -> Tensor:
+def render_meta(
+    imnet: nn.Module,
+    table: Tensor,
+    rows: AxisLookup,
+    cols: AxisLookup,
+    inverse_scale: float,
+    chunk: int,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
     """Colours on the regular grid rows x cols, without gradients: (B, h, w, out, D + 1) -> (B, out, H, W)."""
     b, _, w, num_out, _ = table.shape
     height, width = rows.index.shape[1], cols.index.shape[1]

@@ -1,4 +1,5 @@
 """The decoder f: linear layers, as training and as inference run them."""
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ ACTIVATIONS = {'relu': nn.ReLU, 'sine': Sine}
 
 
 class MLP(nn.Module):
-    """Linear layers with activations between them (`layers.0`, `layers.2`, ... as in reference checkpoints).
+    """Linear layers with activations between them (`layers.0`, `layers.2`, ... as in reference
+    checkpoints).
 
     Args:
         in_dim, out_dim: Channels.
@@ -32,10 +34,14 @@ class MLP(nn.Module):
         activation: relu, or sine: SIREN's, with its initialisation; always in float32.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, hidden_list: Sequence[int], activation: str = 'relu') -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, hidden_list: Sequence[int], activation: str = 'relu'
+    ) -> None:
         super().__init__()
         if not hidden_list or any(not is_whole(n) or n < 1 for n in hidden_list):
-            raise UserError(f'hidden_list: found {hidden_list!r}; needed one or more positive widths.')
+            raise UserError(
+                f'hidden_list: found {hidden_list!r}; needed one or more positive widths.'
+            )
         if activation not in ACTIVATIONS:
             raise UserError(f'activation: found {activation!r}; {suggest(activation, ACTIVATIONS)}')
         self.activation = activation
@@ -46,14 +52,18 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
         if activation == 'sine':
             for i, layer in enumerate(self.layers[::2]):
-                bound = 1 / layer.in_features if i == 0 else (6 / layer.in_features)**0.5 / SINE_OMEGA
+                bound = (
+                    1 / layer.in_features if i == 0 else (6 / layer.in_features) ** 0.5 / SINE_OMEGA
+                )
                 nn.init.uniform_(layer.weight, -bound, bound)
 
     @torch.no_grad()
     def start_as_copy(self, columns: Sequence[int]) -> None:
-        """Change the initial weights so that output i is input columns[i], for inputs of at least -1.
+        """Change the initial weights so that output i is input columns[i], for inputs of at least
+        -1.
 
-        One hidden unit of each layer carries each output; the last layer starts with no part in the others.
+        One hidden unit of each layer carries each output; the last layer starts with no part in the
+        others.
         """
         *hidden, last = self.layers[::2]
         last.weight.zero_()
@@ -61,7 +71,7 @@ class MLP(nn.Module):
             for i, column in enumerate(columns if layer is self.layers[0] else range(len(columns))):
                 layer.weight[i] = 0
                 layer.weight[i, column], layer.bias[i] = 1, 0
-        self.layers[0].bias[:len(columns)] += 1  # what is above -1 passes a ReLU
+        self.layers[0].bias[: len(columns)] += 1  # what is above -1 passes a ReLU
         last.bias -= 1
 
     def dtype(self, device: torch.device) -> torch.dtype:
@@ -73,10 +83,13 @@ class MLP(nn.Module):
         """Parameters of the layers from `start` on, for inference; before a sine products are at least float32."""
         if self.activation == 'sine':
             dtype = torch.promote_types(dtype, torch.float32)
-        *hidden, last = self.layers[2 * start::2]
+        *hidden, last = self.layers[2 * start :: 2]
         wide = torch.promote_types(last.weight.dtype, torch.float32)
-        return Weights(self.activation, [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in hidden],
-                       (last.weight.to(wide), last.bias.to(wide)))
+        return Weights(
+            self.activation,
+            [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in hidden],
+            (last.weight.to(wide), last.bias.to(wide)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_dim) -> (..., out_dim)."""
@@ -91,6 +104,7 @@ class Weights(NamedTuple):
         hidden: Weight (out, in) and bias of every layer but the last, in the chosen precision.
         last: Weight (out, D) and bias of the last one, at least float32.
     """
+
     activation: str
     hidden: list[tuple[Tensor, Tensor]]
     last: tuple[Tensor, Tensor]
@@ -103,7 +117,11 @@ class Weights(NamedTuple):
         """Every layer but the last, with the activation behind each: (N, D) -> (N, D')."""
         x = x.to(self.hidden[0][0].dtype) if self.hidden else x
         for weight, bias in self.hidden:
-            x = linear_relu(x, weight, bias) if self.activation == 'relu' else self.activate_(F.linear(x, weight, bias))
+            x = (
+                linear_relu(x, weight, bias)
+                if self.activation == 'relu'
+                else self.activate_(F.linear(x, weight, bias))
+            )
         return x
 
 
@@ -118,8 +136,11 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _has_onednn(x: Tensor) -> bool:
-    return (x.device.type == 'cpu' and x.dtype in (torch.float32, torch.bfloat16)
-            and hasattr(torch.ops.mkldnn, '_linear_pointwise'))
+    return (
+        x.device.type == 'cpu'
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+    )
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:

@@ -1,7 +1,9 @@
 """LIIF's decoder written out as in the paper: the reference that the fast form is compared with.
 
-Every step stands alone and nothing is computed once that the equations compute per query. Users run `decode.fast`.
+Every step stands alone and nothing is computed once that the equations compute per query. Users run
+`decode.fast`.
 """
+
 from collections.abc import Iterator
 
 import torch
@@ -19,11 +21,15 @@ def unfold_features(feat: Tensor) -> Tensor:
 
 def look_up(grid: Tensor, coord: Tensor) -> Tensor:
     """Nearest value of grid (B, C, h, w) at coord (B, Q, 2), (y, x): (B, Q, C)."""
-    picked = F.grid_sample(grid, coord.flip(-1).unsqueeze(1), mode='nearest', align_corners=False)  # (B, C, 1, Q)
+    picked = F.grid_sample(
+        grid, coord.flip(-1).unsqueeze(1), mode='nearest', align_corners=False
+    )  # (B, C, 1, Q)
     return picked[:, :, 0].transpose(1, 2)
 
 
-def corners(coord: Tensor, size: tuple[int, int], local_ensemble: bool) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def corners(
+    coord: Tensor, size: tuple[int, int], local_ensemble: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """The latents that a query looks up, in CORNERS' order (one without local ensemble).
 
     Args:
@@ -32,11 +38,13 @@ def corners(coord: Tensor, size: tuple[int, int], local_ensemble: bool) -> Itera
         local_ensemble: Four corners (eq. 4).
 
     Yields:
-        Where to look it up, (B, Q, 2); the relative coordinate, (B, Q, 2); the area of the rectangle between query and
-        latent, (B, Q, 1).
+        Where to look it up, (B, Q, 2); the relative coordinate, (B, Q, 2); the area of the
+        rectangle between query and latent, (B, Q, 1).
     """
     extent = coord.new_tensor(size)
-    centres = make_coord(size, coord.device, coord.dtype).permute(2, 0, 1).expand(len(coord), 2, *size)
+    centres = (
+        make_coord(size, coord.device, coord.dtype).permute(2, 0, 1).expand(len(coord), 2, *size)
+    )
     for corner in CORNERS if local_ensemble else [(0, 0)]:
         shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
         shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
@@ -49,8 +57,15 @@ def ensemble(colours: list[Tensor], areas: list[Tensor]) -> Tensor:
     return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)
 
 
-def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, local_ensemble: bool = True,
-                feat_unfold: bool = True, cell_decode: bool = True) -> Tensor:
+def query_plain(
+    imnet: nn.Module,
+    feat: Tensor,
+    coord: Tensor,
+    cell: Tensor,
+    local_ensemble: bool = True,
+    feat_unfold: bool = True,
+    cell_decode: bool = True,
+) -> Tensor:
     """Colours at continuous coordinates (LIIF eq. 1-5).
 
     Args:
@@ -69,7 +84,9 @@ def query_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor, loc
     latents = unfold_features(feat) if feat_unfold else feat
     colours, areas = [], []
     for shifted, rel, area in corners(coord, size, local_ensemble):
-        inputs = [look_up(latents, shifted), rel] + ([cell * coord.new_tensor(size)] if cell_decode else [])
+        inputs = [look_up(latents, shifted), rel] + (
+            [cell * coord.new_tensor(size)] if cell_decode else []
+        )
         colours.append(imnet(torch.cat(inputs, dim=-1)))
         areas.append(area)
     return ensemble(colours, areas)

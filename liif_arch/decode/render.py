@@ -1,12 +1,15 @@
-"""LIIF's decoder on a regular grid, without gradients: the same function as `decode.plain`, to float rounding.
+"""LIIF's decoder on a regular grid, without gradients: the same function as `decode.plain`, to
+float rounding.
 
 One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
 
-Beside what `decode.fast` saves, on a grid the cell is constant, so that it joins the first layer's bias, the relative
-coordinate is a row term plus a column term, and the four look-ups are two row indices times two column indices. So
-the first layer's response to latent and column is computed once for the output rows that share a row of latents.
-Coordinates, the first layer's sum and the last layer are float32 in every precision.
+Beside what `decode.fast` saves, on a grid the cell is constant, so that it joins the first layer's
+bias, the relative coordinate is a row term plus a column term, and the four look-ups are two row
+indices times two column indices. So the first layer's response to latent and column is computed
+once for the output rows that share a row of latents. Coordinates, the first layer's sum and the
+last layer are float32 in every precision.
 """
+
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -33,13 +36,17 @@ class Decoder(NamedTuple):
         rel: First layer's weight of the relative coordinate, (D, 2), at least float32.
         rest: The layers behind it.
     """
+
     rel: Tensor
     rest: Weights
 
     @classmethod
     def of(cls, imnet: MLP, first: FirstLayer, dtype: torch.dtype) -> 'Decoder':
         """The weights of an `MLP` whose first layer is `first`."""
-        return cls(first.rel.to(torch.promote_types(first.rel.dtype, torch.float32)), imnet.weights(1, dtype))
+        return cls(
+            first.rel.to(torch.promote_types(first.rel.dtype, torch.float32)),
+            imnet.weights(1, dtype),
+        )
 
 
 def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
@@ -49,8 +56,14 @@ def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
     return first.bias + first.cell @ constant(cell, first.cell)
 
 
-def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, chunk: int,
-                progress: Callable[[int], None] | None = None) -> Tensor:
+def render_grid(
+    decoder: Decoder,
+    table: Tensor,
+    rows: AxisLookup,
+    cols: AxisLookup,
+    chunk: int,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
     """Colours on the regular grid rows x cols.
 
     Args:
@@ -71,35 +84,52 @@ def render_grid(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLoo
     step_x = _even(width, max(64, chunk // BLOCK_ROWS))
     step_y = _even(height, max(1, chunk // step_x))
     low, high = rows.span()
-    if high - low > height:  # an output smaller than its input: a block must not span too many latents
+    if (
+        high - low > height
+    ):  # an output smaller than its input: a block must not span too many latents
         step_y = max(1, step_y * height // (high - low))
     row_weight, col_weight = axis_weights(rows.rel), axis_weights(cols.rel)
 
     def render(images: slice, y: slice, x: slice) -> Tensor:
         low, high = rows.window(y.start, y.stop).span()
         weight = row_weight[:, y, None, None] * col_weight[:, x]
-        return _render_block(decoder, table[images.start, low:high], rows.window(y.start, y.stop, low),
-                             cols.window(x.start, x.stop), weight)[None]
+        return _render_block(
+            decoder,
+            table[images.start, low:high],
+            rows.window(y.start, y.stop, low),
+            cols.window(x.start, x.stop),
+            weight,
+        )[None]
 
     return render_blocks(render, out, (step_y, step_x), progress)
 
 
-def render_fused(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup,
-                 progress: Callable[[int], None] | None = None) -> Tensor | None:
+def render_fused(
+    decoder: Decoder,
+    table: Tensor,
+    rows: AxisLookup,
+    cols: AxisLookup,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor | None:
     """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
     hidden = decoder.rest.hidden
     if table.device.type != 'cuda' or _unfused or not hidden or hidden[0][0].dtype == torch.float32:
         return None
     try:
         from liif_arch.decode import fused
+
         if not fused.supports(decoder, table.device):
             return None
         out = fused.render_grid(decoder, table, rows, cols)
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception as error:  # no Triton or no C compiler here, or a GPU that the kernel does not suit
+    except (
+        Exception
+    ) as error:  # no Triton or no C compiler here, or a GPU that the kernel does not suit
         _unfused.append(error)
-        warnings.warn(f'the fused decoder does not run here, a slower one does: {error}', stacklevel=2)
+        warnings.warn(
+            f'the fused decoder does not run here, a slower one does: {error}', stacklevel=2
+        )
         return None
     if progress:
         progress(out.shape[0] * out.shape[2] * out.shape[3])
@@ -111,8 +141,11 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // most))
 
 
-def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, weight: Tensor) -> Tensor:
-    """One block of `render_grid`: table (h, w, D), the ensemble's weights (I, R, J, C) -> (out, R, C).
+def _render_block(
+    decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisLookup, weight: Tensor
+) -> Tensor:
+    """One block of `render_grid`: table (h, w, D), the ensemble's weights (I, R, J, C) -> (out, R,
+    C).
 
     Corner signs are I for rows, J for columns.
     """
@@ -123,7 +156,8 @@ def _render_block(decoder: Decoder, table: Tensor, rows: AxisLookup, cols: AxisL
     hidden = by_column.index_select(0, rows.index.flatten()).view(i, r, j, c, d)
     hidden += (rows.rel[..., None] * decoder.rel[:, 0])[:, :, None, None]
     hidden = decoder.rest.run_hidden(decoder.rest.activate_(hidden).view(-1, d))  # (I R J C, D)
-    # The last layer is linear and the ensemble's weights sum to 1: it runs once, on the weighted hidden state.
+    # The last layer is linear and the ensemble's weights sum to 1: it runs once, on the weighted
+    # hidden state.
     total = sum_corners(hidden, _corner_rows(i, r, j, c, weight.device), _by_query(weight))
     return F.linear(total, *decoder.rest.last).view(r, c, -1).permute(2, 0, 1)
 

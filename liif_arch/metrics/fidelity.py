@@ -1,8 +1,10 @@
-"""PSNR under the three protocols that LIIF's figures are reported in, and SSIM; on float images, not rounded to 8 bits.
+"""PSNR under the three protocols that LIIF's figures are reported in, and SSIM; on float images,
+not rounded to 8 bits.
 
-Images are (C, H, W) in [0, 1]; the prediction is clamped by the caller. BasicSR's own `calculate_psnr` rounds to 8 bits
-first, so its figures differ in the second decimal.
+Images are (C, H, W) in [0, 1]; the prediction is clamped by the caller. BasicSR's own
+`calculate_psnr` rounds to 8 bits first, so its figures differ in the second decimal.
 """
+
 import math
 from collections.abc import Callable
 
@@ -33,6 +35,7 @@ def psnr_div2k(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
 def ssim(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
     """SSIM of the luma, S pixels shaved: BasicSR's (Wang et al. 2004, 11x11 Gaussian window), nothing rounded."""
     from basicsr.metrics.psnr_ssim import _ssim
+
     dy, dx = shave(scale)
     pair = [_crop(luma(x.double()), dy, dx)[0].cpu().numpy() * 255 for x in (sr, gt)]
     if min(pair[0].shape) < 11:
@@ -41,7 +44,11 @@ def ssim(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
 
 
 FIDELITY: dict[str, Callable[[Tensor, Tensor, tuple[float, float]], float]] = {
-    'psnr': psnr, 'psnr_y': psnr_y, 'psnr_div2k': psnr_div2k, 'ssim': ssim}
+    'psnr': psnr,
+    'psnr_y': psnr_y,
+    'psnr_div2k': psnr_div2k,
+    'ssim': ssim,
+}
 
 
 def luma(image: Tensor) -> Tensor:
@@ -57,7 +64,7 @@ def shave(scale: tuple[float, float], extra: int = 0) -> tuple[int, int]:
 
 
 def _crop(image: Tensor, dy: int, dx: int) -> Tensor:
-    return image[:, dy:max(dy, image.shape[1] - dy), dx:max(dx, image.shape[2] - dx)]
+    return image[:, dy : max(dy, image.shape[1] - dy), dx : max(dx, image.shape[2] - dx)]
 
 
 def _psnr(difference: Tensor, border: tuple[int, int]) -> float:
@@ -65,5 +72,5 @@ def _psnr(difference: Tensor, border: tuple[int, int]) -> float:
     difference = _crop(difference, *border)
     if not difference.numel():
         return math.nan
-    mse = torch.mean(difference.double()**2).item()
+    mse = torch.mean(difference.double() ** 2).item()
     return -10 * math.log10(mse) if mse else math.inf

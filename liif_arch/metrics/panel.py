@@ -1,4 +1,5 @@
 """Comparison pictures: the same detail by several methods, at several scales."""
+
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ DETAIL = 128  # side of the detail, in output pixels
 
 class Row(NamedTuple):
     """One line of the picture: the same image, (H, W, C) uint8, by several methods, the original among them."""
+
     image: str
     scale: str
     methods: dict[str, np.ndarray]
@@ -28,6 +30,7 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
 def write_panel(rows: list[Row], path: Path) -> None:
     """Draw a row a line, a column a method (the first row's order), each titled with its PSNR over the detail."""
     from matplotlib.figure import Figure
+
     columns = list(rows[0].methods)
     figure = Figure(figsize=(2.8 * len(columns), 2.95 * len(rows)), layout='constrained')
     for i, row in enumerate(rows):
@@ -35,10 +38,18 @@ def write_panel(rows: list[Row], path: Path) -> None:
         for j, name in enumerate(columns):
             detail, original = row.methods[name][window], row.methods['original'][window]
             axes = figure.add_subplot(len(rows), len(columns), len(columns) * i + j + 1)
-            axes.imshow(detail if detail.shape[2] == 3 else detail[..., 0], cmap='gray', vmin=0, vmax=255,
-                        interpolation='nearest')
+            axes.imshow(
+                detail if detail.shape[2] == 3 else detail[..., 0],
+                cmap='gray',
+                vmin=0,
+                vmax=255,
+                interpolation='nearest',
+            )
             axes.set(xticks=[], yticks=[])
-            axes.set_title(name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB', fontsize=9)
+            axes.set_title(
+                name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB',
+                fontsize=9,
+            )
             if j == 0:
                 axes.set_ylabel(f'{row.image}  {row.scale}', fontsize=9)
     figure.supxlabel('PSNR: RGB, of the detail shown', fontsize=8)
@@ -47,5 +58,5 @@ def write_panel(rows: list[Row], path: Path) -> None:
 
 
 def _psnr(image: np.ndarray, original: np.ndarray) -> float:
-    mse = np.mean((image.astype(np.float64) - original)**2)
+    mse = np.mean((image.astype(np.float64) - original) ** 2)
     return float(10 * np.log10(255**2 / mse)) if mse else float('inf')

@@ -1,4 +1,5 @@
 """Metrics of how an image looks, LPIPS, DISTS and NIQE, by pyiqa, which fetches their weights: an optional extra."""
+
 import importlib.util
 import math
 from functools import lru_cache, partial
@@ -9,7 +10,11 @@ from torch import Tensor
 from liif_arch.errors import UserError
 from liif_arch.metrics.fidelity import FIDELITY
 
-LEAST = {'lpips': 32, 'dists': 32, 'niqe': 192}  # pixels a side; NIQE compares blocks of 96, and one is too few
+LEAST = {
+    'lpips': 32,
+    'dists': 32,
+    'niqe': 192,
+}  # pixels a side; NIQE compares blocks of 96, and one is too few
 INSTALL = "pip install 'basicsr-liif[metrics]'"
 
 
@@ -21,7 +26,8 @@ def require_pyiqa(metrics: list[str], key: str = 'val.metrics') -> None:
 
 
 def perceptual(metric: str, sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
-    """A metric of whole images (C, H, W) in [0, 1], lower is better; NaN where they are too small for it.
+    """A metric of whole images (C, H, W) in [0, 1], lower is better; NaN where they are too small
+    for it.
 
     Raises:
         UserError: pyiqa is missing, or cannot fetch the metric's weights.
@@ -38,12 +44,14 @@ def perceptual(metric: str, sr: Tensor, gt: Tensor, scale: tuple[float, float]) 
 def _model(metric: str):
     require_pyiqa([metric])
     import pyiqa
+
     try:
         return pyiqa.create_metric(metric, device='cuda' if torch.cuda.is_available() else 'cpu')
     except (OSError, RuntimeError) as error:
         text = str(error).strip().splitlines()
-        raise UserError(f'val.metrics: {metric}: pyiqa cannot load it ({text[0] if text else type(error).__name__}).'
-                        ) from None
+        raise UserError(
+            f'val.metrics: {metric}: pyiqa cannot load it ({text[0] if text else type(error).__name__}).'
+        ) from None
 
 
 METRICS = {**FIDELITY, **{metric: partial(perceptual, metric) for metric in LEAST}}

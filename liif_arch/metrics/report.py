@@ -1,18 +1,27 @@
-"""Results of a validation or a test: what `metrics.json` holds, the tables people compare, and PSNR against scale.
+"""Results of a validation or a test: what `metrics.json` holds, the tables people compare, and PSNR
+against scale.
 
-`{dataset: {"x2": {"psnr": mean, "psnr_y": ..., "bicubic": {...}, "images": {name: {"psnr": ..., "bicubic": {...}}}}}}`;
-a figure that is not finite is null.
+`{dataset: {"x2": {"psnr": mean, "psnr_y": ..., "bicubic": {...}, "images": {name: {"psnr": ...,
+"bicubic": {...}}}}}}`; a figure that is not finite is null.
 """
+
 import csv
 import io
 import json
 import math
 from pathlib import Path
 
-from liif_arch.atomic import atomic_write
+from liif_arch.files.atomic import atomic_write
 
-TITLES = {'psnr': 'PSNR', 'psnr_y': 'PSNR-Y', 'psnr_div2k': 'PSNR-DIV2K', 'ssim': 'SSIM', 'lpips': 'LPIPS',
-          'dists': 'DISTS', 'niqe': 'NIQE'}
+TITLES = {
+    'psnr': 'PSNR',
+    'psnr_y': 'PSNR-Y',
+    'psnr_div2k': 'PSNR-DIV2K',
+    'ssim': 'SSIM',
+    'lpips': 'LPIPS',
+    'dists': 'DISTS',
+    'niqe': 'NIQE',
+}
 Figures = dict[str, float | None]
 Results = dict[str, dict[str, dict]]
 
@@ -21,7 +30,8 @@ def summarize(records: list[dict]) -> dict[str, dict]:
     """Means per scale from one record an image and scale.
 
     Args:
-        records: {'scale': 'x2', 'image': name, 'figures': {metric: value}, 'bicubic': {metric: value} or {}}.
+        records: {'scale': 'x2', 'image': name, 'figures': {metric: value}, 'bicubic': {metric:
+            value} or {}}.
 
     Returns:
         {scale: {metric: mean, 'bicubic': {...}, 'images': {...}}}, scales in the records' order.
@@ -59,7 +69,9 @@ def format_csv(results: Results) -> str:
             for image, figures in [('mean', entry), *entry['images'].items()]:
                 for method, row in [('network', figures), ('bicubic', figures.get('bicubic'))]:
                     if row:
-                        writer.writerow([dataset, scale, method, image, *(row.get(m) for m in TITLES)])
+                        writer.writerow(
+                            [dataset, scale, method, image, *(row.get(m) for m in TITLES)]
+                        )
     return text.getvalue()
 
 
@@ -94,30 +106,55 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: list[str]) -> str:
-        aligned = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        aligned = [
+            c.ljust(w) if i < 2 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ]
         return '| ' + ' | '.join(aligned) + ' |'
 
-    rule = '|' + '|'.join('-' * (w + 2) if i < 2 else '-' * (w + 1) + ':' for i, w in enumerate(widths)) + '|'
+    rule = (
+        '|'
+        + '|'.join('-' * (w + 2) if i < 2 else '-' * (w + 1) + ':' for i, w in enumerate(widths))
+        + '|'
+    )
     return '\n'.join([line(header), rule, *map(line, rows)])
 
 
 def plot_psnr(results: Results, path: Path) -> None:
     """PSNR against scale, a panel a dataset; per-axis scales, which have no place on the axis, are left out."""
     from matplotlib.figure import Figure
-    metric = next((m for m in ('psnr_y', 'psnr', 'psnr_div2k') for s in results.values() for e in s.values() if m in e),
-                  None)
+
+    metric = next(
+        (
+            m
+            for m in ('psnr_y', 'psnr', 'psnr_div2k')
+            for s in results.values()
+            for e in s.values()
+            if m in e
+        ),
+        None,
+    )
     if metric is None:
         return
     figure = Figure(figsize=(1 + 4 * len(results), 3.6), layout='constrained')
     for i, (dataset, scales) in enumerate(results.items()):
         axes = figure.add_subplot(1, len(results), i + 1)
-        curves = {'network': {s: e.get(metric) for s, e in scales.items()},
-                  'bicubic': {s: e.get('bicubic', {}).get(metric) for s, e in scales.items()}}
+        curves = {
+            'network': {s: e.get(metric) for s, e in scales.items()},
+            'bicubic': {s: e.get('bicubic', {}).get(metric) for s, e in scales.items()},
+        }
         for method, curve in curves.items():
-            points = sorted((float(s[1:]), v) for s, v in curve.items() if v is not None and s.count('x') == 1)
+            points = sorted(
+                (float(s[1:]), v) for s, v in curve.items() if v is not None and s.count('x') == 1
+            )
             if points:
-                axes.plot(*zip(*points, strict=True), marker='o', markersize=4, label=method,
-                          color='tab:blue' if method == 'network' else '0.6')
+                axes.plot(
+                    *zip(*points, strict=True),
+                    marker='o',
+                    markersize=4,
+                    label=method,
+                    color='tab:blue' if method == 'network' else '0.6',
+                )
         axes.set(title=dataset, xlabel='scale', ylabel=f'{TITLES[metric]} (dB)')
         axes.grid(alpha=0.3)
         axes.legend()

@@ -1,4 +1,5 @@
 """Perceptual and adversarial training at random scales, for sharper images than a pixel loss alone gives."""
+
 import math
 from collections import OrderedDict
 from typing import ClassVar
@@ -8,7 +9,7 @@ from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
-from liif_arch.bridge.option_check import COUNT, OBJECT, WHOLE, maybe
+from liif_arch.config.option_check import COUNT, OBJECT, WHOLE, maybe
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.precision import autocast
@@ -18,14 +19,22 @@ from liif_arch.precision import autocast
 class LIIFGANModel(LIIFModel, SRGANModel):
     """LIIFModel with SRGANModel's losses and discriminator, on square patches of the ground truth.
 
-    The data set's `patch: true` makes a sample's queries a square of sqrt(num_samples) pixels, at a scale of its own.
-    Options are LIIFModel's and SRGANModel's: network_d, and under `train` gan_opt, optim_d, perceptual_opt, net_d_iters
-    and net_d_init_iters.
+    The data set's `patch: true` makes a sample's queries a square of sqrt(num_samples) pixels, at a
+    scale of its own. Options are LIIFModel's and SRGANModel's: network_d, and under `train`
+    gan_opt, optim_d, perceptual_opt, net_d_iters and net_d_init_iters.
     """
 
-    own_options: ClassVar = {**LIIFModel.own_options, 'train': {
-        **LIIFModel.own_options['train'], 'optim_d': OBJECT, 'gan_opt': OBJECT, 'perceptual_opt': maybe(OBJECT),
-        'net_d_iters': WHOLE, 'net_d_init_iters': COUNT}}
+    own_options: ClassVar = {
+        **LIIFModel.own_options,
+        'train': {
+            **LIIFModel.own_options['train'],
+            'optim_d': OBJECT,
+            'gan_opt': OBJECT,
+            'perceptual_opt': maybe(OBJECT),
+            'net_d_iters': WHOLE,
+            'net_d_init_iters': COUNT,
+        },
+    }
 
     @staticmethod
     def check_options(opt: dict) -> None:
@@ -34,21 +43,27 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         if not opt['is_train']:
             return
         if not opt.get('network_d'):
-            raise UserError('network_d: missing; LIIFGANModel trains against a discriminator (UNetDiscriminatorSN).')
+            raise UserError(
+                'network_d: missing; LIIFGANModel trains against a discriminator (UNetDiscriminatorSN).'
+            )
         for key in ('gan_opt', 'optim_d'):
             if not opt['train'].get(key):
                 raise UserError(f'train.{key}: missing; LIIFGANModel needs it, as SRGANModel does.')
         if not opt['datasets']['train'].get('patch'):
-            raise UserError('datasets.train.patch: needed true; a discriminator sees squares, not scattered pixels.')
+            raise UserError(
+                'datasets.train.patch: needed true; a discriminator sees squares, not scattered pixels.'
+            )
 
     def init_training_settings(self) -> None:
         """LIIFModel's and SRGANModel's."""
         try:
             super().init_training_settings()
         except OSError as error:  # of the download of VGG's weights
-            raise UserError(f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put '
-                            "torchvision's vgg19-dcbb9e9d.pth into experiments/pretrained_models/ here, or set "
-                            'perceptual_opt to ~.') from None
+            raise UserError(
+                f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put '
+                "torchvision's vgg19-dcbb9e9d.pth into experiments/pretrained_models/ here, or set "
+                'perceptual_opt to ~.'
+            ) from None
         self._require_patch()
 
     @torch.no_grad()
@@ -57,11 +72,17 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         side = math.isqrt(self.opt['datasets']['train']['num_samples'])
         net = self.get_bare_model(self.net_d).eval()
         try:
-            net(torch.zeros(2, self.get_bare_model(self.net_g).num_out_ch, side, side, device=self.device))
+            net(
+                torch.zeros(
+                    2, self.get_bare_model(self.net_g).num_out_ch, side, side, device=self.device
+                )
+            )
         except (AssertionError, RuntimeError) as error:
-            raise UserError(f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} pixels '
-                            f'({str(error).splitlines()[0]}); set the square of another side (UNetDiscriminatorSN: of '
-                            'a multiple of 8).') from None
+            raise UserError(
+                f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} pixels '
+                f'({str(error).splitlines()[0]}); set the square of another side (UNetDiscriminatorSN: of '
+                'a multiple of 8).'
+            ) from None
         net.train()
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -81,7 +102,9 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         self.net_d.requires_grad_(False)
         losses['l_g_pix'] = self.cri_pix(fake, real)
         if self.cri_perceptual:
-            for name, loss in zip(('l_g_percep', 'l_g_style'), self.cri_perceptual(fake, real), strict=True):
+            for name, loss in zip(
+                ('l_g_percep', 'l_g_style'), self.cri_perceptual(fake, real), strict=True
+            ):
                 if loss is not None:
                     losses[name] = loss
         losses['l_g_gan'] = self.cri_gan(self.net_d(fake), True, is_disc=False)

@@ -1,4 +1,5 @@
 """BasicSR's SRModel for networks that predict colours at coordinates: training on samples, validation at any scale."""
+
 from collections import OrderedDict
 from pathlib import Path
 from typing import ClassVar
@@ -11,21 +12,21 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from liif_arch.bridge.networks import load_encoder
-from liif_arch.bridge.option_check import FLAG, LIST, OBJECT, TEXT, maybe
-from liif_arch.bridge.processes import gather
-from liif_arch.bridge.progress import log_apart
+from liif_arch.config.option_check import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.devices import from_host
 from liif_arch.errors import UserError
-from liif_arch.images import resize_bicubic, to_uint8, write_image
+from liif_arch.files.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.metrics.report import format_table, summarize, write_report
 from liif_arch.precision import PRECISIONS, autocast, resolve
 from liif_arch.progress import progress_bar
+from liif_arch.training.processes import gather
+from liif_arch.training.progress import log_apart
+from liif_arch.weights.networks import load_encoder
 
 
 @MODEL_REGISTRY.register()
@@ -33,28 +34,38 @@ class LIIFModel(SRModel):
     """Trains on (lq, coord, cell, gt) samples, validates and tests whole images at a set of scales.
 
     Options beside SRModel's (under `train`):
-        precision: Of the matrix products in training: float32 (default), bfloat16, or auto (bfloat16 where the device
-            has it). Parameters, coordinates and loss are float32.
+        precision: Of the matrix products in training: float32 (default), bfloat16, or auto
+            (bfloat16 where the device has it). Parameters, coordinates and loss are float32.
         compile: torch.compile the encoder. Default false.
 
     Under `path`:
-        pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or of another
-            network's encoder. They are read before training, unless it goes on from a state.
+        pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or
+            of another network's encoder. They are read before training, unless it goes on from a
+            state.
 
     And under `val`:
-        metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which need pyiqa (see
-            `liif_arch.metrics`).
+        metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which
+            need pyiqa (see `liif_arch.metrics`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
         panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
         pbar: Show progress. Default true.
     """
 
-    own_options: ClassVar = {  # beside BasicSR's common ones, see `bridge.option_check`
+    own_options: ClassVar = {  # beside BasicSR's common ones, see `config.option_check`
         'path': {'pretrain_encoder': maybe(TEXT)},
-        'train': {'optim_g': OBJECT, 'pixel_opt': OBJECT, 'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
-                  'precision': {'enum': list(PRECISIONS)}, 'compile': FLAG},
-        'val': {'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}), 'bicubic': FLAG,
-                'panel': maybe(LIST)}}
+        'train': {
+            'optim_g': OBJECT,
+            'pixel_opt': OBJECT,
+            'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
+            'precision': {'enum': list(PRECISIONS)},
+            'compile': FLAG,
+        },
+        'val': {
+            'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
+            'bicubic': FLAG,
+            'panel': maybe(LIST),
+        },
+    }
 
     @staticmethod
     def check_options(opt: dict) -> None:
@@ -69,12 +80,20 @@ class LIIFModel(SRModel):
                 raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
         if opt['is_train']:
             path = opt['path']
-            if path.get('pretrain_encoder') and path.get('pretrain_network_g') and not path.get('resume_state'):
-                raise UserError('path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
-                                'one.')
+            if (
+                path.get('pretrain_encoder')
+                and path.get('pretrain_network_g')
+                and not path.get('resume_state')
+            ):
+                raise UserError(
+                    'path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
+                    'one.'
+                )
             if path.get('pretrain_encoder') and opt['network_g'].get('bilinear_start'):
-                raise UserError('path.pretrain_encoder: its weights would replace those of '
-                                'network_g.bilinear_start; remove one.')
+                raise UserError(
+                    'path.pretrain_encoder: its weights would replace those of '
+                    'network_g.bilinear_start; remove one.'
+                )
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
             device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'
@@ -98,13 +117,17 @@ class LIIFModel(SRModel):
         if self.opt['path'].get('pretrain_encoder') and not self.opt['path'].get('resume_state'):
             self._load_encoder(self.opt['path']['pretrain_encoder'])
         super().init_training_settings()
-        self.dtype = resolve(self.opt['train'].get('precision', 'float32'), self.device, 'train.precision')
+        self.dtype = resolve(
+            self.opt['train'].get('precision', 'float32'), self.device, 'train.precision'
+        )
         if self.opt['train'].get('compile', False):
             self.get_bare_model(self.net_g).encoder.compile()
 
     def _load_encoder(self, path: str) -> None:
         try:
-            get_root_logger().info(f'path.pretrain_encoder: {load_encoder(self.get_bare_model(self.net_g), path)}')
+            get_root_logger().info(
+                f'path.pretrain_encoder: {load_encoder(self.get_bare_model(self.net_g), path)}'
+            )
         except UserError as error:
             raise UserError(f'path.pretrain_encoder: {error}') from None
 
@@ -124,7 +147,14 @@ class LIIFModel(SRModel):
     def _degrade(self, data: dict) -> dict[str, Tensor]:
         options = self.opt['datasets']['train']
         crop, side, seed = (from_host(data[key], self.device) for key in ('crop', 'side', 'seed'))
-        return make_batch(crop, side, seed, options['lq_size'], options['num_samples'], options.get('patch', False))
+        return make_batch(
+            crop,
+            side,
+            seed,
+            options['lq_size'],
+            options['num_samples'],
+            options.get('patch', False),
+        )
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""
@@ -144,7 +174,9 @@ class LIIFModel(SRModel):
 
     def model_ema(self, decay: float = 0.999) -> None:
         """SRModel's moving average of the parameters, all in one go."""
-        average, current = (list(net.parameters()) for net in (self.net_g_ema, self.get_bare_model(self.net_g)))
+        average, current = (
+            list(net.parameters()) for net in (self.net_g_ema, self.get_bare_model(self.net_g))
+        )
         get_ema_multi_avg_fn(decay)(average, current, None)
 
     # --------------------------------------------------------------------------------------------------- validation
@@ -164,7 +196,9 @@ class LIIFModel(SRModel):
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
         for index in progress_bar(mine, unit='image', desc=f'validate {name}', disable=not show):
-            records.append(self._validate_item(net, dataset[index], name, index, current_iter, save_img))
+            records.append(
+                self._validate_item(net, dataset[index], name, index, current_iter, save_img)
+            )
         net.train(not hasattr(self, 'net_g_ema'))
         gathered = [r for part in gather(records) for r in part]
         gathered = [r for r in sorted(gathered, key=lambda r: r['index']) if r['figures']]
@@ -172,14 +206,23 @@ class LIIFModel(SRModel):
             self.results[name] = summarize(gathered)
             self._report(name, current_iter, tb_logger, [r['row'] for r in gathered if r['row']])
 
-    def _validate_item(self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool) -> dict:
+    def _validate_item(
+        self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool
+    ) -> dict:
         """Render and measure one item of a dataset; figures are empty where it has no ground truth."""
         lq = data['lq'][None].to(self.device)
         gt = data['gt'] if 'gt' in data else None
         scale, size = self._target(data, tuple(lq.shape[-2:]), gt)
         sr = net(lq, size=size)[0].clamp_(0, 1).cpu()
         label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
-        record = {'index': index, 'scale': label, 'image': image, 'figures': {}, 'bicubic': {}, 'row': None}
+        record = {
+            'index': index,
+            'scale': label,
+            'image': image,
+            'figures': {},
+            'bicubic': {},
+            'row': None,
+        }
         if save_img:
             self._save_image(sr, dataset, image, label, current_iter)
         if gt is None:
@@ -197,15 +240,22 @@ class LIIFModel(SRModel):
                 record['row'] = Row(image, label, methods)
         return record
 
-    def _target(self, data: dict, lq_size: tuple[int, int],
-                gt: Tensor | None) -> tuple[tuple[float, float], tuple[int, int]]:
+    def _target(
+        self, data: dict, lq_size: tuple[int, int], gt: Tensor | None
+    ) -> tuple[tuple[float, float], tuple[int, int]]:
         """Scale and output size (H, W) of an item: the item's own, the ground truth's, or the option file's scale."""
         if gt is not None:
             size = tuple(gt.shape[-2:])
-            own = data['scale'].tolist() if 'scale' in data else [H / h for H, h in zip(size, lq_size, strict=True)]
+            own = (
+                data['scale'].tolist()
+                if 'scale' in data
+                else [H / h for H, h in zip(size, lq_size, strict=True)]
+            )
             return as_scale(own), size
         if self.opt.get('scale') is None:
-            raise UserError('scale: missing; images without ground truth need it (or use `basicsr upscale`).')
+            raise UserError(
+                'scale: missing; images without ground truth need it (or use `basicsr upscale`).'
+            )
         scale = as_scale(self.opt['scale'])
         return scale, scaled_size(lq_size, scale)
 
@@ -223,7 +273,11 @@ class LIIFModel(SRModel):
         """
         scales = self.results[dataset]
         is_last = not self.opt['is_train'] or current_iter >= self.opt['train']['total_iter']
-        lines = [f'Validation {dataset}, iteration {current_iter}' if self.opt['is_train'] else f'Test {dataset}']
+        lines = [
+            f'Validation {dataset}, iteration {current_iter}'
+            if self.opt['is_train']
+            else f'Test {dataset}'
+        ]
         table = format_table({dataset: scales})
         lines.append(table)
         main = next((m for m in ('psnr', 'psnr_y', 'psnr_div2k') if m in self.metrics), None)
@@ -233,16 +287,22 @@ class LIIFModel(SRModel):
             best = self.best_metric_results.setdefault(dataset, {})
             best.setdefault(main, {'better': 'higher', 'val': mean, 'iter': current_iter})
             self._update_best_metric_result(dataset, main, mean, current_iter)
-            lines.append(f'mean {main} over the scales: {mean:.4f} dB; '
-                         f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter')
+            lines.append(
+                f'mean {main} over the scales: {mean:.4f} dB; '
+                f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter'
+            )
         text = '\n'.join(lines)
         log_apart(text, '; '.join(line for line in lines if line is not table) if is_last else text)
         if tb_logger:
             for label, entry in scales.items():
                 for metric in self.metrics:
                     if entry[metric] is not None:
-                        tb_logger.add_scalar(f'metrics/{dataset}/{label}/{metric}', entry[metric], current_iter)
-        folder = Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
+                        tb_logger.add_scalar(
+                            f'metrics/{dataset}/{label}/{metric}', entry[metric], current_iter
+                        )
+        folder = Path(
+            self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root']
+        )
         write_report(self.results, folder)
         if panel:
             write_panel(panel, folder / f'comparison_{dataset}.png')

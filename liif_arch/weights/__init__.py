@@ -1,4 +1,5 @@
 """Trained weights that come with the package. README.md in this folder is their model card."""
+
 from pathlib import Path
 
 FOLDER = Path(__file__).parent

@@ -1,11 +1,13 @@
 """MetaSR and the fixed-scale network against loops written from their definitions, and golden numbers."""
+
 import numpy as np
 import pytest
 import torch
 from helpers import assert_gradients_agree
 
-from liif_arch import EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, upscale, windows
+from liif_arch import EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, upscale
 from liif_arch.errors import UserError
+from liif_arch.upscaling import windows
 
 
 def small_meta() -> MetaSR:
@@ -13,17 +15,31 @@ def small_meta() -> MetaSR:
     return MetaSR(EDSREncoder(num_feat=6, num_block=1), [10]).double()
 
 
-def loop_query(net: MetaSR, feat: np.ndarray, y: float, x: float, cell: tuple[float, float]) -> np.ndarray:
+def loop_query(
+    net: MetaSR, feat: np.ndarray, y: float, x: float, cell: tuple[float, float]
+) -> np.ndarray:
     """One query, written from the definition, in float64."""
     channels, h, w = feat.shape
     corner = (y - cell[0] / 2, x - cell[1] / 2)
-    i, j = (round(((min(max(v + 1e-6, -1 + 1e-6), 1 - 1e-6) + 1) * n - 1) / 2)
-            for v, n in zip(corner, (h, w), strict=True))
-    latent = np.array([feat[c, i + di, j + dj] if 0 <= i + di < h and 0 <= j + dj < w else 0.0
-                       for c in range(channels) for di in (-1, 0, 1) for dj in (-1, 0, 1)])
+    i, j = (
+        round(((min(max(v + 1e-6, -1 + 1e-6), 1 - 1e-6) + 1) * n - 1) / 2)
+        for v, n in zip(corner, (h, w), strict=True)
+    )
+    latent = np.array(
+        [
+            feat[c, i + di, j + dj] if 0 <= i + di < h and 0 <= j + dj < w else 0.0
+            for c in range(channels)
+            for di in (-1, 0, 1)
+            for dj in (-1, 0, 1)
+        ]
+    )
     rel = ((corner[0] - (-1 + 2 * i / h)) * h / 2, (corner[1] - (-1 + 2 * j / w)) * w / 2)
     hidden, last = (m for m in net.imnet.layers if isinstance(m, torch.nn.Linear))
-    g = np.maximum(hidden.weight.detach().numpy() @ np.array([*rel, cell[0] * h / 2]) + hidden.bias.detach().numpy(), 0)
+    g = np.maximum(
+        hidden.weight.detach().numpy() @ np.array([*rel, cell[0] * h / 2])
+        + hidden.bias.detach().numpy(),
+        0,
+    )
     matrix = (last.weight.detach().numpy() @ g + last.bias.detach().numpy()).reshape(-1, 3)
     return latent @ matrix * 0.5 + 0.5
 
@@ -34,22 +50,44 @@ def test_metasr__loop_from_the_definition(size, out):
     feat = net.encode(lq)
     coord = torch.rand(2, 9, 2, dtype=torch.float64) * 2 - 1
     cell = torch.rand(2, 9, 2, dtype=torch.float64) / 3
-    expected = np.array([[loop_query(net, feat[b].detach().numpy(), *coord[b, q].tolist(), cell[b, q].tolist())
-                          for q in range(9)] for b in range(2)])
-    for colours in (net.query(feat, coord, cell), net.query_plain(feat, coord, cell), net.query(feat, coord, cell, 4)):
+    expected = np.array(
+        [
+            [
+                loop_query(
+                    net, feat[b].detach().numpy(), *coord[b, q].tolist(), cell[b, q].tolist()
+                )
+                for q in range(9)
+            ]
+            for b in range(2)
+        ]
+    )
+    for colours in (
+        net.query(feat, coord, cell),
+        net.query_plain(feat, coord, cell),
+        net.query(feat, coord, cell, 4),
+    ):
         np.testing.assert_allclose(colours.detach(), expected, atol=1e-10)
     image = net.render(feat, out)
     for i, j in [(0, 0), (out[0] - 1, out[1] - 1), (out[0] // 2, out[1] // 2), (1, out[1] - 2)]:
-        value = loop_query(net, feat[1].detach().numpy(), -1 + (2 * i + 1) / out[0], -1 + (2 * j + 1) / out[1],
-                           (2 / out[0], 2 / out[1]))
+        value = loop_query(
+            net,
+            feat[1].detach().numpy(),
+            -1 + (2 * i + 1) / out[0],
+            -1 + (2 * j + 1) / out[1],
+            (2 / out[0], 2 / out[1]),
+        )
         np.testing.assert_allclose(image[1, :, i, j].detach(), value, atol=1e-6)
 
 
 def test_metasr__gradients_equal_the_plain_forms():
-    assert_gradients_agree(small_meta(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+    assert_gradients_agree(
+        small_meta(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-9, atol=1e-12
+    )
 
 
-@pytest.mark.parametrize('name,encoder', [('edsr_baseline_metasr', EDSREncoder), ('rdn_metasr', RDNEncoder)])
+@pytest.mark.parametrize(
+    'name,encoder', [('edsr_baseline_metasr', EDSREncoder), ('rdn_metasr', RDNEncoder)]
+)
 def test_metasr__golden(shared, golden, name, encoder):
     arrays = np.load(shared / 'fixtures/networks.npz')
     net = MetaSR(encoder())
@@ -61,7 +99,9 @@ def test_metasr__golden(shared, golden, name, encoder):
         golden_feat = arrays[f'{name}_feat']
         np.testing.assert_allclose(feat, golden_feat, rtol=0, atol=1e-5 * np.abs(golden_feat).max())
         for colours in (net.query(feat, coord, cell), net.query_plain(feat, coord, cell)):
-            np.testing.assert_allclose(colours, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())
+            np.testing.assert_allclose(
+                colours, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max()
+            )
     golden_image = arrays[f'{name}_image_30x25']
     np.testing.assert_allclose(image, golden_image, rtol=0, atol=1e-5 * np.abs(golden_image).max())
 
@@ -74,30 +114,45 @@ def test_fixed_scale__golden(shared, golden, scale):
     net.load_state_dict({k.replace('encoder.tail', 'tail'): v for k, v in parameters.items()})
     expected = arrays[f'edsr_baseline_x{scale}_image']
     with torch.no_grad():
-        np.testing.assert_allclose(net(torch.from_numpy(arrays['lq'])), expected, rtol=0,
-                                   atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            net(torch.from_numpy(arrays['lq'])),
+            expected,
+            rtol=0,
+            atol=1e-5 * np.abs(expected).max(),
+        )
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4, 8])
 def test_fixed_scale__queries_look_up_the_image(scale):
     from liif_arch.coordinates import make_cell, make_coord
+
     net, lq = SubPixelSR(EDSREncoder(num_feat=4, num_block=1), scale), torch.rand(2, 3, 5, 6)
     size = (5 * scale, 6 * scale)
     coord = make_coord(size).view(1, -1, 2).expand(2, -1, -1)
     with torch.no_grad():
         image = net(lq)
         assert image.shape == (2, 3, *size)
-        assert torch.equal(net(lq, coord, make_cell(size).expand_as(coord)).transpose(1, 2).view_as(image), image)
+        assert torch.equal(
+            net(lq, coord, make_cell(size).expand_as(coord)).transpose(1, 2).view_as(image), image
+        )
         assert torch.equal(net(lq, size=size), image)
 
 
-@pytest.mark.parametrize('net', [MetaSR(EDSREncoder(num_feat=4, num_block=1), [8]),
-                                 SubPixelSR(EDSREncoder(num_feat=4, num_block=1), 4)], ids=['MetaSR', 'SubPixelSR'])
+@pytest.mark.parametrize(
+    'net',
+    [
+        MetaSR(EDSREncoder(num_feat=4, num_block=1), [8]),
+        SubPixelSR(EDSREncoder(num_feat=4, num_block=1), 4),
+    ],
+    ids=['MetaSR', 'SubPixelSR'],
+)
 def test_upscale__in_windows_equals_at_once(monkeypatch, net):
     monkeypatch.setattr(windows, 'MIN_WINDOW', 8)
     image = np.random.default_rng(0).random((41, 37, 3), np.float32)
     size = (164, 148) if isinstance(net, SubPixelSR) else (101, 133)
-    np.testing.assert_allclose(upscale(net, image, size=size, memory=0.05), upscale(net, image, size=size), atol=2e-6)
+    np.testing.assert_allclose(
+        upscale(net, image, size=size, memory=0.05), upscale(net, image, size=size), atol=2e-6
+    )
 
 
 def test_fixed_scale__refuses_other_scales():
@@ -108,8 +163,14 @@ def test_fixed_scale__refuses_other_scales():
         net(torch.rand(1, 3, 5, 6), size=(15, 18))
 
 
-@pytest.mark.parametrize('net', [MetaSR(EDSREncoder(num_feat=4, num_block=1), [8]),
-                                 SubPixelSR(EDSREncoder(num_feat=4, num_block=1), 2)], ids=['MetaSR', 'SubPixelSR'])
+@pytest.mark.parametrize(
+    'net',
+    [
+        MetaSR(EDSREncoder(num_feat=4, num_block=1), [8]),
+        SubPixelSR(EDSREncoder(num_feat=4, num_block=1), 2),
+    ],
+    ids=['MetaSR', 'SubPixelSR'],
+)
 def test_interface__forward_with_gradients_equals_render(net):
     net.scale = (2.0, 2.0)
     lq = torch.rand(1, 3, 5, 6)
@@ -122,6 +183,7 @@ def test_interface__forward_with_gradients_equals_render(net):
 def test_liif_at_x30__no_seams_between_latents():
     """From 17 rows to 510: steps across latent borders are no larger than those within, with the ensemble on."""
     from liif_arch import LIIF
+
     torch.manual_seed(0)
     lq = torch.rand(1, 3, 17, 12)
     steps = {}
@@ -130,8 +192,11 @@ def test_liif_at_x30__no_seams_between_latents():
         net = LIIF(EDSREncoder(num_feat=16, num_block=2), [32, 32], local_ensemble=ensemble)
         with torch.no_grad():
             image = net(lq, size=(510, 360))
-        step = (image[:, :, 1:] - image[:, :, :-1]).abs().mean((0, 1, 3))[15:-15]  # between row i and i + 1
-        # With the ensemble latents change over at the latents' centres, without it at their borders.
+        step = (
+            (image[:, :, 1:] - image[:, :, :-1]).abs().mean((0, 1, 3))[15:-15]
+        )  # between row i and i + 1
+        # With the ensemble latents change over at the latents' centres, without it at their
+        # borders.
         changes = (torch.arange(15, 494) + 1 + (15 if ensemble else 0)) % 30 == 0
         steps[ensemble] = (step[changes].mean() / step[~changes].mean()).item()
     assert steps[True] < 1.5 < 3 < steps[False]

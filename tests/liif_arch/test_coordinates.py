@@ -1,4 +1,5 @@
 """Coordinates, look-ups, scales and sizes against loops and analytic values."""
+
 import math
 
 import numpy as np
@@ -11,7 +12,9 @@ from liif_arch import coordinates as c
 @pytest.mark.parametrize('n', [1, 2, 7, 480])
 def test_pixel_centers__analytic(n):
     expected = [-1 + (2 * i + 1) / n for i in range(n)]
-    torch.testing.assert_close(c.pixel_centers(n, dtype=torch.float64), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        c.pixel_centers(n, dtype=torch.float64), torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 def test_make_coord__is_y_then_x():
@@ -31,7 +34,9 @@ def test_nearest_index__is_that_of_grid_sample(n):
     coord = coord.clamp(-1 + 1e-6, 1 - 1e-6)
     values = torch.arange(n, dtype=torch.float32).view(1, 1, 1, n)
     grid = torch.stack([coord, torch.zeros_like(coord)], -1).view(1, 1, -1, 2)
-    picked = torch.nn.functional.grid_sample(values, grid, mode='nearest', align_corners=False).flatten()
+    picked = torch.nn.functional.grid_sample(
+        values, grid, mode='nearest', align_corners=False
+    ).flatten()
     assert torch.equal(picked.long(), c.nearest_index(coord, n))
 
 
@@ -56,11 +61,15 @@ def test_grid_lookup__relative_coordinates_stay_within_two():
 def test_window__shifts_indices():
     lookup = c.grid_lookup(20, 10, True)
     part = lookup.window(8, 12, origin=3)
-    assert torch.equal(part.index, lookup.index[:, 8:12] - 3) and torch.equal(part.rel, lookup.rel[:, 8:12])
+    assert torch.equal(part.index, lookup.index[:, 8:12] - 3) and torch.equal(
+        part.rel, lookup.rel[:, 8:12]
+    )
 
 
 def test_axis_weights__all_to_the_latent_under_the_query():
-    assert c.axis_weights(torch.tensor([[0.0], [-2.0]]))[:, 0].tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert c.axis_weights(torch.tensor([[0.0], [-2.0]]))[:, 0].tolist() == pytest.approx(
+        [1, 0], abs=1e-6
+    )
 
 
 def test_axis_weights__linear_between_two_latents():
@@ -70,7 +79,9 @@ def test_axis_weights__linear_between_two_latents():
 
 
 def test_axis_weights__limit_where_both_corners_found_the_latent_under_the_query():
-    lookup = c.grid_lookup(9, 3, local_ensemble=True)  # x3: output 7 is the centre of the last latent
+    lookup = c.grid_lookup(
+        9, 3, local_ensemble=True
+    )  # x3: output 7 is the centre of the last latent
     assert lookup.index[:, 7].tolist() == [2, 2] and lookup.rel[:, 7].abs().max() < 1e-6
     assert c.axis_weights(torch.zeros(2, 1))[:, 0].tolist() == [0.5, 0.5]
 
@@ -82,7 +93,9 @@ def test_axis_weights__product_is_the_ratio_of_areas():
     torch.testing.assert_close(product, area.flip(0, 1) / area.sum())
 
 
-@pytest.mark.parametrize('value,expected', [(2, (2, 2)), (2.5, (2.5, 2.5)), ([2, 3], (2, 3)), ((1.5, 4), (1.5, 4))])
+@pytest.mark.parametrize(
+    'value,expected', [(2, (2, 2)), (2.5, (2.5, 2.5)), ([2, 3], (2, 3)), ((1.5, 4), (1.5, 4))]
+)
 def test_as_scale__numbers_and_pairs(value, expected):
     assert c.as_scale(value) == expected
 
@@ -94,7 +107,11 @@ def test_as_scale__refuses(value):
 
 
 def test_scale_label__numbers_fractions_pairs():
-    assert [c.scale_label(s) for s in [(2.0, 2.0), (2.5, 2.5), (2.0, 3.0)]] == ['x2', 'x2.5', 'x2x3']
+    assert [c.scale_label(s) for s in [(2.0, 2.0), (2.5, 2.5), (2.0, 3.0)]] == [
+        'x2',
+        'x2.5',
+        'x2x3',
+    ]
 
 
 def test_sizes__round_up_and_floor_down():

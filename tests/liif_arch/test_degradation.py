@@ -1,11 +1,12 @@
 """What the device makes of crops, against Pillow, the loader's functions and a plain loop."""
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from liif_arch.degradation import draw_pixels, hash32, make_batch, reduce_crops, reduction_weights
-from liif_arch.images import resize_bicubic
+from liif_arch.files.images import resize_bicubic
 from liif_data.sampling import pad_square, query_samples
 
 
@@ -14,8 +15,12 @@ def pictures(side: int, channels: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:side, :side]
     extreme = [rng.integers(0, 2, (side, side, channels)) * 255] + [
-        np.repeat((pattern % 2 * 255)[..., None], channels, 2) for pattern in (x + y, y // 2)]
-    return [rng.integers(0, 256, (side, side, channels), dtype=np.uint8), *(e.astype(np.uint8) for e in extreme)]
+        np.repeat((pattern % 2 * 255)[..., None], channels, 2) for pattern in (x + y, y // 2)
+    ]
+    return [
+        rng.integers(0, 256, (side, side, channels), dtype=np.uint8),
+        *(e.astype(np.uint8) for e in extreme),
+    ]
 
 
 def padded_batch(image: np.ndarray, sides: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,13 +87,27 @@ def test_make_batch__what_the_model_takes():
     crop, side = padded_batch(pictures(32, 3)[0], [8, 17, 32])
     batch = make_batch(crop, side, torch.tensor([1, 2, 3]), 8, 20)
     assert {k: tuple(v.shape) for k, v in batch.items()} == {
-        'lq': (3, 3, 8, 8), 'gt': (3, 20, 3), 'coord': (3, 20, 2), 'cell': (3, 20, 2)}
+        'lq': (3, 3, 8, 8),
+        'gt': (3, 20, 3),
+        'coord': (3, 20, 2),
+        'cell': (3, 20, 2),
+    }
     assert all(v.dtype == torch.float32 for v in batch.values())
-    assert torch.equal(batch['lq'][0], crop[0, :8, :8].permute(2, 0, 1) / 255)  # a side of lq_size stays as it is
+    assert torch.equal(
+        batch['lq'][0], crop[0, :8, :8].permute(2, 0, 1) / 255
+    )  # a side of lq_size stays as it is
 
 
-@pytest.mark.parametrize('device', ['meta', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a CUDA device'))])
+@pytest.mark.parametrize(
+    'device',
+    [
+        'meta',
+        pytest.param(
+            'cuda',
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device'),
+        ),
+    ],
+)
 def test_make_batch__waits_for_no_device(device):
     """A meta tensor has no values to wait for; on CUDA waiting is an error here, and the bits are the CPU's."""
     crop, side = padded_batch(pictures(48, 3)[0], [12, 25, 48])

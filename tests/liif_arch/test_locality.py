@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from helpers import photo
 from torch import nn
 
-from liif_arch import LIIF, EDSREncoder, memory, upscale, windows
+from liif_arch import LIIF, EDSREncoder, upscale
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.rdn_encoder_arch import RDNEncoder
 from liif_arch.archs.tapped_encoder import as_encoder
 from liif_arch.errors import UserError
+from liif_arch.upscaling import memory, windows
 
 SWINIR = {
     'type': 'SwinIR',

@@ -1,4 +1,5 @@
 """LTE against a loop written from its equations, and golden numbers."""
+
 import json
 import math
 import sys
@@ -8,16 +9,21 @@ import pytest
 import torch
 from helpers import assert_gradients_agree
 
-from liif_arch import LTE, EDSREncoder, RDNEncoder, upscale, windows
+from liif_arch import LTE, EDSREncoder, RDNEncoder, upscale
 from liif_arch.errors import UserError
+from liif_arch.upscaling import windows
 
 
 def small(**changes) -> LTE:
     torch.manual_seed(0)
-    return LTE(EDSREncoder(num_feat=6, num_block=1), **{'hidden_dim': 8, 'hidden_list': [10, 7], **changes}).double()
+    return LTE(
+        EDSREncoder(num_feat=6, num_block=1), **{'hidden_dim': 8, 'hidden_list': [10, 7], **changes}
+    ).double()
 
 
-def loop_query(net: LTE, lq: np.ndarray, feat: np.ndarray, y: float, x: float, cell: tuple[float, float]) -> np.ndarray:
+def loop_query(
+    net: LTE, lq: np.ndarray, feat: np.ndarray, y: float, x: float, cell: tuple[float, float]
+) -> np.ndarray:
     """One query, from the equations, in float64; lq (3, h, w) in [0, 1], feat the encoder's."""
     (_, h, w), eps = lq.shape, 1e-6
 
@@ -33,7 +39,9 @@ def loop_query(net: LTE, lq: np.ndarray, feat: np.ndarray, y: float, x: float, c
     phase = net.phase.weight.detach().numpy() @ np.array([cell[0] * h, cell[1] * w])
     colours, areas = [], []
     for ty, tx in [(-1, -1), (-1, 1), (1, -1), (1, 1)]:
-        sy, sx = (min(max(v + t / n + eps, -1 + eps), 1 - eps) for v, t, n in ((y, ty, h), (x, tx, w)))
+        sy, sx = (
+            min(max(v + t / n + eps, -1 + eps), 1 - eps) for v, t, n in ((y, ty, h), (x, tx, w))
+        )
         i, j = (round(((v + 1) * n - 1) / 2) for v, n in ((sy, h), (sx, w)))
         rel = ((y - (-1 + (2 * i + 1) / h)) * h, (x - (-1 + (2 * j + 1) / w)) * w)
         amplitude, frequency = conv(net.coef, i, j), conv(net.freq, i, j)
@@ -55,7 +63,9 @@ def loop_query(net: LTE, lq: np.ndarray, feat: np.ndarray, y: float, x: float, c
     return total * 0.5 + 0.5
 
 
-@pytest.mark.parametrize('size,out,limit', [((5, 7), (11, 12), None), ((4, 3), (3, 10), None), ((6, 5), (39, 33), 4)])
+@pytest.mark.parametrize(
+    'size,out,limit', [((5, 7), (11, 12), None), ((4, 3), (3, 10), None), ((6, 5), (39, 33), 4)]
+)
 def test_lte__loop_from_the_equations(size, out, limit):
     net, lq = small(max_scale=limit), torch.rand(2, 3, *size, dtype=torch.float64)
     codes = net.encode(lq)
@@ -63,18 +73,47 @@ def test_lte__loop_from_the_equations(size, out, limit):
         feat = net.encoder((lq - 0.5) / 0.5)
 
     def clamped(cell):
-        return cell if limit is None else tuple(max(c, 2 / limit / n) for c, n in zip(cell, size, strict=True))
+        return (
+            cell
+            if limit is None
+            else tuple(max(c, 2 / limit / n) for c, n in zip(cell, size, strict=True))
+        )
 
-    coord, cell = torch.rand(2, 9, 2, dtype=torch.float64) * 2 - 1, torch.rand(2, 9, 2, dtype=torch.float64) / 3
-    expected = np.array([[loop_query(net, lq[b].numpy(), feat[b].numpy(), *coord[b, q].tolist(),
-                                     clamped(cell[b, q].tolist())) for q in range(9)] for b in range(2)])
-    for colours in (net.query(codes, coord, cell), net.query_plain(codes, coord, cell),
-                    net.query(codes, coord, cell, 4)):
+    coord, cell = (
+        torch.rand(2, 9, 2, dtype=torch.float64) * 2 - 1,
+        torch.rand(2, 9, 2, dtype=torch.float64) / 3,
+    )
+    expected = np.array(
+        [
+            [
+                loop_query(
+                    net,
+                    lq[b].numpy(),
+                    feat[b].numpy(),
+                    *coord[b, q].tolist(),
+                    clamped(cell[b, q].tolist()),
+                )
+                for q in range(9)
+            ]
+            for b in range(2)
+        ]
+    )
+    for colours in (
+        net.query(codes, coord, cell),
+        net.query_plain(codes, coord, cell),
+        net.query(codes, coord, cell, 4),
+    ):
         np.testing.assert_allclose(colours.detach(), expected, atol=1e-10)
     image = net.render(codes, out)
     for i, j in [(0, 0), (out[0] - 1, out[1] - 1), (out[0] // 2, out[1] // 2), (1, out[1] - 2)]:
-        value = loop_query(net, lq[1].numpy(), feat[1].numpy(), -1 + (2 * i + 1) / out[0], -1 + (2 * j + 1) / out[1],
-                           clamped((2 / out[0], 2 / out[1])))
+        value = loop_query(
+            net,
+            lq[1].numpy(),
+            feat[1].numpy(),
+            -1 + (2 * i + 1) / out[0],
+            -1 + (2 * j + 1) / out[1],
+            clamped((2 / out[0], 2 / out[1])),
+        )
         np.testing.assert_allclose(image[1, :, i, j].detach(), value, atol=1e-6)
 
 
@@ -82,6 +121,7 @@ def test_lte__golden(shared):
     arrays = np.load(shared / 'fixtures/lte.npz')
     sys.path.insert(0, str(shared / 'fixtures'))
     from deterministic import state_dict
+
     shapes = json.loads((shared / 'fixtures/lte_shapes.json').read_text())
     net = LTE(EDSREncoder(), max_scale=None)
     net.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(shapes).items()})
@@ -91,19 +131,30 @@ def test_lte__golden(shared):
     with torch.no_grad():
         codes = net.encode(lq)
         for colours in (net.query(codes, coord, cell), net.query_plain(codes, coord, cell)):
-            np.testing.assert_allclose(colours, arrays['query'], rtol=0, atol=1e-5 * np.abs(arrays['query']).max())
+            np.testing.assert_allclose(
+                colours, arrays['query'], rtol=0, atol=1e-5 * np.abs(arrays['query']).max()
+            )
         for name in images:
             size = tuple(map(int, name.removeprefix('image_').split('x')))
             image = net.render(codes, size)
-            np.testing.assert_allclose(image, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())
+            np.testing.assert_allclose(
+                image, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max()
+            )
 
 
 def test_lte__gradients_equal_the_plain_forms():
-    assert_gradients_agree(small(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-7, atol=1e-9)
+    assert_gradients_agree(
+        small(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-7, atol=1e-9
+    )
 
 
-@pytest.mark.parametrize('encoder', [EDSREncoder(num_feat=6, num_block=2),
-                                     RDNEncoder(num_feat=6, num_block=1, num_layer=2, growth=4)])
+@pytest.mark.parametrize(
+    'encoder',
+    [
+        EDSREncoder(num_feat=6, num_block=2),
+        RDNEncoder(num_feat=6, num_block=1, num_layer=2, growth=4),
+    ],
+)
 def test_lte__windows_equal_the_whole(monkeypatch, encoder):
     net = LTE(encoder, hidden_dim=8, hidden_list=[10])
     image = np.random.default_rng(0).integers(0, 256, (90, 71, 4), dtype=np.uint8)
@@ -116,7 +167,10 @@ def test_lte__windows_equal_the_whole(monkeypatch, encoder):
 def test_lte__bfloat16_is_near_float32(monkeypatch):
     monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)
     torch.manual_seed(0)
-    net, lq = LTE(EDSREncoder(num_feat=8, num_block=1), hidden_dim=32, hidden_list=[32, 32]), torch.rand(1, 3, 8, 9)
+    net, lq = (
+        LTE(EDSREncoder(num_feat=8, num_block=1), hidden_dim=32, hidden_list=[32, 32]),
+        torch.rand(1, 3, 8, 9),
+    )
     with torch.no_grad():
         exact = net(lq, size=(20, 31))
         net.precision = 'bfloat16'
@@ -124,9 +178,15 @@ def test_lte__bfloat16_is_near_float32(monkeypatch):
     assert rounded.dtype == torch.float32 and 0 < (exact - rounded).abs().max() < 0.02
 
 
-@pytest.mark.parametrize('options,part', [
-    ({'hidden_dim': 7}, 'hidden_dim: found 7'), ({'max_scale': 0}, 'max_scale: found 0'),
-    ({'num_out_ch': 1}, 'num_out_ch: found 1'), ({'hidden_list': []}, 'hidden_list: found')])
+@pytest.mark.parametrize(
+    'options,part',
+    [
+        ({'hidden_dim': 7}, 'hidden_dim: found 7'),
+        ({'max_scale': 0}, 'max_scale: found 0'),
+        ({'num_out_ch': 1}, 'num_out_ch: found 1'),
+        ({'hidden_list': []}, 'hidden_list: found'),
+    ],
+)
 def test_lte__refuses(options, part):
     with pytest.raises(UserError, match=part):
         small(**options)

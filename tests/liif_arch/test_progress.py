@@ -1,4 +1,5 @@
 """Bars as a terminal and as a file get them."""
+
 import fcntl
 import io
 import os
@@ -99,7 +100,10 @@ def test_parts__a_line_now_and_then(capsys, clock):
             clock.now += 0.125
             report(done, 800)
     assert capsys.readouterr().err.splitlines() == [
-        'a.png:  30% 00:30 eta 01:10', 'a.png:  60% 01:00 eta 00:40', 'a.png:  90% 01:30 eta 00:10']
+        'a.png:  30% 00:30 eta 01:10',
+        'a.png:  60% 01:00 eta 00:40',
+        'a.png:  90% 01:30 eta 00:10',
+    ]
 
 
 def test_parts__nothing_of_what_is_quick_or_refused(capsys, clock):

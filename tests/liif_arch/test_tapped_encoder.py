@@ -1,4 +1,5 @@
 """Networks of one scale as encoders: features as they compute them, windows, taps, weights, training."""
+
 import copy
 import math
 
@@ -12,13 +13,22 @@ from torch import nn
 from liif_arch import LIIF, EDSREncoder, load_network, upscale
 from liif_arch.archs.tapped_encoder import TappedEncoder, as_encoder
 from liif_arch.archs.taps import window_multiple
-from liif_arch.bridge.checkpoints import load_file, save_file
-from liif_arch.bridge.networks import load_encoder
 from liif_arch.complexity import complexity
 from liif_arch.errors import UserError
+from liif_arch.training.checkpoints import load_file, save_file
+from liif_arch.weights.networks import load_encoder
 
-SWINIR = {'type': 'SwinIR', 'img_size': 16, 'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2], 'window_size': 4,
-          'upscale': 4, 'upsampler': 'pixelshuffle', 'img_range': 1.0}
+SWINIR = {
+    'type': 'SwinIR',
+    'img_size': 16,
+    'embed_dim': 12,
+    'depths': [2, 2],
+    'num_heads': [2, 2],
+    'window_size': 4,
+    'upscale': 4,
+    'upsampler': 'pixelshuffle',
+    'img_range': 1.0,
+}
 NETWORKS = {
     'SwinIR': SWINIR,
     'RCAN': {'type': 'RCAN', 'num_feat': 16, 'num_group': 1, 'num_block': 2},
@@ -67,9 +77,15 @@ def test_features__are_those_inside_the_network(name):
 @pytest.mark.parametrize('name', NETWORKS)
 def test_encoder__trains_validates_and_renders(name, tmp_path, photos, monkeypatch):
     """20 iterations, validation at x2.5, and 7x11 up to 33x60, from the file alone."""
-    opt = tiny_train(photos, network_g__encoder=NETWORKS[name], train__total_iter=20, val__val_freq=100,
-                     datasets__val__scales=[2.5], datasets__train__dataset_enlarge_ratio=10,
-                     logger__save_checkpoint_freq=100)
+    opt = tiny_train(
+        photos,
+        network_g__encoder=NETWORKS[name],
+        train__total_iter=20,
+        val__val_freq=100,
+        datasets__val__scales=[2.5],
+        datasets__train__dataset_enlarge_ratio=10,
+        logger__save_checkpoint_freq=100,
+    )
     write_options(tmp_path / 'o.yml', opt)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     weights = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
@@ -81,7 +97,9 @@ def test_encoder__trains_validates_and_renders(name, tmp_path, photos, monkeypat
     assert upscale(net, np.zeros((7, 11, 3), np.uint8), size=(33, 60)).shape == (33, 60, 3)
     trained = load_file(weights)['params']
     assert all(torch.isfinite(v).all() for v in trained.values())
-    first = {k: v for k, v in LIIF(NETWORKS[name], [16]).state_dict().items() if k.endswith('.weight')}
+    first = {
+        k: v for k, v in LIIF(NETWORKS[name], [16]).state_dict().items() if k.endswith('.weight')
+    }
     assert all(k in trained for k in first)
 
 
@@ -108,7 +126,9 @@ def test_tap__named():
     net, lq = build('EDSR'), torch.rand(1, 3, 8, 8)
     encoder.net.load_state_dict(net.state_dict(), strict=False)
     with torch.no_grad():
-        torch.testing.assert_close(encoder(lq), net.body(net.conv_first((lq - net.mean) * net.img_range)))
+        torch.testing.assert_close(
+            encoder(lq), net.body(net.conv_first((lq - net.mean) * net.img_range))
+        )
 
 
 class Wrapped(nn.Module):
@@ -118,7 +138,9 @@ class Wrapped(nn.Module):
         super().__init__()
         inner = nn.Module()
         inner.up = nn.Sequential(nn.Conv2d(8, 12, 3, 1, 1), nn.PixelShuffle(2))
-        self.model = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Sequential(inner.up), nn.Identity())
+        self.model = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Sequential(inner.up), nn.Identity()
+        )
 
     def forward(self, x):
         return self.model(x)
@@ -134,8 +156,11 @@ def test_tap__deep_inside(encoder):
     assert all(p.grad is not None for p in net.parameters())
     with torch.no_grad():
         inside = net.encoder.net
-        expected = inside.model[1](inside.model[0](lq)) if isinstance(encoder, nn.Module) else \
-            inside.body[0](inside.conv_first((lq - inside.mean) * inside.img_range))
+        expected = (
+            inside.model[1](inside.model[0](lq))
+            if isinstance(encoder, nn.Module)
+            else inside.body[0](inside.conv_first((lq - inside.mean) * inside.img_range))
+        )
         torch.testing.assert_close(net.encoder(lq), expected)
         torch.testing.assert_close(copy.deepcopy(net)(lq, size=(11, 13)), net(lq, size=(11, 13)))
     assert complexity(net).per_output > 0
@@ -143,10 +168,14 @@ def test_tap__deep_inside(encoder):
 
 def test_tap__is_told(caplog):
     import logging
+
     logging.getLogger('basicsr').propagate = True
     caplog.set_level(logging.INFO, 'basicsr')
     assert as_encoder(NETWORKS['EDSR'], 3).tap == 'upsample'
-    assert 'Encoder EDSR: features in front of upsample, 8 channels; not used: upsample, conv_last.' in caplog.text
+    assert (
+        'Encoder EDSR: features in front of upsample, 8 channels; not used: upsample, conv_last.'
+        in caplog.text
+    )
 
 
 class Padding(nn.Module):
@@ -154,12 +183,16 @@ class Padding(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.up, self.last = nn.Conv2d(3, 8, 3, 1, 1), nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 3, 1, 1)
+        self.first, self.up, self.last = (
+            nn.Conv2d(3, 8, 3, 1, 1),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(8, 3, 3, 1, 1),
+        )
 
     def forward(self, x):
         h, w = x.shape[-2:]
         x = nn.functional.pad(x, (0, -w % 8, 0, -h % 8), 'reflect')
-        return self.last(self.up(self.first(x)))[..., :2 * h, :2 * w]
+        return self.last(self.up(self.first(x)))[..., : 2 * h, : 2 * w]
 
 
 @torch.no_grad()
@@ -170,7 +203,9 @@ def test_sizes__of_a_network_that_pads_by_itself():
 
 def test_encoder__of_another_type_and_of_one_channel():
     assert as_encoder(Wrapped().double(), 3).num_out_feat == 8
-    assert LIIF(SWINIR, [8], num_in_ch=1, num_out_ch=1)(torch.rand(1, 1, 6, 6), size=(7, 7)).shape == (1, 1, 7, 7)
+    assert LIIF(SWINIR, [8], num_in_ch=1, num_out_ch=1)(
+        torch.rand(1, 1, 6, 6), size=(7, 7)
+    ).shape == (1, 1, 7, 7)
 
 
 class Twice(Wrapped):
@@ -178,7 +213,11 @@ class Twice(Wrapped):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.conv, self.last = nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 3, 3, 1, 1)
+        self.first, self.conv, self.last = (
+            nn.Conv2d(3, 8, 3, 1, 1),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.Conv2d(8, 3, 3, 1, 1),
+        )
 
     def forward(self, x):
         x = self.conv(self.first(x))
@@ -214,17 +253,29 @@ class Bilinear(Shrinking):
         return self.out(nn.functional.interpolate(self.down(x), scale_factor=2, mode='bilinear'))
 
 
-@pytest.mark.parametrize('encoder,part', [
-    (Shrinking(), 'Shrinking has no features of the input'), (Bilinear(), 'by other means than repeating'),
-    (Twice(), 'runs conv, whose input its features are, earlier'), (Peeking(), 'needs what lies behind'),
-    ('EDSR', 'encoder: found .EDSR.; needed'), ({'num_feat': 3}, 'needed "type: NAME"'),
-    ({**NETWORKS['EDSR'], 'tap': 'upsampel'}, "encoder.tap: found 'upsampel'.*did you mean upsample?"),
-    ({**NETWORKS['EDSR'], 'tap': 'upsample.1'}, None),
-    ({'type': 'EDSREncoder', 'tap': 'body'}, 'is an encoder itself'),
-    ({**SWINIR, 'window_size': 4, 'tap': 'norm'}, 'the input of norm is'),
-    ({'type': 'VGGStyleDiscriminator', 'num_feat': 8}, 'VGGStyleDiscriminator does not run on')])
+@pytest.mark.parametrize(
+    'encoder,part',
+    [
+        (Shrinking(), 'Shrinking has no features of the input'),
+        (Bilinear(), 'by other means than repeating'),
+        (Twice(), 'runs conv, whose input its features are, earlier'),
+        (Peeking(), 'needs what lies behind'),
+        ('EDSR', 'encoder: found .EDSR.; needed'),
+        ({'num_feat': 3}, 'needed "type: NAME"'),
+        (
+            {**NETWORKS['EDSR'], 'tap': 'upsampel'},
+            "encoder.tap: found 'upsampel'.*did you mean upsample?",
+        ),
+        ({**NETWORKS['EDSR'], 'tap': 'upsample.1'}, None),
+        ({'type': 'EDSREncoder', 'tap': 'body'}, 'is an encoder itself'),
+        ({**SWINIR, 'window_size': 4, 'tap': 'norm'}, 'the input of norm is'),
+        ({'type': 'VGGStyleDiscriminator', 'num_feat': 8}, 'VGGStyleDiscriminator does not run on'),
+    ],
+)
 def test_encoder__refuses(encoder, part):
-    if part is None:  # a convolution's output, shuffled there: every fourth channel's pixel is a feature
+    if (
+        part is None
+    ):  # a convolution's output, shuffled there: every fourth channel's pixel is a feature
         part = 'by other means|needed features'
         encoder = {**NETWORKS['EDSR'], 'tap': 'upsample.2'}
     with pytest.raises(UserError, match=part):
@@ -236,18 +287,26 @@ def test_encoder__refuses(encoder, part):
 
 
 def training(photos, weights, **changes) -> dict:
-    return tiny_train(photos, network_g__encoder=NETWORKS['EDSR'], path__pretrain_encoder=str(weights),
-                      train__total_iter=2, **changes)
+    return tiny_train(
+        photos,
+        network_g__encoder=NETWORKS['EDSR'],
+        path__pretrain_encoder=str(weights),
+        train__total_iter=2,
+        **changes,
+    )
 
 
 @pytest.mark.parametrize('wrapped', [None, 'params', 'params_ema'])
 def test_pretrain_encoder__is_used_and_reported(tmp_path, photos, monkeypatch, caplog, wrapped):
     import logging
+
     logging.getLogger('basicsr').propagate = True
     caplog.set_level(logging.INFO, 'basicsr')
     state = build('EDSR').state_dict()
     save_file(state if wrapped is None else {wrapped: state}, tmp_path / 'edsr.pth')
-    write_options(tmp_path / 'o.yml', training(photos, tmp_path / 'edsr.pth', train__optim_g__lr=1e-12))
+    write_options(
+        tmp_path / 'o.yml', training(photos, tmp_path / 'edsr.pth', train__optim_g__lr=1e-12)
+    )
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     report = next(r.getMessage() for r in caplog.records if 'pretrain_encoder' in r.getMessage())
     assert 'tensors for the encoder EDSR; not used: ' in report and 'upsample.0.weight' in report
@@ -256,15 +315,31 @@ def test_pretrain_encoder__is_used_and_reported(tmp_path, photos, monkeypatch, c
         if not key.startswith(('upsample', 'conv_last')):
             torch.testing.assert_close(trained[f'encoder.net.{key}'], value)
     # A resumed run goes on with its own.
-    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml', '--auto_resume', '--force_yml',
-                    'train:total_iter=3', 'train:optim_g:lr=0.01') == 0
+    assert (
+        run_here(
+            monkeypatch,
+            tmp_path,
+            'train',
+            '-opt',
+            'o.yml',
+            '--auto_resume',
+            '--force_yml',
+            'train:total_iter=3',
+            'train:optim_g:lr=0.01',
+        )
+        == 0
+    )
 
 
 def test_pretrain_encoder__of_a_liif(tmp_path, photos, monkeypatch):
     net = LIIF(EDSREncoder(num_feat=8, num_block=1), [12])
     save_file({'params': net.state_dict()}, tmp_path / 'liif.pth')
-    opt = tiny_train(photos, path__pretrain_encoder=str(tmp_path / 'liif.pth'), train__total_iter=1,
-                     train__optim_g__lr=1e-12)
+    opt = tiny_train(
+        photos,
+        path__pretrain_encoder=str(tmp_path / 'liif.pth'),
+        train__total_iter=1,
+        train__optim_g__lr=1e-12,
+    )
     write_options(tmp_path / 'o.yml', opt)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     trained = load_file(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
@@ -277,7 +352,9 @@ def test_pretrain_encoder__of_a_deeper_network_is_refused(tmp_path):
     with pytest.raises(UserError, match=r'holds body\.2\.conv1\.weight.*as many blocks'):
         load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'deep.pth')
     save_file({'weights': deep.state_dict()}, tmp_path / 'other.pth')
-    with pytest.raises(UserError, match='found weights; needed named tensors, or these under "params"'):
+    with pytest.raises(
+        UserError, match='found weights; needed named tensors, or these under "params"'
+    ):
         load_encoder(LIIF(NETWORKS['EDSR'], [8]), tmp_path / 'other.pth')
 
 
@@ -301,9 +378,13 @@ def test_pretrain_encoder__of_a_network_that_has_an_encoder_itself(tmp_path):
         load_encoder(liif, tmp_path / '1.state')
 
 
-@pytest.mark.parametrize('change,parts', [
-    ({}, ['path.pretrain_encoder', 'conv_first.weight is (16, 3, 3, 3), needed (8, 3, 3, 3)']),
-    ({'path__pretrain_network_g': 'x.pth'}, ['pretrain_encoder', 'remove one'])])
+@pytest.mark.parametrize(
+    'change,parts',
+    [
+        ({}, ['path.pretrain_encoder', 'conv_first.weight is (16, 3, 3, 3), needed (8, 3, 3, 3)']),
+        ({'path__pretrain_network_g': 'x.pth'}, ['pretrain_encoder', 'remove one']),
+    ],
+)
 def test_pretrain_encoder__that_does_not_fit(tmp_path, photos, monkeypatch, capsys, change, parts):
     wide = build_network({**CHANNELS, **NETWORKS['EDSR'], 'num_feat': 16})
     save_file({'params': wide.state_dict()}, tmp_path / 'wide.pth')
@@ -315,11 +396,18 @@ def test_pretrain_encoder__that_does_not_fit(tmp_path, photos, monkeypatch, caps
     assert not (tmp_path / 'experiments').exists()
 
 
-@pytest.mark.parametrize('change,part', [
-    ({'tap': 'x'}, "network_g: encoder.tap: found 'x'"), ({'num_feet': 8}, 'did you mean num_feat'),
-    ({'type': 'EDSRR'}, 'did you mean EDSR')])
+@pytest.mark.parametrize(
+    'change,part',
+    [
+        ({'tap': 'x'}, "network_g: encoder.tap: found 'x'"),
+        ({'num_feet': 8}, 'did you mean num_feat'),
+        ({'type': 'EDSRR'}, 'did you mean EDSR'),
+    ],
+)
 def test_options__of_an_encoder_are_checked(tmp_path, photos, monkeypatch, capsys, change, part):
-    write_options(tmp_path / 'o.yml', tiny_train(photos, network_g__encoder={**NETWORKS['EDSR'], **change}))
+    write_options(
+        tmp_path / 'o.yml', tiny_train(photos, network_g__encoder={**NETWORKS['EDSR'], **change})
+    )
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
     assert part in capsys.readouterr().err
 

@@ -1,4 +1,5 @@
 """Threads: work in pieces, and how OpenMP's threads wait."""
+
 import os
 import signal
 import subprocess
@@ -30,7 +31,14 @@ def test_for_each__does_all_without_gradients_on_that_many_threads(threads):
 
     def work(item: int) -> None:
         time.sleep(0.01)
-        seen.append((item, threading.current_thread().name, torch.get_num_threads(), torch.is_grad_enabled()))
+        seen.append(
+            (
+                item,
+                threading.current_thread().name,
+                torch.get_num_threads(),
+                torch.is_grad_enabled(),
+            )
+        )
 
     for_each(work, range(20), CPU, lambda item: done.append((item, threading.current_thread())))
     assert sorted(s[0] for s in seen) == sorted(d[0] for d in done) == list(range(20))
@@ -81,17 +89,28 @@ def test_for_each__ends_at_ctrl_c(threads):
     assert len(done) < 100 and torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize('before,variables,expected', [
-    ('', {}, str(SPIN_COUNT)),
-    ('', {'GOMP_SPINCOUNT': '7'}, '7'),
-    ('', {'OMP_WAIT_POLICY': 'ACTIVE'}, 'None'),
-    ('import torch; ', {}, 'None')])
+@pytest.mark.parametrize(
+    'before,variables,expected',
+    [
+        ('', {}, str(SPIN_COUNT)),
+        ('', {'GOMP_SPINCOUNT': '7'}, '7'),
+        ('', {'OMP_WAIT_POLICY': 'ACTIVE'}, 'None'),
+        ('import torch; ', {}, 'None'),
+    ],
+)
 def test_import__sets_how_threads_wait_unless_the_user_has(before, variables, expected):
-    environment = {k: v for k, v in os.environ.items()
-                   if k not in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY', 'KMP_BLOCKTIME')}
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY', 'KMP_BLOCKTIME')
+    }
     code = f'{before}import liif_arch, os; print(os.environ.get("GOMP_SPINCOUNT"))'
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                            env={**environment, **variables})
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        env={**environment, **variables},
+    )
     assert result.stdout.strip() == expected, result.stderr
 
 

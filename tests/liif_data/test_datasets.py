@@ -1,4 +1,5 @@
 """Datasets: samples that are what they say, addressed randomness, scale sets, and errors."""
+
 import pickle
 
 import numpy as np
@@ -8,18 +9,24 @@ from helpers import photo, write_photos
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from liif_arch.bridge.sampler import AddressedSampler, SampleIndex
 from liif_arch.coordinates import nearest_index
 from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError
-from liif_arch.images import write_image
+from liif_arch.files.images import write_image
+from liif_arch.training.sampler import AddressedSampler, SampleIndex
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.scale_set_dataset import ScaleSetDataset
 from liif_data.store import LmdbStore
 
-TRAIN = {'name': 't', 'type': 'RandomScalePairedDataset', 'lq_size': 12, 'scale_range': [1, 4], 'num_samples': 50,
-         'seed': 7}
+TRAIN = {
+    'name': 't',
+    'type': 'RandomScalePairedDataset',
+    'lq_size': 12,
+    'scale_range': [1, 4],
+    'num_samples': 50,
+    'seed': 7,
+}
 
 
 def train_set(root, **options) -> RandomScalePairedDataset:
@@ -33,14 +40,21 @@ def epoch_samples(dataset, epoch: int, workers: int) -> list[dict]:
 
 
 def equal(a: list[dict], b: list[dict]) -> bool:
-    return len(a) == len(b) and all(torch.equal(x[k], y[k]) for x, y in zip(a, b, strict=True)
-                                    for k in ('lq', 'gt', 'coord', 'cell'))
+    return len(a) == len(b) and all(
+        torch.equal(x[k], y[k])
+        for x, y in zip(a, b, strict=True)
+        for k in ('lq', 'gt', 'coord', 'cell')
+    )
 
 
 def test_sample__shapes_ranges_and_paths(photos):
     sample = train_set(photos)[1]
     assert {k: tuple(v.shape) for k, v in sample.items() if torch.is_tensor(v)} == {
-        'lq': (3, 12, 12), 'gt': (50, 3), 'coord': (50, 2), 'cell': (50, 2)}
+        'lq': (3, 12, 12),
+        'gt': (50, 3),
+        'coord': (50, 2),
+        'cell': (50, 2),
+    }
     assert all(v.dtype == torch.float32 for v in sample.values() if torch.is_tensor(v))
     assert 0 <= sample['lq'].min() and sample['lq'].max() <= 1 and sample['coord'].abs().max() < 1
     assert sample['gt_path'] == sample['lq_path'] == str(photos / 'im01.png')
@@ -78,24 +92,40 @@ def test_samples__folder_and_lmdb_and_workers_agree_and_epochs_differ(photos, co
             for workers in (0, 2):
                 assert equal(epoch_samples(dataset, 0, workers), reference)
     for workers in (0, 2):
-        first, second = (epoch_samples(train_set(databases[1], color=color), e, workers) for e in (1, 2))
+        first, second = (
+            epoch_samples(train_set(databases[1], color=color), e, workers) for e in (1, 2)
+        )
         assert not equal(first, reference) and not equal(first, second)
     assert not equal(epoch_samples(train_set(photos, color=color, seed=8), 0, 0), reference)
 
 
 def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> list[dict]:
-    return [make_batch(b['crop'], b['side'], b['seed'], dataset.lq_size, dataset.num_samples) for b in batches]
+    return [
+        make_batch(b['crop'], b['side'], b['seed'], dataset.lq_size, dataset.num_samples)
+        for b in batches
+    ]
 
 
-@pytest.mark.parametrize('options', [{}, {'color': 'gray'}, {'scale_range': [0.5, 4], 'num_samples': 36},
-                                     {'lq_size': 13, 'use_rot': False}])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'color': 'gray'},
+        {'scale_range': [0.5, 4], 'num_samples': 36},
+        {'lq_size': 13, 'use_rot': False},
+    ],
+)
 def test_samples__degraded_by_loader_and_device_agree(photos, options):
     create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
     for root in (photos, photos.parent / 'raw.lmdb'):
-        loader, device = (train_set(root, degrade=degrade, **options) for degrade in ('loader', 'device'))
+        loader, device = (
+            train_set(root, degrade=degrade, **options) for degrade in ('loader', 'device')
+        )
         for workers in (0, 2):
             for epoch in (0, 3):
-                reference, crops = (epoch_samples(dataset, epoch, workers) for dataset in (loader, device))
+                reference, crops = (
+                    epoch_samples(dataset, epoch, workers) for dataset in (loader, device)
+                )
                 assert equal(made_on_device(crops, device), reference)
                 assert [b['gt_path'] for b in crops] == [b['lq_path'] for b in reference]
 
@@ -104,8 +134,16 @@ def test_degrade_device__a_sample_is_a_padded_crop(photos):
     dataset = train_set(photos, degrade='device', use_hflip=False, use_rot=False)
     sample, image = dataset[2], photo(71, 60, 2)
     side, crop = sample['side'], sample['crop'].numpy()
-    assert set(sample) == {'crop', 'side', 'seed', 'lq_path', 'gt_path'} and 0 <= sample['seed'] < 2**32
-    assert crop.shape == (48, 48, 3) and crop.dtype == np.uint8 and not crop[side:].any() and not crop[:, side:].any()
+    assert (
+        set(sample) == {'crop', 'side', 'seed', 'lq_path', 'gt_path'}
+        and 0 <= sample['seed'] < 2**32
+    )
+    assert (
+        crop.shape == (48, 48, 3)
+        and crop.dtype == np.uint8
+        and not crop[side:].any()
+        and not crop[:, side:].any()
+    )
     windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), (0, 1))
     assert (windows == crop[:side, :side].transpose(2, 0, 1)).all((2, 3, 4)).sum() == 1
 
@@ -133,7 +171,9 @@ def test_sample__reads_its_crop_and_no_more(photos, monkeypatch):
 def test_samples__persistent_workers_move_on_with_the_epoch(photos):
     dataset = train_set(photos)
     sampler = AddressedSampler(dataset, 1, 0, ratio=3)
-    loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=2, persistent_workers=True)
+    loader = DataLoader(
+        dataset, batch_size=4, sampler=sampler, num_workers=2, persistent_workers=True
+    )
     for epoch in range(3):
         sampler.set_epoch(epoch)
         assert equal(list(loader), epoch_samples(dataset, epoch, 0))
@@ -156,6 +196,7 @@ def test_sample_index__survives_the_way_to_a_worker():
 
 def test_sampler__keeps_basicsrs_order(photos):
     from basicsr.data.data_sampler import EnlargedSampler
+
     dataset = train_set(photos)
     ours, theirs = AddressedSampler(dataset, 2, 1, 3), EnlargedSampler(dataset, 2, 1, 3)
     for epoch in (0, 4):
@@ -168,19 +209,26 @@ def test_pairs__given_low_resolution_images(photos):
     for path in photos.iterdir():
         image = np.asarray(Image.open(path))
         h, w = (n // 2 for n in image.shape[:2])
-        write_image(photos.parent / f'lq/{path.stem}x2.png', image[:h * 2:2, :w * 2:2])
+        write_image(photos.parent / f'lq/{path.stem}x2.png', image[: h * 2 : 2, : w * 2 : 2])
     options = {'filename_tmpl': '{}x2', 'scale_range': None, 'num_samples': None}
-    dataset = train_set(photos, dataroot_lq=str(photos.parent / 'lq'), use_hflip=False, use_rot=False, **options)
+    dataset = train_set(
+        photos, dataroot_lq=str(photos.parent / 'lq'), use_hflip=False, use_rot=False, **options
+    )
     sample = dataset[2]
     gt = sample['gt'].T.reshape(3, 24, 24)
     assert torch.equal(gt[:, ::2, ::2], sample['lq']) and sample['lq_path'].endswith('im02x2.png')
-    reference = epoch_samples(train_set(photos, dataroot_lq=str(photos.parent / 'lq'), **options), 0, 0)
+    reference = epoch_samples(
+        train_set(photos, dataroot_lq=str(photos.parent / 'lq'), **options), 0, 0
+    )
     for encoding in ('file', 'raw'):
         gt, lq = (photos.parent / f'{name}_{encoding}.lmdb' for name in ('gt', 'lq'))
         create_lmdb(photos, gt, encoding=encoding)
         create_lmdb(photos.parent / 'lq', lq, encoding=encoding)
         for cache in (False, True):
-            assert equal(epoch_samples(train_set(gt, dataroot_lq=str(lq), cache=cache, **options), 0, 0), reference)
+            assert equal(
+                epoch_samples(train_set(gt, dataroot_lq=str(lq), cache=cache, **options), 0, 0),
+                reference,
+            )
 
 
 def test_pairs__are_not_degraded_by_the_device(photos):
@@ -197,16 +245,32 @@ def test_pairs__missing_or_of_another_size(photos):
         train_set(photos, dataroot_lq=str(photos.parent / 'lq'))
 
 
-@pytest.mark.parametrize('options,message', [
-    ({'scale_range': [4, 1]}, r'scale_range: found \[4, 1\]; needed 0 < lowest <= highest'),
-    ({'scale_range': [0, 4]}, 'scale_range'), ({'scale_range': 4}, r'needed \[lowest, highest\]'),
-    ({'scale_range': [1, float('inf')]}, 'scale_range'), ({'use_hflp': True}, 'did you mean use_hflip'),
-    ({'lq_size': 0}, 'lq_size'), ({'lq_size': None}, 'lq_size'), ({'num_samples': 145}, 'num_samples: found 145'),
-    ({'num_samples': None}, 'num_samples: found null'), ({'degrade': 'gpu'}, "^degrade: found 'gpu'; needed loader or"),
-    ({'degrade': 'device', 'scale_range': [2, 2], 'num_samples': None}, '^degrade: found device, which .*num_samples'),
-    ({'degrad': 'device'}, 'did you mean degrade'), ({'color': 'bgr'}, 'color'),
-    ({'lq_size': 20}, r'im00\.png: this image is 72x60 .*, and 3 more are smaller than the 80-pixel crop'),
-    ({'dataroot_gt': 'nowhere'}, 'dataroot_gt: nowhere does not exist')])
+@pytest.mark.parametrize(
+    'options,message',
+    [
+        ({'scale_range': [4, 1]}, r'scale_range: found \[4, 1\]; needed 0 < lowest <= highest'),
+        ({'scale_range': [0, 4]}, 'scale_range'),
+        ({'scale_range': 4}, r'needed \[lowest, highest\]'),
+        ({'scale_range': [1, float('inf')]}, 'scale_range'),
+        ({'use_hflp': True}, 'did you mean use_hflip'),
+        ({'lq_size': 0}, 'lq_size'),
+        ({'lq_size': None}, 'lq_size'),
+        ({'num_samples': 145}, 'num_samples: found 145'),
+        ({'num_samples': None}, 'num_samples: found null'),
+        ({'degrade': 'gpu'}, "^degrade: found 'gpu'; needed loader or"),
+        (
+            {'degrade': 'device', 'scale_range': [2, 2], 'num_samples': None},
+            '^degrade: found device, which .*num_samples',
+        ),
+        ({'degrad': 'device'}, 'did you mean degrade'),
+        ({'color': 'bgr'}, 'color'),
+        (
+            {'lq_size': 20},
+            r'im00\.png: this image is 72x60 .*, and 3 more are smaller than the 80-pixel crop',
+        ),
+        ({'dataroot_gt': 'nowhere'}, 'dataroot_gt: nowhere does not exist'),
+    ],
+)
 def test_random_scale__refuses(photos, options, message):
     with pytest.raises(UserError, match=message):
         train_set(options.pop('dataroot_gt', photos), **options)
@@ -219,15 +283,26 @@ def test_random_scale__channels(photos, color, channels):
 
 
 def scale_set(root, scales, **options) -> ScaleSetDataset:
-    return ScaleSetDataset({'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': str(root), 'scales': scales,
-                            **options})
+    return ScaleSetDataset(
+        {
+            'name': 'v',
+            'type': 'ScaleSetDataset',
+            'dataroot_gt': str(root),
+            'scales': scales,
+            **options,
+        }
+    )
 
 
 def test_scale_set__sizes_and_reduction(photos):
     dataset = scale_set(photos, [2, 2.5, [2, 3], 30])
     assert len(dataset) == 16
     item = dataset[4 + 2]  # the third image, 71x60, at x2.5
-    assert item['lq'].shape == (3, 28, 24) and item['gt'].shape == (3, 70, 60) and item['scale'].tolist() == [2.5, 2.5]
+    assert (
+        item['lq'].shape == (3, 28, 24)
+        and item['gt'].shape == (3, 70, 60)
+        and item['scale'].tolist() == [2.5, 2.5]
+    )
     gt = photo(71, 60, 2)[:70]
     assert np.array_equal(item['gt'].numpy().transpose(1, 2, 0), gt.astype(np.float32) / 255)
     lq = np.asarray(Image.fromarray(gt).resize((24, 28), Image.Resampling.BICUBIC))
@@ -236,8 +311,11 @@ def test_scale_set__sizes_and_reduction(photos):
 
 
 def test_scale_set__published_inputs_where_they_exist(photos):
-    write_photos(photos.parent / 'LR/X2', [(30, 36), (32, 32), (35, 30), (40, 33)],
-                 [f'im0{i}x2' for i in range(4)])
+    write_photos(
+        photos.parent / 'LR/X2',
+        [(30, 36), (32, 32), (35, 30), (40, 33)],
+        [f'im0{i}x2' for i in range(4)],
+    )
     dataset = scale_set(photos, [2, 3], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
     given, made = dataset[2], dataset[4 + 2]
     assert given['lq_path'].endswith('X2/im02x2.png') and given['gt'].shape == (3, 70, 60)
@@ -249,7 +327,11 @@ def test_scale_set__published_inputs_where_they_exist(photos):
 
 
 def test_scale_set__inputs_of_another_size(photos):
-    write_photos(photos.parent / 'LR/X2', [(30, 36), (32, 32), (35, 20), (40, 33)], [f'im0{i}x2' for i in range(4)])
+    write_photos(
+        photos.parent / 'LR/X2',
+        [(30, 36), (32, 32), (35, 20), (40, 33)],
+        [f'im0{i}x2' for i in range(4)],
+    )
     with pytest.raises(UserError, match=r'im02x2\.png is 20x35 .* at x2'):
         scale_set(photos, [2], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
 
@@ -264,14 +346,23 @@ def test_scale_set__first_k(photos):
     assert len(scale_set(photos, [2, 3], first_k=2)) == 4
 
 
-@pytest.mark.parametrize('scales,options,message', [
-    ([], {}, 'scales: found'), (None, {}, 'scales: found'), ([2, 0], {}, 'above 0'), ([2, 'x'], {}, "found 'x'"),
-    ([2, 2.0], {}, 'twice'), ([90], {}, 'leaves no pixel'), ([2], {'color': 'x'}, 'color'),
-    ([2, 3], {'dataroot_lq': 'LR/X2'}, r'needed \{scale\}'),
-    ([2], {'dataroot_lq': 'no/LR/X{scale}'}, 'does not exist'),
-    ([2], {'dataroot_lq': './X{scale}'}, 'exists for none of the scales x2'),
-    ([2], {'scals': [2]}, 'did you mean scales'),
-    ([2], {'first_k': 0}, 'first_k')])
+@pytest.mark.parametrize(
+    'scales,options,message',
+    [
+        ([], {}, 'scales: found'),
+        (None, {}, 'scales: found'),
+        ([2, 0], {}, 'above 0'),
+        ([2, 'x'], {}, "found 'x'"),
+        ([2, 2.0], {}, 'twice'),
+        ([90], {}, 'leaves no pixel'),
+        ([2], {'color': 'x'}, 'color'),
+        ([2, 3], {'dataroot_lq': 'LR/X2'}, r'needed \{scale\}'),
+        ([2], {'dataroot_lq': 'no/LR/X{scale}'}, 'does not exist'),
+        ([2], {'dataroot_lq': './X{scale}'}, 'exists for none of the scales x2'),
+        ([2], {'scals': [2]}, 'did you mean scales'),
+        ([2], {'first_k': 0}, 'first_k'),
+    ],
+)
 def test_scale_set__refuses(photos, scales, options, message):
     with pytest.raises(UserError, match=message):
         scale_set(photos, scales, **options)

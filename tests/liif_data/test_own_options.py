@@ -1,4 +1,5 @@
 """The datasets' tables of options: what the source reads, what the docstring tells, what `-OO` leaves."""
+
 import ast
 import inspect
 import re
@@ -7,17 +8,17 @@ import sys
 
 import pytest
 
-from liif_arch.bridge.fragments import keys_read_by, keys_read_in
-from liif_arch.bridge.option_check import LOADER, Problems, check_options
+from liif_arch.config.fragments import keys_read_by, keys_read_in
+from liif_arch.config.option_check import LOADER, Problems, check_options
 from liif_data.random_scale_dataset import RandomScalePairedDataset, require_color, require_options
 from liif_data.scale_set_dataset import ScaleSetDataset
 from liif_data.size_varied_dataset import SizeVariedDataset
 
 DATASETS = [RandomScalePairedDataset, ScaleSetDataset, SizeVariedDataset]
 CHECK = """
-from liif_arch.bridge.option_check import Problems, check_options
-from liif_arch.bridge.options import load_options, shipped_options
-from liif_arch.bridge.plugins import load_plugins
+from liif_arch.config.option_check import Problems, check_options
+from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.plugins import load_plugins
 load_plugins()
 for name, path in shipped_options().items():
     opt = load_options(path)
@@ -48,33 +49,49 @@ def test_own_options__are_documented(cls):
 
 def test_own_options__without_docstrings(tmp_path):
     """`python -OO` has none; Python 3.13 indents them otherwise."""
-    result = subprocess.run([sys.executable, '-OO', '-c', CHECK], capture_output=True, text=True,
-                            timeout=200, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, '-OO', '-c', CHECK],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=tmp_path,
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     lines = result.stdout.splitlines()
     assert len(lines) > 60 and 'train_liif_edsr' in lines
     for name, typo in zip(lines[::2], lines[1::2], strict=True):
-        assert ' ' not in name and 'found dataroot_gtt' in typo and 'did you mean dataroot_gt?' in typo
+        assert (
+            ' ' not in name and 'found dataroot_gtt' in typo and 'did you mean dataroot_gt?' in typo
+        )
 
 
 def dataset_of_no_source() -> type:
     """A dataset that a plugin brings compiled: its module has no source."""
     module = type(sys)('a_compiled_plugin')
-    exec('class Compiled:\n    def __init__(self, opt):\n        self.side = opt["side"]',
-         vars(module))
+    exec(
+        'class Compiled:\n    def __init__(self, opt):\n        self.side = opt["side"]',
+        vars(module),
+    )
     sys.modules[module.__name__] = module
     return module.Compiled
 
 
 def test_keys_read_by__of_what_has_no_source_anything_passes(monkeypatch):
     from basicsr.utils.registry import DATASET_REGISTRY
+
     cls = dataset_of_no_source()
     monkeypatch.setitem(DATASET_REGISTRY._obj_map, 'Compiled', cls)
     assert 'side' in keys_read_by(cls) and 'anything' in keys_read_by(cls)
     problems = Problems()
-    opt = {'name': 'a', 'model_type': 'SRModel', 'num_gpu': 0, 'network_g': {'type': 'SRVGGNetCompact'},
-           'path': {}, 'val': {'save_img': False},
-           'datasets': {'test_1': {'name': 'a', 'type': 'Compiled', 'side': 3, 'other': 'x'}}}
+    opt = {
+        'name': 'a',
+        'model_type': 'SRModel',
+        'num_gpu': 0,
+        'network_g': {'type': 'SRVGGNetCompact'},
+        'path': {},
+        'val': {'save_img': False},
+        'datasets': {'test_1': {'name': 'a', 'type': 'Compiled', 'side': 3, 'other': 'x'}},
+    }
     check_options(opt, False, problems)
     assert problems == []
     opt['datasets']['test_1']['io_backend'] = {'type': 'disk', 'typ': 1}

@@ -1,4 +1,5 @@
 """Sampling functions against analytic values."""
+
 import numpy as np
 import pytest
 from helpers import photo
@@ -28,7 +29,9 @@ def test_query_samples__without_replacement_and_where_they_say():
     assert len(sampling.query_samples(gt, 8, 0)[0]) == 8
 
 
-@pytest.mark.parametrize('count,num_samples', [(36864, 2304), (5, 5), (1, 1), (1000, 3), (257, 256)])
+@pytest.mark.parametrize(
+    'count,num_samples', [(36864, 2304), (5, 5), (1, 1), (1000, 3), (257, 256)]
+)
 def test_draw_indices__are_those_of_the_smallest_hashes(count, num_samples):
     for seed in (0, 1, 2**32 - 1):
         hashes = [scramble(scramble(i) ^ seed) for i in range(count)]
@@ -38,8 +41,8 @@ def test_draw_indices__are_those_of_the_smallest_hashes(count, num_samples):
 
 def scramble(x: int) -> int:
     """`liif_arch.degradation.hash32`, on one Python number."""
-    x = (x ^ (x >> 16)) * 0x7feb352d % 2**32
-    x = (x ^ (x >> 15)) * 0x846ca68b % 2**32
+    x = (x ^ (x >> 16)) * 0x7FEB352D % 2**32
+    x = (x ^ (x >> 15)) * 0x846CA68B % 2**32
     return x ^ (x >> 16)
 
 
@@ -49,7 +52,9 @@ def test_draw_indices__uniform_and_independent_of_near_seeds():
     for seed in range(1000):
         draws[seed, sampling.draw_indices(400, 100, seed)] = True
     counts = draws.sum(0)
-    assert abs(counts.mean() - 250) < 1e-9 and counts.std() == pytest.approx(np.sqrt(1000 * 0.25 * 0.75), rel=0.15)
+    assert abs(counts.mean() - 250) < 1e-9 and counts.std() == pytest.approx(
+        np.sqrt(1000 * 0.25 * 0.75), rel=0.15
+    )
     shared = (draws[:-1] & draws[1:]).sum(1)
     assert shared.mean() == pytest.approx(25, abs=1) and shared.max() < 50
     neighbours = (draws[:, :-1] & draws[:, 1:]).sum(1)
@@ -58,22 +63,34 @@ def test_draw_indices__uniform_and_independent_of_near_seeds():
 
 def test_draw_indices__where_the_threshold_leaves_too_few(monkeypatch):
     expected = sampling.draw_indices(500, 100, 3)
-    monkeypatch.setattr(sampling.math, 'sqrt', lambda _: -10)  # a tenth of what is needed lies below it
+    monkeypatch.setattr(
+        sampling.math, 'sqrt', lambda _: -10
+    )  # a tenth of what is needed lies below it
     assert np.array_equal(sampling.draw_indices(500, 100, 3), expected)
 
 
 def test_random_scale_window__uniform_scales():
-    windows = [sampling.random_scale_window(rng(seed), (100, 120), 12, (1, 4)) for seed in range(200)]
+    windows = [
+        sampling.random_scale_window(rng(seed), (100, 120), 12, (1, 4)) for seed in range(200)
+    ]
     sides = [rows.stop - rows.start for rows, _ in windows]
-    assert all(cols.stop - cols.start == side and rows.stop <= 100 and cols.stop <= 120
-               for side, (rows, cols) in zip(sides, windows, strict=True))
+    assert all(
+        cols.stop - cols.start == side and rows.stop <= 100 and cols.stop <= 120
+        for side, (rows, cols) in zip(sides, windows, strict=True)
+    )
     assert min(sides) < 15 and max(sides) > 45 and 12 <= min(sides) and max(sides) <= 48
     assert np.mean(sides) == pytest.approx(30, abs=2)
 
 
 def test_random_window__reaches_every_border():
     windows = [sampling.random_window(rng(s), (10, 12), (8, 8)) for s in range(200)]
-    assert {w[0].start for w in windows} == {0, 1, 2} and {w[1].start for w in windows} == {0, 1, 2, 3, 4}
+    assert {w[0].start for w in windows} == {0, 1, 2} and {w[1].start for w in windows} == {
+        0,
+        1,
+        2,
+        3,
+        4,
+    }
     assert sampling.random_window(rng(), (8, 8), (8, 8)) == (slice(0, 8), slice(0, 8))
 
 
@@ -89,9 +106,9 @@ def test_augment__equals_array_slices(channels, dtype):
     image = rng().integers(0, 256, (8, 9, channels)).astype(dtype)[1:7, 2:7]
     for seed in range(30):
         hflip, vflip, transpose = rng(seed).random(3) < 0.5
-        expected = image[::-1 if vflip else 1, ::-1 if hflip else 1]
+        expected = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
         expected = expected.transpose(1, 0, 2) if transpose else expected
-        found, = sampling.augment(rng(seed), [image], True, True)
+        (found,) = sampling.augment(rng(seed), [image], True, True)
         assert np.array_equal(found, expected) and found.dtype == dtype
 
 
@@ -104,7 +121,9 @@ def test_augment__eight_orientations_alike_for_all_images():
     assert len(seen) == 8
     only_h = {sampling.augment(rng(s), [image], True, False)[0].tobytes() for s in range(50)}
     assert only_h == {image.tobytes(), image[:, ::-1].tobytes()}
-    assert all(np.array_equal(sampling.augment(rng(s), [image], False, False)[0], image) for s in range(20))
+    assert all(
+        np.array_equal(sampling.augment(rng(s), [image], False, False)[0], image) for s in range(20)
+    )
 
 
 def test_pad_square__top_left():

@@ -1,11 +1,12 @@
 """Ground truth of many sizes: a size fixed per sample, inputs given or made."""
+
 import numpy as np
 import pytest
 from helpers import photo, write_photos
 
-from liif_arch.bridge.sampler import SampleIndex
 from liif_arch.errors import UserError
-from liif_arch.images import resize_bicubic, write_image
+from liif_arch.files.images import resize_bicubic, write_image
+from liif_arch.training.sampler import SampleIndex
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.size_varied_dataset import SizeVariedDataset
 
@@ -16,8 +17,17 @@ def faces(tmp_path):
 
 
 def dataset(root, **options) -> SizeVariedDataset:
-    return SizeVariedDataset({'name': 'f', 'dataroot_gt': str(root), 'lq_size': 16, 'gt_size_range': [16, 64],
-                              'num_samples': 100, 'seed': 1, **options})
+    return SizeVariedDataset(
+        {
+            'name': 'f',
+            'dataroot_gt': str(root),
+            'lq_size': 16,
+            'gt_size_range': [16, 64],
+            'num_samples': 100,
+            'seed': 1,
+            **options,
+        }
+    )
 
 
 def test_sizes__from_smallest_to_largest_the_same_every_epoch(faces):
@@ -33,7 +43,9 @@ def test_sample__is_the_resized_image(faces):
     data = dataset(faces, use_hflip=False)
     sample = data[3]
     image = photo(64, 64, 3)
-    np.testing.assert_allclose(sample['lq'].permute(1, 2, 0) * 255, resize_bicubic(image, (16, 16)), atol=1e-3)
+    np.testing.assert_allclose(
+        sample['lq'].permute(1, 2, 0) * 255, resize_bicubic(image, (16, 16)), atol=1e-3
+    )
     gt = resize_bicubic(image, (52, 52))
     index = np.rint(((sample['coord'].numpy() + 1) * 52 - 1) / 2).astype(int)
     np.testing.assert_allclose(sample['gt'] * 255, gt[index[:, 0], index[:, 1]], atol=1e-3)
@@ -56,9 +68,16 @@ def test_given_inputs__from_lmdbs(faces):
     assert (sample['lq'] * 255 == 7).all() and sample['lq_path'].endswith('small.lmdb/im01')
 
 
-@pytest.mark.parametrize('options,message', [
-    ({'gt_size_range': [64, 16]}, 'gt_size_range'), ({'gt_size_range': [16, 128]}, 'at least 128 pixels'),
-    ({'num_samples': 300}, 'num_samples: found 300'), ({'lq_size': None}, 'lq_size'), ({'color': 'x'}, 'color')])
+@pytest.mark.parametrize(
+    'options,message',
+    [
+        ({'gt_size_range': [64, 16]}, 'gt_size_range'),
+        ({'gt_size_range': [16, 128]}, 'at least 128 pixels'),
+        ({'num_samples': 300}, 'num_samples: found 300'),
+        ({'lq_size': None}, 'lq_size'),
+        ({'color': 'x'}, 'color'),
+    ],
+)
 def test_refuses(faces, options, message):
     with pytest.raises(UserError, match=message):
         dataset(faces, **options)

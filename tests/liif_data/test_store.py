@@ -1,4 +1,5 @@
 """Folders, LMDBs and the embedded photographs."""
+
 import os
 import shutil
 
@@ -12,8 +13,8 @@ from helpers import photo, write_photos
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.images import write_image
-from liif_arch.lmdb_environments import _environments, environment
+from liif_arch.files.images import write_image
+from liif_arch.files.lmdb_environments import _environments, environment
 from liif_data.lmdb_writer import create_lmdb, lmdb_key
 from liif_data.store import open_store
 
@@ -32,18 +33,29 @@ def test_lmdb__holds_what_the_folder_holds(photos):
     folder, store = open_store(str(photos)), open_store(str(target))
     assert folder.keys == store.keys
     for key in store.keys:
-        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(key)
+        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(
+            key
+        )
         assert folder.read_bytes(key) == store.read_bytes(key)  # PNG files are stored as they are
     assert sorted(p.name for p in photos.parent.iterdir()) == ['gt', 'gt.lmdb']
 
 
 def test_lmdb__read_by_basicsrs_own_dataset(photos):
     from basicsr.data import build_dataset
+
     create_lmdb(photos, photos.parent / 'gt.lmdb')
     shutil.copytree(photos.parent / 'gt.lmdb', photos.parent / 'lq.lmdb')
-    dataset = build_dataset({'name': 'x', 'type': 'PairedImageDataset', 'phase': 'val', 'scale': 1,
-                             'dataroot_gt': str(photos.parent / 'gt.lmdb'),
-                             'dataroot_lq': str(photos.parent / 'lq.lmdb'), 'io_backend': {'type': 'lmdb'}})
+    dataset = build_dataset(
+        {
+            'name': 'x',
+            'type': 'PairedImageDataset',
+            'phase': 'val',
+            'scale': 1,
+            'dataroot_gt': str(photos.parent / 'gt.lmdb'),
+            'dataroot_lq': str(photos.parent / 'lq.lmdb'),
+            'io_backend': {'type': 'lmdb'},
+        }
+    )
     gt = dataset[2]['gt'].numpy().transpose(1, 2, 0) * 255
     assert np.array_equal(np.rint(gt), photo(71, 60, 2))
 
@@ -61,6 +73,7 @@ def test_lmdb__other_formats_become_png_and_names_become_keys(tmp_path):
 
 def test_lmdb__map_grows(tmp_path, monkeypatch):
     from liif_data import lmdb_writer
+
     monkeypatch.setattr(lmdb_writer, '_FIRST_MAP_SIZE', 2**16)
     rng = np.random.default_rng(0)
     for i in range(6):
@@ -89,11 +102,14 @@ def test_lmdb__opened_twice_in_one_process_and_across_a_fork(photos):
 
 def test_lmdb__opened_by_many_threads_at_once(photos):
     from concurrent.futures import ThreadPoolExecutor
+
     for i in range(5):
         target = photos.parent / f'{i}.lmdb'
         create_lmdb(photos, target)
         with ThreadPoolExecutor(8) as pool:
-            environments = set(pool.map(lambda store: environment(store.root), [open_store(str(target))] * 8))
+            environments = set(
+                pool.map(lambda store: environment(store.root), [open_store(str(target))] * 8)
+            )
         assert len(environments) == 1
 
 
@@ -153,7 +169,7 @@ def test_lmdb__a_truncated_database_is_refused_before_it_kills_the_process(photo
     target = photos.parent / 'half.lmdb'
     create_lmdb(photos, target)
     data = (target / 'data.mdb').read_bytes()
-    (target / 'data.mdb').write_bytes(data[:len(data) // 2])
+    (target / 'data.mdb').write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match='data.mdb: cut short'):
         open_store(str(target)).read('im03')
 
@@ -171,7 +187,9 @@ def test_raw_lmdb__holds_what_the_folder_holds(photos):
     assert folder.keys == store.keys and store.read_bytes('im02') == photo(71, 60, 2).tobytes()
     assert 'im02.raw (71,60,3) uint8\n' in (photos.parent / 'raw.lmdb/meta_info.txt').read_text()
     for key in store.keys:
-        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(key)
+        assert np.array_equal(folder.read(key), store.read(key)) and folder.size(key) == store.size(
+            key
+        )
     with pytest.raises(UserError, match='holds the same 4 image names'):
         create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
 
@@ -189,14 +207,20 @@ def test_read_window__is_a_slice_of_the_image(photos, encoding):
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
 def test_raw_lmdb__colours_are_those_of_the_file(tmp_path, dtype, channels):
-    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (21, 33, channels)).astype(dtype)
+    image = (
+        np.random.default_rng(0)
+        .integers(0, np.iinfo(dtype).max + 1, (21, 33, channels))
+        .astype(dtype)
+    )
     write_image(tmp_path / 'd/a.png', image)
     folder, store = open_store(str(tmp_path / 'd')), raw_lmdb(tmp_path / 'd')
     for color in ('rgb', 'unchanged', 'gray'):
         expected, found = folder.read('a', color), store.read('a', color)
         assert found.dtype == expected.dtype and found.shape == expected.shape
         difference = np.abs(found.astype(int) - expected).max()
-        assert difference == 0 or (color == 'gray' and channels > 1 and difference == 1)  # libpng's own gray
+        assert difference == 0 or (
+            color == 'gray' and channels > 1 and difference == 1
+        )  # libpng's own gray
     if channels > 2:
         expected = cv2.cvtColor(folder.read('a', 'rgb'), cv2.COLOR_RGB2GRAY)
         assert np.array_equal(store.read('a', 'gray')[..., 0], expected)
@@ -211,11 +235,21 @@ def test_raw_lmdb__a_window_outlives_the_database(photos):
     assert np.array_equal(window, photo(60, 72, 0)[1:9, 2:9])
 
 
-@pytest.mark.parametrize('line,message', [
-    ('im00.raw (60,72,4) uint8', r'key "im00" holds 12960 bytes, .* needs 17280; .*`basicsr lmdb --encoding raw`'),
-    ('im00.raw (60,72,3) uint16', 'holds 12960 bytes, .* needs 25920'),
-    ('im00.raw (60,72,3) float16', "found 'float16' for the decoded image \"im00\"; needed uint8 or uint16"),
-    ('im00.raw (60,72) uint8', 'found the line')])
+@pytest.mark.parametrize(
+    'line,message',
+    [
+        (
+            'im00.raw (60,72,4) uint8',
+            r'key "im00" holds 12960 bytes, .* needs 17280; .*`basicsr lmdb --encoding raw`',
+        ),
+        ('im00.raw (60,72,3) uint16', 'holds 12960 bytes, .* needs 25920'),
+        (
+            'im00.raw (60,72,3) float16',
+            'found \'float16\' for the decoded image "im00"; needed uint8 or uint16',
+        ),
+        ('im00.raw (60,72) uint8', 'found the line'),
+    ],
+)
 def test_raw_lmdb__a_record_that_is_not_what_meta_info_says(photos, line, message):
     raw_lmdb(photos)
     (photos.parent / 'raw.lmdb/meta_info.txt').write_text(line + '\n')
@@ -228,8 +262,10 @@ def test_raw_lmdb__refuses(photos):
     with pytest.raises(UserError, match="encoding: found 'rew'; did you mean raw"):
         create_lmdb(photos, photos.parent / 'd.lmdb', encoding='rew')
     write_image(photos / 'f.tif', np.full((9, 9, 3), 0.3, np.float32))
-    for encoding, message in (('raw', r'f\.tif: found float32 pixels; --encoding raw holds uint8 and uint16'),
-                              ('file', r'f\.tif: found float32 pixels; an LMDB holds uint8 and uint16')):
+    for encoding, message in (
+        ('raw', r'f\.tif: found float32 pixels; --encoding raw holds uint8 and uint16'),
+        ('file', r'f\.tif: found float32 pixels; an LMDB holds uint8 and uint16'),
+    ):
         with pytest.raises(UserError, match=message):
             create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
     assert [p.name for p in photos.parent.iterdir()] == ['gt']
@@ -238,9 +274,13 @@ def test_raw_lmdb__refuses(photos):
 @pytest.mark.parametrize('encoding', ['file', 'raw'])
 def test_lmdb__what_was_not_written_as_read_is_found(photos, monkeypatch, encoding):
     from liif_data import lmdb_writer
+
     commit = lmdb_writer._commit
-    monkeypatch.setattr(lmdb_writer, '_commit', lambda env, records: commit(
-        env, [r._replace(data=r.data[:-1] + b'?') for r in records]))
+    monkeypatch.setattr(
+        lmdb_writer,
+        '_commit',
+        lambda env, records: commit(env, [r._replace(data=r.data[:-1] + b'?') for r in records]),
+    )
     with pytest.raises(UserError, match=r'im00\.png: what was written for it differs'):
         create_lmdb(photos, photos.parent / 'd.lmdb', encoding=encoding)
     assert [p.name for p in photos.parent.iterdir()] == ['gt']
@@ -304,11 +344,18 @@ def test_lmdb__holds_what_a_reader_of_the_file_sees(tmp_path, encoding):
 
 
 @pytest.mark.parametrize('color', ['rgb', 'unchanged'])
-@pytest.mark.parametrize('name,image,message', [
-    ('bands.tif', np.zeros((9, 8, 4), np.uint16), 'found 4 bands'),
-    ('stack.tif', np.zeros((3, 9, 8), np.uint8), 'found a stack of 3 pages'),
-    ('range.tif', np.full((9, 8), 278, np.float32), 'found float32 values from 278 to 278; .*divide'),
-])
+@pytest.mark.parametrize(
+    'name,image,message',
+    [
+        ('bands.tif', np.zeros((9, 8, 4), np.uint16), 'found 4 bands'),
+        ('stack.tif', np.zeros((3, 9, 8), np.uint8), 'found a stack of 3 pages'),
+        (
+            'range.tif',
+            np.full((9, 8), 278, np.float32),
+            'found float32 values from 278 to 278; .*divide',
+        ),
+    ],
+)
 def test_store__refuses_what_is_no_image(tmp_path, name, image, message, color):
     (tmp_path / 'd').mkdir()
     options = {'planarconfig': 'contig'} if name == 'bands.tif' else {}
@@ -335,23 +382,35 @@ def test_read_window__outside_the_image(photos):
     store = open_store(str(photos))
     assert store.size('im00') == (60, 72)
     write_image(photos / 'im00.png', photo(50, 72))
-    with pytest.raises(UserError, match=r'im00\.png: this image is 72x50 .* not 72x60 as it was listed'):
+    with pytest.raises(
+        UserError, match=r'im00\.png: this image is 72x50 .* not 72x60 as it was listed'
+    ):
         store.read_window('im00', slice(10, 60), slice(0, 72))
 
 
 @pytest.mark.parametrize('split,count', [('train', 6), ('heldout', 2)])
 def test_builtin_photos__are_there(split, count):
     store = open_store(f'builtin:photos/{split}')
-    assert len(store) == count and all(min(store.size(k)) >= 300 and store.read(k).shape[2] == 3 for k in store.keys)
+    assert len(store) == count and all(
+        min(store.size(k)) >= 300 and store.read(k).shape[2] == 3 for k in store.keys
+    )
 
 
 def test_builtin_photos__splits_share_nothing():
-    assert not set(open_store('builtin:photos/train').keys) & set(open_store('builtin:photos/heldout').keys)
+    assert not set(open_store('builtin:photos/train').keys) & set(
+        open_store('builtin:photos/heldout').keys
+    )
 
 
-@pytest.mark.parametrize('root,message', [
-    ('datasets/nowhere', 'dataroot_gt: datasets/nowhere does not exist'), ('builtin:photo', 'builtin:photos/train'),
-    (None, 'found None'), (3, 'found 3')])
+@pytest.mark.parametrize(
+    'root,message',
+    [
+        ('datasets/nowhere', 'dataroot_gt: datasets/nowhere does not exist'),
+        ('builtin:photo', 'builtin:photos/train'),
+        (None, 'found None'),
+        (3, 'found 3'),
+    ],
+)
 def test_open_store__names_the_key_and_the_way_out(root, message):
     with pytest.raises(UserError, match=message):
         open_store(root)

@@ -1,4 +1,5 @@
 """Option files as data: on stand-in images laid out as each names, it trains two iterations or tests, with a table."""
+
 import json
 import re
 from importlib.resources import files
@@ -10,18 +11,27 @@ import torch
 from basicsr.archs import build_network
 from helpers import run_here, write_photos
 
-from liif_arch.bridge.checkpoints import save_file
-from liif_arch.bridge.networks import load_into
-from liif_arch.bridge.options import load_options, shipped_options
-from liif_arch.images import read_image, resize_bicubic, write_image
+from liif_arch.config.options import load_options, shipped_options
+from liif_arch.files.images import read_image, resize_bicubic, write_image
+from liif_arch.training.checkpoints import save_file
+from liif_arch.weights.networks import load_into
 from liif_data.lmdb_writer import create_lmdb
 
 OPTIONS = {name: load_options(path) for name, path in shipped_options().items()}
 TRAIN = [n for n, o in OPTIONS.items() if 'train' in o]
 TEST = [n for n in OPTIONS if n not in TRAIN]
 
-SMALL = {'SwinIR': {'type': 'SwinIR', 'embed_dim': 8, 'depths': [2], 'num_heads': [2], 'window_size': 8, 'img_size': 16,
-                    'upsampler': 'pixelshuffle'}}
+SMALL = {
+    'SwinIR': {
+        'type': 'SwinIR',
+        'embed_dim': 8,
+        'depths': [2],
+        'num_heads': [2],
+        'window_size': 8,
+        'img_size': 16,
+        'upsampler': 'pixelshuffle',
+    }
+}
 
 
 def lay_out(root, opt: dict, side: int) -> None:
@@ -32,7 +42,9 @@ def lay_out(root, opt: dict, side: int) -> None:
             continue
         if 'CelebAHQ' in gt:  # .../128.lmdb, and inputs of the same names in .../64.lmdb
             for path in (gt, dataset['dataroot_lq']):
-                faces = write_photos(root / path.removesuffix('.lmdb'), [(int(Path(path).stem), ) * 2] * 2)
+                faces = write_photos(
+                    root / path.removesuffix('.lmdb'), [(int(Path(path).stem),) * 2] * 2
+                )
                 create_lmdb(faces, root / path)
             continue
         folder = write_photos(root / gt.removesuffix('.lmdb'), [(side, side)] * 2, ['0801', '0802'])
@@ -42,15 +54,22 @@ def lay_out(root, opt: dict, side: int) -> None:
             s = dataset['scales'][0]
             for path in folder.iterdir():
                 lq = resize_bicubic(read_image(path), (side // s, side // s))
-                write_image(root / dataset['dataroot_lq'].format(scale=s) / f'{path.stem}x{s}.png', lq)
+                write_image(
+                    root / dataset['dataroot_lq'].format(scale=s) / f'{path.stem}x{s}.png', lq
+                )
 
 
 @pytest.mark.parametrize('name', TRAIN)
 def test_training_options__two_iterations(monkeypatch, tmp_path, name):
     opt = OPTIONS[name]
     lay_out(tmp_path, opt, 192 + 5)
-    force = ['train:total_iter=2', 'logger:print_freq=1', 'datasets:train:batch_size_per_gpu=1',
-             'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
+    force = [
+        'train:total_iter=2',
+        'logger:print_freq=1',
+        'datasets:train:batch_size_per_gpu=1',
+        'datasets:train:num_worker_per_gpu=0',
+        'datasets:train:persistent_workers=false',
+    ]
     if 'gan' in name:  # their weights are to be downloaded
         force += ['train:perceptual_opt=~', 'path:pretrain_network_g=~']
     if name == 'quickstart':
@@ -67,15 +86,18 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
 def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name):
     opt = OPTIONS[name]
     lay_out(tmp_path, opt, 60)
-    # The full network would take minutes here; its own test is that it builds with the paper's parameter count, or as
-    # the weights that ship need it.
+    # The full network would take minutes here; its own test is that it builds with the paper's
+    # parameter count, or as the weights that ship need it.
     full = build_network(opt['network_g'])
     if 'release' in name:
         load_into(full, opt['path']['pretrain_network_g'])
     else:
         assert sum(p.numel() for p in full.parameters()) > 1e6
     kind = opt['network_g']['encoder']['type']
-    small = {**opt['network_g'], 'encoder': SMALL.get(kind, {'type': kind, 'num_feat': 4, 'num_block': 1})}
+    small = {
+        **opt['network_g'],
+        'encoder': SMALL.get(kind, {'type': kind, 'num_feat': 4, 'num_block': 1}),
+    }
     small.update({'hidden_list': [8]} if 'hidden_list' in small else {})
     weights = tmp_path / 'weights' / Path(opt['path']['pretrain_network_g']).name
     weights.parent.mkdir()
@@ -98,21 +120,29 @@ def test_training_options__the_papers_settings(name):
         assert (train['num_samples'], train['batch_size_per_gpu']) == (1024, 16)
         assert train['gt_size_range'][0] == train['lq_size']
     else:
-        assert train['num_samples'] == train['lq_size']**2
-    if name.startswith('train_') and not any(part in name for part in ('celebahq', 'release', 'own')):
+        assert train['num_samples'] == train['lq_size'] ** 2
+    if name.startswith('train_') and not any(
+        part in name for part in ('celebahq', 'release', 'own')
+    ):
         assert (train['lq_size'], train['batch_size_per_gpu']) == (48, 16)
         one = re.search(r'_x(\d)(only)?$', name)
         assert train['scale_range'] == ([int(one[1])] * 2 if one else [1, 4])
         if 'gan' not in name:
-            assert OPTIONS[name]['train']['total_iter'] == 1000 * 800 * train['dataset_enlarge_ratio'] // 16
+            assert (
+                OPTIONS[name]['train']['total_iter']
+                == 1000 * 800 * train['dataset_enlarge_ratio'] // 16
+            )
 
 
 def test_schema__is_current_and_every_shipped_file_passes():
     import jsonschema
 
-    from liif_arch.bridge.option_schema import schema, text
+    from liif_arch.config.option_schema import schema, text
+
     shipped = Path(str(files('liif_arch.options') / 'schema.json')).read_text()
-    assert shipped == text(), 'write it anew: python -m liif_arch.bridge.option_schema > options/schema.json'
+    assert shipped == text(), (
+        'write it anew: python -m liif_arch.config.option_schema > options/schema.json'
+    )
     jsonschema.Draft7Validator.check_schema(schema())
     validator = jsonschema.Draft7Validator(schema())
     for name, opt in OPTIONS.items():

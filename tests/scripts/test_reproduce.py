@@ -1,4 +1,5 @@
 """`scripts/reproduce.py` on tiny data: trains, tests, reports, skips what is done."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,48 @@ SCRIPT = Path(__file__).parents[2] / 'scripts/reproduce.py'
 
 
 def reproduce(cwd: Path, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
 
 
 def test_decoders__report_then_nothing_left_to_do(tmp_path):
     write_photos(tmp_path / 'train', [(100, 110)] * 4)
     write_photos(tmp_path / 'test', [(66, 70)])
-    command = ['--group', 'decoders', '--train', 'train', '--test', 'test', '--scales', 2, 3, 6, '--iterations', 20,
-               '--workers', 0, '--runs', 'LIIF', 'MetaSR', 'EDSR x2', '--out', 'out']
+    command = [
+        '--group',
+        'decoders',
+        '--train',
+        'train',
+        '--test',
+        'test',
+        '--scales',
+        2,
+        3,
+        6,
+        '--iterations',
+        20,
+        '--workers',
+        0,
+        '--runs',
+        'LIIF',
+        'MetaSR',
+        'EDSR x2',
+        '--out',
+        'out',
+    ]
     first = reproduce(tmp_path, *command)
     assert first.returncode == 0, first.stderr[-2000:]
     report = (tmp_path / 'out/report_decoders/report.md').read_text()
-    rows = {line.split('|')[1].strip(): line.split('|')[2:] for line in report.splitlines() if line.startswith('|')}
+    rows = {
+        line.split('|')[1].strip(): line.split('|')[2:]
+        for line in report.splitlines()
+        if line.startswith('|')
+    }
     assert set(rows) >= {'bicubic', 'LIIF', 'MetaSR', 'EDSR x2', 'paper: LIIF', 'paper: EDSR x2'}
-    assert [c.strip() for c in rows['EDSR x2']][2:4] == ['-', '-'] and '34.55' in rows['paper: EDSR x2'][1]
+    assert [c.strip() for c in rows['EDSR x2']][2:4] == ['-', '-'] and '34.55' in rows[
+        'paper: EDSR x2'
+    ][1]
     assert rows['LIIF'][0].strip() == '20 it.' and float(rows['LIIF'][1]) > 5
     for name in ('panels.png', 'psnr_scale.png'):
         assert Image.open(tmp_path / 'out/report_decoders' / name).size[0] > 500
@@ -34,13 +63,31 @@ def test_decoders__report_then_nothing_left_to_do(tmp_path):
     assert (tmp_path / 'out/report_decoders/report.md').read_text() == report
     command[command.index(20)] = 30
     other = reproduce(tmp_path, *command)
-    assert other.returncode == 2 and 'name another --out' in other.stderr and 'Traceback' not in other.stderr
+    assert (
+        other.returncode == 2
+        and 'name another --out' in other.stderr
+        and 'Traceback' not in other.stderr
+    )
 
 
 def test_size_varied__from_one_folder_of_faces(tmp_path):
     write_photos(tmp_path / 'faces', [(256, 256)] * 7)
-    result = reproduce(tmp_path, '--group', 'size-varied', '--faces', 'faces', '--iterations', 20, '--workers', 0,
-                       '--runs', '64 to 128: LIIF, size-varied', '64 to 128: resized ground truth', '--out', 'out')
+    result = reproduce(
+        tmp_path,
+        '--group',
+        'size-varied',
+        '--faces',
+        'faces',
+        '--iterations',
+        20,
+        '--workers',
+        0,
+        '--runs',
+        '64 to 128: LIIF, size-varied',
+        '64 to 128: resized ground truth',
+        '--out',
+        'out',
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     report = (tmp_path / 'out/report_size-varied/report.md').read_text()
     assert '| 64 to 128: resized ground truth' in report and '35.96' in report
@@ -48,9 +95,13 @@ def test_size_varied__from_one_folder_of_faces(tmp_path):
 
 
 def test_refuses(tmp_path):
-    for arguments, part in [(['--group', 'size-varied'], '--faces'),
-                            (['--group', 'decoders', '--iterations', 3], 'at least 20'),
-                            (['--group', 'decoders', '--train', 'nowhere'], '--train: '),
-                            (['--group', 'scales', '--runs', 'X'], 'none of')]:
+    for arguments, part in [
+        (['--group', 'size-varied'], '--faces'),
+        (['--group', 'decoders', '--iterations', 3], 'at least 20'),
+        (['--group', 'decoders', '--train', 'nowhere'], '--train: '),
+        (['--group', 'scales', '--runs', 'X'], 'none of'),
+    ]:
         result = reproduce(tmp_path, *arguments, '--out', 'out')
-        assert result.returncode == 2 and part in result.stderr and 'Traceback' not in result.stderr, result.stderr
+        assert (
+            result.returncode == 2 and part in result.stderr and 'Traceback' not in result.stderr
+        ), result.stderr

@@ -1,10 +1,12 @@
-"""Trainings that end in every way there is, and what each must leave: the right status, and no process.
+"""Trainings that end in every way there is, and what each must leave: the right status, and no
+process.
 
-    python tests/support/endings.py                 # every combination, as a table; about half an hour
-    python tests/support/endings.py --only SIGTERM  # the ends whose name holds a word
+    python tests/support/endings.py                 # every combination, as a table; about half an
+    hour python tests/support/endings.py --only SIGTERM  # the ends whose name holds a word
 
 The end itself is made by `ending_plugin`, inside the run.
 """
+
 import argparse
 import itertools
 import os
@@ -22,26 +24,51 @@ PLUGIN = Path(__file__).parent / 'ending_plugin'
 LONGEST = 10  # seconds from the beginning of an end until no process is left
 START = 120  # seconds within which a run must have begun
 STATUS = {  # of one process; several processes end alike but for SEVERAL
-    'success': 0, 'image breaks': 2, 'step raises': 1, 'out of memory': 1, 'loss is no number': 2,
-    'disk is full': 2, 'worker is killed': 1, 'process is killed': -9, 'SIGTERM': 75, 'SIGINT': 75,
-    'SIGTERM to all': 75, 'SIGINT to all': 75, 'SIGTERM while saving': 75, 'SIGINT while validating': 75,
-    'two SIGINT': 130, 'exit in the middle': 3, 'SIGTERM while starting': 143}
-SEVERAL = {'process is killed': 1, 'parent is killed': -9, 'exit in the middle': 1, 'two SIGINT': 1,
-           'SIGTERM while starting': 1}
+    'success': 0,
+    'image breaks': 2,
+    'step raises': 1,
+    'out of memory': 1,
+    'loss is no number': 2,
+    'disk is full': 2,
+    'worker is killed': 1,
+    'process is killed': -9,
+    'SIGTERM': 75,
+    'SIGINT': 75,
+    'SIGTERM to all': 75,
+    'SIGINT to all': 75,
+    'SIGTERM while saving': 75,
+    'SIGINT while validating': 75,
+    'two SIGINT': 130,
+    'exit in the middle': 3,
+    'SIGTERM while starting': 143,
+}
+SEVERAL = {
+    'process is killed': 1,
+    'parent is killed': -9,
+    'exit in the middle': 1,
+    'two SIGINT': 1,
+    'SIGTERM while starting': 1,
+}
 LOADERS = {  # how the samples come
     'no workers': {'num_worker_per_gpu': 0},
     'thread': {'num_worker_per_gpu': 0, 'prefetch_mode': 'cpu', 'num_prefetch_queue': 2},
     'workers': {'num_worker_per_gpu': 2},
     'persistent workers': {'num_worker_per_gpu': 2, 'persistent_workers': True},
-    'workers and thread': {'num_worker_per_gpu': 2, 'prefetch_mode': 'cpu', 'num_prefetch_queue': 2}}
+    'workers and thread': {
+        'num_worker_per_gpu': 2,
+        'prefetch_mode': 'cpu',
+        'num_prefetch_queue': 2,
+    },
+}
 METHODS = ('fork', 'spawn', 'forkserver')
 WITH_WORKERS = ('worker is killed', 'SIGTERM to all', 'SIGINT to all')  # the same as others without
 
-OF_THE_FIRST = ('disk is full', )
+OF_THE_FIRST = ('disk is full',)
 
 
 class Case(NamedTuple):
     """One way of ending: which end, how samples come, how workers start, and how many processes train."""
+
     ending: str
     loader: str
     method: str = 'fork'
@@ -62,6 +89,7 @@ class Case(NamedTuple):
 
 class Outcome(NamedTuple):
     """What a run left: its status, seconds from the end's beginning, processes then left, and what it printed."""
+
     status: int | None
     seconds: float
     left: list[str]
@@ -96,7 +124,9 @@ def processes_of(mark: str) -> list[str]:
     for folder in Path('/proc').glob('[0-9]*'):
         try:
             if mark.encode() in (folder / 'environ').read_bytes():
-                line = (folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')
+                line = (
+                    (folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')
+                )
                 found.append(f'{folder.name}: {line[:150]}')
         except OSError:  # it ended while it was looked at, or is another user's
             continue
@@ -107,20 +137,38 @@ def run(case: Case, folder: Path, longest: float = LONGEST) -> Outcome:
     """Train in a folder until the case's end, and look at what is left so many seconds after it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_photos(folder / 'gt', [(40, 48), (48, 40), (44, 44)])
-    options = tiny_train(folder / 'gt', train__total_iter=6 if case.ending == 'success' else 12,
-                         logger__save_checkpoint_freq=4, val__val_freq=4)
+    options = tiny_train(
+        folder / 'gt',
+        train__total_iter=6 if case.ending == 'success' else 12,
+        logger__save_checkpoint_freq=4,
+        val__val_freq=4,
+    )
     options['datasets']['train'].update(LOADERS[case.loader], dataset_enlarge_ratio=20)
     options['datasets']['train']['dataroot_gt'] = 'gt'
     write_options(folder / 'o.yml', options)
     mark = f'ENDING_MARK={uuid.uuid4().hex}'
-    environment = {**os.environ, 'PYTHONPATH': str(PLUGIN), 'PYTHONWARNINGS': 'ignore',
-                   'OMP_NUM_THREADS': '1', 'ENDING': case.ending, 'ENDING_METHOD': case.method,
-                   'ENDING_RANK': str(case.rank), 'ENDING_MARK': mark.partition('=')[2]}
+    environment = {
+        **os.environ,
+        'PYTHONPATH': str(PLUGIN),
+        'PYTHONWARNINGS': 'ignore',
+        'OMP_NUM_THREADS': '1',
+        'ENDING': case.ending,
+        'ENDING_METHOD': case.method,
+        'ENDING_RANK': str(case.rank),
+        'ENDING_MARK': mark.partition('=')[2],
+    }
     command = [sys.executable, '-m', 'liif_arch.cli', 'train', '-opt', 'o.yml']
     command += ['--nproc', str(case.processes)] if case.processes > 1 else []
     with open(folder / 'output.txt', 'w') as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     return watch(process, folder, mark, longest)
 
 
@@ -152,8 +200,12 @@ def main() -> int:
     """Run every case, print a table of ends and loaders, and what was wrong."""
     parser = argparse.ArgumentParser(description='Trainings that end in every way there is.')
     parser.add_argument('--only', default='', help='cases whose name holds this word')
-    parser.add_argument('--longest', type=float, default=LONGEST,
-                        help=f'seconds that an end may take (default {LONGEST})')
+    parser.add_argument(
+        '--longest',
+        type=float,
+        default=LONGEST,
+        help=f'seconds that an end may take (default {LONGEST})',
+    )
     parser.add_argument('--repeat', type=int, default=1, help='how often each is run (default 1)')
     args = parser.parse_args()
     cases = [c for c in all_cases() if args.only in ', '.join(map(str, c))] * args.repeat
@@ -163,11 +215,17 @@ def main() -> int:
             outcome = run(case, Path(folder), args.longest)
         longest = max(longest, outcome.seconds)
         state = 'right' if outcome.is_right(case) else 'WRONG'
-        print(f'{number}/{len(cases)} {state}: {", ".join(map(str, case))}: status {outcome.status} '
-              f'(needed {case.status}) after {outcome.seconds:.1f} s, {len(outcome.left)} left', flush=True)
+        print(
+            f'{number}/{len(cases)} {state}: {", ".join(map(str, case))}: status {outcome.status} '
+            f'(needed {case.status}) after {outcome.seconds:.1f} s, {len(outcome.left)} left',
+            flush=True,
+        )
         if state == 'WRONG':
             wrong.append(case)
-            print('    ' + '\n    '.join([*outcome.left, *outcome.output.splitlines()[-6:]]), flush=True)
+            print(
+                '    ' + '\n    '.join([*outcome.left, *outcome.output.splitlines()[-6:]]),
+                flush=True,
+            )
     print(f'{len(cases)} ends, {len(wrong)} wrong; the slowest took {longest:.1f} s.')
     return 1 if wrong else 0
 

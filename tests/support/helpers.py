@@ -1,4 +1,5 @@
 """What tests share: small images on disk, and the command as a user runs it."""
+
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from liif_arch.images import write_image
+from liif_arch.files.images import write_image
 
 
 def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
@@ -18,7 +19,9 @@ def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
     return cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
 
 
-def write_photos(folder: Path, sizes: list[tuple[int, int]], names: list[str] | None = None) -> Path:
+def write_photos(
+    folder: Path, sizes: list[tuple[int, int]], names: list[str] | None = None
+) -> Path:
     """Write random PNG images of the given (h, w) into a folder."""
     for i, (h, w) in enumerate(sizes):
         write_image(folder / f'{names[i] if names else f"im{i:02d}"}.png', photo(h, w, i))
@@ -28,8 +31,14 @@ def write_photos(folder: Path, sizes: list[tuple[int, int]], names: list[str] | 
 def run_basicsr(*arguments: object, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess:
     """Run the `basicsr` command as a user would."""
     environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '2'}
-    return subprocess.run([sys.executable, '-m', 'liif_arch.cli', *map(str, arguments)], cwd=cwd, timeout=timeout,
-                          capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        [sys.executable, '-m', 'liif_arch.cli', *map(str, arguments)],
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
 
 
 def assert_one_line(result: subprocess.CompletedProcess, *parts: str) -> None:
@@ -45,6 +54,7 @@ def assert_one_line(result: subprocess.CompletedProcess, *parts: str) -> None:
 def write_options(path: Path, options: dict) -> Path:
     """Write an option file."""
     import yaml
+
     path.write_text(yaml.safe_dump(options))
     return path
 
@@ -52,19 +62,44 @@ def write_options(path: Path, options: dict) -> Path:
 def tiny_train(gt: Path, **changes) -> dict:
     """Options of a training of seconds: a tiny LIIF on a folder of small images."""
     options = {
-        'name': 'tiny', 'model_type': 'LIIFModel', 'num_gpu': 0, 'manual_seed': 0,
+        'name': 'tiny',
+        'model_type': 'LIIFModel',
+        'num_gpu': 0,
+        'manual_seed': 0,
         'datasets': {
-            'train': {'name': 't', 'type': 'RandomScalePairedDataset', 'dataroot_gt': str(gt), 'lq_size': 8,
-                      'scale_range': [1, 4], 'num_samples': 32, 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0},
-            'val': {'name': 'v', 'type': 'ScaleSetDataset', 'dataroot_gt': str(gt), 'scales': [2, 2.5, [2, 3]]}},
-        'network_g': {'type': 'LIIF', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1},
-                      'hidden_list': [16]},
+            'train': {
+                'name': 't',
+                'type': 'RandomScalePairedDataset',
+                'dataroot_gt': str(gt),
+                'lq_size': 8,
+                'scale_range': [1, 4],
+                'num_samples': 32,
+                'batch_size_per_gpu': 2,
+                'num_worker_per_gpu': 0,
+            },
+            'val': {
+                'name': 'v',
+                'type': 'ScaleSetDataset',
+                'dataroot_gt': str(gt),
+                'scales': [2, 2.5, [2, 3]],
+            },
+        },
+        'network_g': {
+            'type': 'LIIF',
+            'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1},
+            'hidden_list': [16],
+        },
         'path': {'pretrain_network_g': None},
-        'train': {'total_iter': 4, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
-                  'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 0.5}, 'ema_decay': 0.9,
-                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}},
+        'train': {
+            'total_iter': 4,
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 0.5},
+            'ema_decay': 0.9,
+            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+        },
         'val': {'val_freq': 2, 'save_img': False, 'pbar': False},
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2}}
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2},
+    }
     for key, value in changes.items():
         place, *keys = options, *key.split('__')
         for k in keys[:-1]:
@@ -78,15 +113,42 @@ def paired_options(folder: Path) -> dict:
     gt = write_photos(folder / 'pgt', [(40, 48), (48, 40), (44, 44)])
     lq = write_photos(folder / 'plq', [(20, 24), (24, 20), (22, 22)])
     options = tiny_train(gt)
-    options.update(model_type='SRModel', scale=2, network_g={
-        'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2})
+    options.update(
+        model_type='SRModel',
+        scale=2,
+        network_g={
+            'type': 'MSRResNet',
+            'num_in_ch': 3,
+            'num_out_ch': 3,
+            'num_feat': 4,
+            'num_block': 1,
+            'upscale': 2,
+        },
+    )
     options['datasets'] = {
-        'train': {'name': 't', 'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
-                  'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': True,
-                  'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0},
-        'val': {'name': 'v', 'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
-                'io_backend': {'type': 'disk'}}}
-    options['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}
+        'train': {
+            'name': 't',
+            'type': 'PairedImageDataset',
+            'dataroot_gt': str(gt),
+            'dataroot_lq': str(lq),
+            'io_backend': {'type': 'disk'},
+            'gt_size': 16,
+            'use_hflip': True,
+            'use_rot': True,
+            'batch_size_per_gpu': 1,
+            'num_worker_per_gpu': 0,
+        },
+        'val': {
+            'name': 'v',
+            'type': 'PairedImageDataset',
+            'dataroot_gt': str(gt),
+            'dataroot_lq': str(lq),
+            'io_backend': {'type': 'disk'},
+        },
+    }
+    options['val']['metrics'] = {
+        'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}
+    }
     return options
 
 
@@ -97,7 +159,11 @@ def differences(a: object, b: object, place: str = '') -> list[str]:
     elif isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return [d for k in a for d in differences(a[k], b[k], f'{place}.{k}')]
     elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
-        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in differences(*pair, f'{place}.{i}')]
+        return [
+            d
+            for i, pair in enumerate(zip(a, b, strict=True))
+            for d in differences(*pair, f'{place}.{i}')
+        ]
     else:
         equal = a == b
     return [] if equal else [place]
@@ -108,13 +174,18 @@ def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:
     from basicsr.utils.logger import initialized_logger
 
     from liif_arch.cli import main
+
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, 'argv', ['basicsr', *map(str, arguments)])
-    monkeypatch.setitem(initialized_logger, 'basicsr', True)  # logs go to pytest, not to a second stream
+    monkeypatch.setitem(
+        initialized_logger, 'basicsr', True
+    )  # logs go to pytest, not to a second stream
     return main()
 
 
-def assert_gradients_agree(net: torch.nn.Module, lq: torch.Tensor, rtol: float, atol: float) -> None:
+def assert_gradients_agree(
+    net: torch.nn.Module, lq: torch.Tensor, rtol: float, atol: float
+) -> None:
     """`query`, all at once and in chunks, has the gradients of `query_plain`, in every parameter."""
     b, dtype = len(lq), lq.dtype
     coord, cell = torch.rand(b, 40, 2, dtype=dtype) * 2 - 1, torch.rand(b, 40, 2, dtype=dtype) / 3

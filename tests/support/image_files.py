@@ -1,4 +1,5 @@
 """Image files of many kinds, as other programs write them."""
+
 import struct
 import zlib
 from io import BytesIO

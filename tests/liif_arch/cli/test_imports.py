@@ -42,7 +42,7 @@ def test_upscale__of_another_network_imports_basicsr(tmp_path):
     script = """
 import torch
 from liif_arch import LIIF
-from liif_arch.bridge.checkpoints import save_file
+from liif_arch.training.checkpoints import save_file
 encoder = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1}
 network = {'type': 'LIIF', 'encoder': encoder, 'hidden_list': [8]}
 net = LIIF(encoder, [8])

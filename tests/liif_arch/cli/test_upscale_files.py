@@ -1,4 +1,5 @@
 """`basicsr upscale` of files with a profile, EXIF, alpha, or another range of values."""
+
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from helpers import photo, run_here
 from PIL import Image
 
 from liif_arch import LIIF, EDSREncoder, load_network, read_image, upscale, write_image
-from liif_arch.bridge.checkpoints import save_file
 from liif_arch.errors import UserError
+from liif_arch.training.checkpoints import save_file
 
-CLAMPED = ('a.tif: found float32 values from 278 to 528; needed 0 (black) to 1 (white). '
-           'Before, divide them by 528')
+CLAMPED = (
+    'a.tif: found float32 values from 278 to 528; needed 0 (black) to 1 (white). '
+    'Before, divide them by 528'
+)
 
 
 @pytest.fixture
@@ -30,17 +33,34 @@ def weights(tmp_path) -> Path:
 @pytest.fixture
 def doubled(monkeypatch, tmp_path, weights):
     """`doubled(source, target)`: the command's exit status."""
+
     def run(source: str, target: str) -> int:
-        return run_here(monkeypatch, tmp_path, 'upscale', source, '-o', target,
-                        '--weights', weights, '--scale', 2)
+        return run_here(
+            monkeypatch,
+            tmp_path,
+            'upscale',
+            source,
+            '-o',
+            target,
+            '--weights',
+            weights,
+            '--scale',
+            2,
+        )
 
     return run
 
 
-@pytest.mark.parametrize('target,note', [
-    ('b.png', ''), ('b.tif', ''), ('b.jpg', ''), ('b.webp', ''),
-    ('b.ppm', '; not kept: ICC profile, EXIF, dpi'),
-])
+@pytest.mark.parametrize(
+    'target,note',
+    [
+        ('b.png', ''),
+        ('b.tif', ''),
+        ('b.jpg', ''),
+        ('b.webp', ''),
+        ('b.ppm', '; not kept: ICC profile, EXIF, dpi'),
+    ],
+)
 def test_upscale__what_a_photograph_says_is_kept_or_named(doubled, tmp_path, capsys, target, note):
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = 'Maker', 6  # turned by 90 degrees
@@ -60,8 +80,9 @@ def test_upscale__what_a_photograph_says_is_kept_or_named(doubled, tmp_path, cap
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
-@pytest.mark.parametrize('source,target', [
-    ('a.png', 'b.png'), ('a.png', 'b.tif'), ('a.tif', 'b.png')])
+@pytest.mark.parametrize(
+    'source,target', [('a.png', 'b.png'), ('a.png', 'b.tif'), ('a.tif', 'b.png')]
+)
 def test_upscale__gray_and_alpha_stay_two_channels(doubled, tmp_path, source, target, dtype):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (9, 8, 2), dtype)
     write_image(tmp_path / source, image)

@@ -1,4 +1,5 @@
 """Rendering on a grid: blocks, precision, and the Triton kernel in Triton's interpreter."""
+
 import os
 import subprocess
 import sys
@@ -17,12 +18,16 @@ from liif_arch.precision import has_bfloat16
 ENCODER = {'type': 'EDSREncoder', 'num_feat': 6, 'num_block': 1}
 
 
-def grid(net: LIIF, feat: torch.Tensor, size: tuple[int, int], dtype: torch.dtype, chunk: int) -> torch.Tensor:
+def grid(
+    net: LIIF, feat: torch.Tensor, size: tuple[int, int], dtype: torch.dtype, chunk: int
+) -> torch.Tensor:
     """`render_grid` with every choice spelled out."""
     full = tuple(feat.shape[-2:])
     first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
     table = first.table(feat, cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1])))
-    rows, cols = (grid_lookup(n, m, net.flags['local_ensemble']) for n, m in zip(size, full, strict=True))
+    rows, cols = (
+        grid_lookup(n, m, net.flags['local_ensemble']) for n, m in zip(size, full, strict=True)
+    )
     return render_grid(Decoder.of(net.imnet, first, dtype), table, rows, cols, chunk)
 
 
@@ -36,7 +41,9 @@ def test_render_grid__blocks_change_nothing(size, local_ensemble):
     whole = grid(net, feat, size, torch.float32, 10**6)
     assert whole.shape == (2, 3, *size)
     for chunk in (1, 70, 700):
-        torch.testing.assert_close(grid(net, feat, size, torch.float32, chunk), whole, rtol=0, atol=2e-6)
+        torch.testing.assert_close(
+            grid(net, feat, size, torch.float32, chunk), whole, rtol=0, atol=2e-6
+        )
 
 
 @torch.no_grad()
@@ -44,7 +51,9 @@ def test_render_grid__bfloat16_is_near():
     torch.manual_seed(0)
     net = LIIF(ENCODER, [64, 64, 64])
     feat = torch.randn(1, 6, 9, 11)
-    exact, rough = (grid(net, feat, (40, 31), dtype, 500) for dtype in (torch.float32, torch.bfloat16))
+    exact, rough = (
+        grid(net, feat, (40, 31), dtype, 500) for dtype in (torch.float32, torch.bfloat16)
+    )
     assert rough.dtype == torch.float32
     assert 0 < (rough - exact).pow(2).mean().sqrt() < 2e-3 * exact.std() + 2e-4
 
@@ -65,7 +74,9 @@ def test_precision__refused(monkeypatch):
         LIIF(ENCODER, precision='bfloat')
     monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: False)
     net = LIIF(ENCODER, precision='bfloat16')
-    with pytest.raises(UserError, match='precision: found bfloat16, which this CPU .* has no instructions for'):
+    with pytest.raises(
+        UserError, match='precision: found bfloat16, which this CPU .* has no instructions for'
+    ):
         net.render(torch.rand(1, 6, 4, 4), (8, 8))
     net.precision = 'auto'
     assert net.render_dtype() == torch.float32
@@ -103,8 +114,13 @@ def test_fused__equals_the_grid_in_the_interpreter():
                 assert not torch.equal(rough, expected)
         print('equal')
     """
-    result = subprocess.run([sys.executable, '-c', textwrap.dedent(script)], capture_output=True, text=True,
-                            env={**os.environ, 'TRITON_INTERPRET': '1'}, timeout=300)
+    result = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'TRITON_INTERPRET': '1'},
+        timeout=300,
+    )
     assert result.stdout.strip() == 'equal', result.stderr[-2000:]
 
 
@@ -112,13 +128,15 @@ CAPABILITIES = [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]
 
 
 @pytest.mark.parametrize('capability', CAPABILITIES)
-@pytest.mark.parametrize('dtype,width', [
-    (torch.bfloat16, 256), (torch.float16, 256), (torch.bfloat16, 64)])
+@pytest.mark.parametrize(
+    'dtype,width', [(torch.bfloat16, 256), (torch.float16, 256), (torch.bfloat16, 64)]
+)
 def test_fused__compiles_for_every_gpu_and_fits(capability, dtype, width):
     """Ahead of time, without a GPU: little spills, and shared memory is what a block may have."""
     pytest.importorskip('triton')
     from liif_arch.decode import fused
     from liif_arch.decode.fused_resources import MOST_SPILLED, SHARED_LIMITS, resources
+
     cuts = fused.choices(capability)
     for cut in cuts if dtype == torch.bfloat16 else cuts[1:2]:
         found = resources(capability, dtype, width, cut)
@@ -131,6 +149,7 @@ def test_fused_resources__sees_what_spills():
     pytest.importorskip('triton')
     from liif_arch.decode.fused import Blocks
     from liif_arch.decode.fused_resources import MOST_SPILLED, resources
+
     assert resources((8, 6), torch.bfloat16, 256, Blocks(128, 4)).spilled > 2 * MOST_SPILLED
 
 

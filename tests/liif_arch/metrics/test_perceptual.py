@@ -1,4 +1,5 @@
 """Metrics by pyiqa, which a stand-in plays here: its weights are downloads."""
+
 import math
 import sys
 from types import SimpleNamespace
@@ -23,11 +24,17 @@ def pyiqa(monkeypatch):
 
         def __call__(self, *images):
             given.append([tuple(image.shape) for image in images])
-            return (images[0] - images[1]).mean().view(1, 1) if len(images) == 2 else images[0].mean()
+            return (
+                (images[0] - images[1]).mean().view(1, 1) if len(images) == 2 else images[0].mean()
+            )
 
-    monkeypatch.setitem(sys.modules, 'pyiqa', SimpleNamespace(create_metric=lambda name, device: Metric(name)))
+    monkeypatch.setitem(
+        sys.modules, 'pyiqa', SimpleNamespace(create_metric=lambda name, device: Metric(name))
+    )
     find = module.importlib.util.find_spec
-    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda n, *a: True if n == 'pyiqa' else find(n, *a))
+    monkeypatch.setattr(
+        module.importlib.util, 'find_spec', lambda n, *a: True if n == 'pyiqa' else find(n, *a)
+    )
     module._model.cache_clear()
     yield given
     module._model.cache_clear()
@@ -43,20 +50,35 @@ def test_metrics__whole_images_of_three_channels(pyiqa):
 
 def test_metrics__in_the_same_tables(pyiqa, tmp_path, monkeypatch, capsys):
     gt = write_photos(tmp_path / 'gt', [(192, 196)])
-    opt = tiny_train(gt, val__metrics=['psnr', 'lpips', 'niqe'], val__bicubic=True, datasets__val__scales=[2],
-                     datasets__train__batch_size_per_gpu=1, train__total_iter=1)
+    opt = tiny_train(
+        gt,
+        val__metrics=['psnr', 'lpips', 'niqe'],
+        val__bicubic=True,
+        datasets__val__scales=[2],
+        datasets__train__batch_size_per_gpu=1,
+        train__total_iter=1,
+    )
     write_options(tmp_path / 'o.yml', opt)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     out = capsys.readouterr().out
-    assert '|  PSNR | (bicubic) |' in out and ' LPIPS | (bicubic) |' in out and ' NIQE | (bicubic) |' in out
+    assert (
+        '|  PSNR | (bicubic) |' in out
+        and ' LPIPS | (bicubic) |' in out
+        and ' NIQE | (bicubic) |' in out
+    )
 
 
 def test_metrics__without_pyiqa(tmp_path, photos, monkeypatch, capsys):
     find = module.importlib.util.find_spec
-    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda n, *a: None if n == 'pyiqa' else find(n, *a))
+    monkeypatch.setattr(
+        module.importlib.util, 'find_spec', lambda n, *a: None if n == 'pyiqa' else find(n, *a)
+    )
     write_options(tmp_path / 'o.yml', tiny_train(photos, val__metrics=['psnr', 'dists']))
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
-    assert "val.metrics: found dists, which needs pyiqa: pip install 'basicsr-liif[metrics]'" in capsys.readouterr().err
+    assert (
+        "val.metrics: found dists, which needs pyiqa: pip install 'basicsr-liif[metrics]'"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / 'experiments').exists()
 
 

@@ -1,4 +1,5 @@
 """Training, validation and testing through BasicSR's own pipelines."""
+
 import json
 import logging
 import os
@@ -12,9 +13,9 @@ from helpers import photo, run_here, tiny_train, write_options, write_photos
 from PIL import Image
 
 from liif_arch import LIIF, EDSREncoder, load_network, read_image, write_image
-from liif_arch.bridge.checkpoints import load_file
-from liif_arch.images import resize_bicubic
+from liif_arch.files.images import resize_bicubic
 from liif_arch.models.liif_model import LIIFModel
+from liif_arch.training.checkpoints import load_file
 
 
 def params(path, key='params') -> torch.Tensor:
@@ -22,14 +23,30 @@ def params(path, key='params') -> torch.Tensor:
 
 
 def test_train__checkpoints_tables_and_log(monkeypatch, tmp_path, photos, capsys, caplog):
-    opt = tiny_train(photos, val__bicubic=True, val__panel=[2, [2, 3]], val__save_img=True, logger__use_tb_logger=True)
+    opt = tiny_train(
+        photos,
+        val__bicubic=True,
+        val__panel=[2, [2, 3]],
+        val__save_img=True,
+        logger__use_tb_logger=True,
+    )
     logging.getLogger('basicsr').propagate = True
     caplog.set_level(logging.INFO, 'basicsr')
-    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert (
+        run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
+        == 0
+    )
     root = tmp_path / 'experiments/tiny'
-    assert sorted(p.name for p in (root / 'models').iterdir()) == ['net_g_2.pth', 'net_g_4.pth', 'net_g_latest.pth']
+    assert sorted(p.name for p in (root / 'models').iterdir()) == [
+        'net_g_2.pth',
+        'net_g_4.pth',
+        'net_g_latest.pth',
+    ]
     content = load_file(root / 'models/net_g_latest.pth')
-    assert set(content) == {'params', 'params_ema', 'network_g'} and content['network_g'] == opt['network_g']
+    assert (
+        set(content) == {'params', 'params_ema', 'network_g'}
+        and content['network_g'] == opt['network_g']
+    )
     assert not torch.equal(params(root / 'models/net_g_2.pth'), params(root / 'models/net_g_4.pth'))
     assert isinstance(load_network(root / 'models/net_g_latest.pth'), LIIF)
     results = json.loads((root / 'metrics.json').read_text())
@@ -48,10 +65,12 @@ def test_train__checkpoints_tables_and_log(monkeypatch, tmp_path, photos, capsys
 def test_train__bicubic_figures_are_pillows(monkeypatch, tmp_path, photos):
     opt = tiny_train(photos, val__bicubic=True, datasets__val__scales=[3])
     run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
-    figures = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x3']['images']['im02']
+    figures = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x3'][
+        'images'
+    ]['im02']
     gt = photo(71, 60, 2)[:69]
     bicubic = resize_bicubic(resize_bicubic(gt, (23, 20)), (69, 60))
-    mse = np.mean((bicubic.astype(float) - gt)**2)
+    mse = np.mean((bicubic.astype(float) - gt) ** 2)
     assert figures['bicubic']['psnr'] == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-3)
 
 
@@ -65,47 +84,86 @@ def test_train__same_seed_same_result(monkeypatch, tmp_path, photos):
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_train__degraded_by_the_device_as_by_the_loader(monkeypatch, tmp_path, photos, no_trial_step, workers):
+def test_train__degraded_by_the_device_as_by_the_loader(
+    monkeypatch, tmp_path, photos, no_trial_step, workers
+):
     losses = {'loader': [], 'device': []}
     optimize = LIIFModel.optimize_parameters
 
     def record(self, current_iter):
         optimize(self, current_iter)
-        assert self.lq.shape == (2, 3, 8, 8) and self.gt.shape == (2, 32, 3) and self.lq.dtype == torch.float32
+        assert (
+            self.lq.shape == (2, 3, 8, 8)
+            and self.gt.shape == (2, 32, 3)
+            and self.lq.dtype == torch.float32
+        )
         losses[self.opt['name']].append(float(self.log_dict['l_pix']))
 
     monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
     for name in losses:
-        opt = tiny_train(photos, name=name, datasets__train__degrade=name, train__total_iter=2, val__val_freq=100,
-                         datasets__train__num_worker_per_gpu=workers)
-        assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)) == 0
-    assert len(losses['device']) == 2 and losses['device'] == pytest.approx(losses['loader'], rel=1e-5)
+        opt = tiny_train(
+            photos,
+            name=name,
+            datasets__train__degrade=name,
+            train__total_iter=2,
+            val__val_freq=100,
+            datasets__train__num_worker_per_gpu=workers,
+        )
+        assert (
+            run_here(
+                monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)
+            )
+            == 0
+        )
+    assert len(losses['device']) == 2 and losses['device'] == pytest.approx(
+        losses['loader'], rel=1e-5
+    )
     assert losses['device'][0] != losses['device'][1]
 
 
 def test_train__bfloat16_follows_float32(monkeypatch, tmp_path, photos, no_trial_step):
-    monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)  # slow where it is emulated
+    monkeypatch.setattr(
+        'liif_arch.precision.has_bfloat16', lambda device: True
+    )  # slow where it is emulated
     losses = {'float32': [], 'bfloat16': []}
     optimize = LIIFModel.optimize_parameters
 
     def record(self, current_iter):
         optimize(self, current_iter)
-        assert all(p.dtype == torch.float32 for p in self.net_g.parameters()) and self.output.dtype == torch.float32
+        assert (
+            all(p.dtype == torch.float32 for p in self.net_g.parameters())
+            and self.output.dtype == torch.float32
+        )
         losses[self.opt['name']].append(self.get_current_log()['l_pix'])
 
     monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
     for name in losses:
-        opt = tiny_train(photos, name=name, train__precision=name, train__total_iter=8, val__val_freq=100)
-        assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)) == 0
-    assert losses['bfloat16'] == pytest.approx(losses['float32'], rel=0.03) and len(set(losses['float32'])) == 8
+        opt = tiny_train(
+            photos, name=name, train__precision=name, train__total_iter=8, val__val_freq=100
+        )
+        assert (
+            run_here(
+                monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / f'{name}.yml', opt)
+            )
+            == 0
+        )
+    assert (
+        losses['bfloat16'] == pytest.approx(losses['float32'], rel=0.03)
+        and len(set(losses['float32'])) == 8
+    )
     assert losses['bfloat16'] != losses['float32']
 
 
 def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
     compiled = []
-    monkeypatch.setattr(EDSREncoder, 'compile', lambda self: compiled.append(type(self)), raising=False)
+    monkeypatch.setattr(
+        EDSREncoder, 'compile', lambda self: compiled.append(type(self)), raising=False
+    )
     opt = tiny_train(photos, train__compile=True, train__total_iter=1)
-    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert (
+        run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
+        == 0
+    )
     assert compiled and set(compiled) == {EDSREncoder}
 
 
@@ -123,7 +181,13 @@ def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos, no_trial_step)
         assert 0.5 < self.ema_decay < 1
 
     monkeypatch.setattr(LIIFModel, 'optimize_parameters', record)
-    run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', tiny_train(photos)))
+    run_here(
+        monkeypatch,
+        tmp_path,
+        'train',
+        '-opt',
+        write_options(tmp_path / 'a.yml', tiny_train(photos)),
+    )
     assert len(seen) == 4
     for a, b in zip(seen, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
@@ -131,12 +195,30 @@ def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos, no_trial_step)
 
 def test_train__learns(monkeypatch, tmp_path, photos):
     """A hundred iterations bring the loss down; a network that ignores its coordinates could not pass x2 in PSNR."""
-    opt = tiny_train(photos, train__total_iter=120, val__val_freq=1000, logger__print_freq=1000,
-                     train__optim_g__lr=5e-3, datasets__train__dataset_enlarge_ratio=50,
-                     train__scheduler__milestones=[90], logger__save_checkpoint_freq=1000)
+    opt = tiny_train(
+        photos,
+        train__total_iter=120,
+        val__val_freq=1000,
+        logger__print_freq=1000,
+        train__optim_g__lr=5e-3,
+        datasets__train__dataset_enlarge_ratio=50,
+        train__scheduler__milestones=[90],
+        logger__save_checkpoint_freq=1000,
+    )
     run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
-    trained = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x2']['psnr']
-    run_here(monkeypatch, tmp_path, 'train', '-opt', tmp_path / 'a.yml', '--force_yml', 'train:total_iter=1', 'name=n')
+    trained = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x2'][
+        'psnr'
+    ]
+    run_here(
+        monkeypatch,
+        tmp_path,
+        'train',
+        '-opt',
+        tmp_path / 'a.yml',
+        '--force_yml',
+        'train:total_iter=1',
+        'name=n',
+    )
     untrained = json.loads((tmp_path / 'experiments/n/metrics.json').read_text())['v']['x2']['psnr']
     assert trained > untrained + 5
 
@@ -145,8 +227,14 @@ def test_train__learns(monkeypatch, tmp_path, photos):
 def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
     path = write_options(tmp_path / 'a.yml', tiny_train(photos, path__resume_state=None))
     run_here(monkeypatch, tmp_path, 'train', '-opt', path, '--force_yml', 'train:total_iter=2')
-    flags = [how] if how.startswith('--') else [
-        '--force_yml', f'path:resume_state={tmp_path}/experiments/tiny/training_states/2.state']
+    flags = (
+        [how]
+        if how.startswith('--')
+        else [
+            '--force_yml',
+            f'path:resume_state={tmp_path}/experiments/tiny/training_states/2.state',
+        ]
+    )
     logging.getLogger('basicsr').propagate = True
     caplog.set_level(logging.INFO, 'basicsr')
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', path, *flags) == 0
@@ -158,19 +246,49 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
 def test_train__two_processes_share_the_validation_out(tmp_path, photos):
     """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had it."""
     opt = tiny_train(photos, val__panel=[2])
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m',
-               'liif_arch.cli', 'train', '-opt', str(write_options(tmp_path / 'a.yml', opt)), '--launcher', 'pytorch']
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    command = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node=2',
+        '-m',
+        'liif_arch.cli',
+        'train',
+        '-opt',
+        str(write_options(tmp_path / 'a.yml', opt)),
+        '--launcher',
+        'pytorch',
+    ]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     root = tmp_path / 'experiments/tiny'
     shared_out = json.loads((root / 'metrics.json').read_text())['v']
-    assert list(shared_out) == ['x2', 'x2.5', 'x2x3'] and all(len(e['images']) == 4 for e in shared_out.values())
+    assert list(shared_out) == ['x2', 'x2.5', 'x2x3'] and all(
+        len(e['images']) == 4 for e in shared_out.values()
+    )
     assert Image.open(root / 'comparison_v.png').size[1] > 4 * 300
-    weights = {'pretrain_network_g': str(root / 'models/net_g_latest.pth'), 'param_key_g': 'params_ema'}
+    weights = {
+        'pretrain_network_g': str(root / 'models/net_g_latest.pth'),
+        'param_key_g': 'params_ema',
+    }
     alone = {**tiny_train(photos), 'name': 'alone', 'path': weights}
     alone['datasets'] = {'test': alone['datasets']['val']}
-    command = [sys.executable, '-m', 'liif_arch.cli', 'test', '-opt', str(write_options(tmp_path / 'b.yml', alone))]
+    command = [
+        sys.executable,
+        '-m',
+        'liif_arch.cli',
+        'test',
+        '-opt',
+        str(write_options(tmp_path / 'b.yml', alone)),
+    ]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
 
@@ -181,18 +299,37 @@ def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
     torch.save({'params': net.state_dict()}, tmp_path / 'w.pth')
     train = tiny_train(photos)
     opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g')} | {
-        'name': 'run', 'path': {'pretrain_network_g': str(tmp_path / 'w.pth')},
-        'datasets': {f'test_{i}': {**train['datasets']['val'], 'name': n} for i, n in enumerate(('One', 'Two'))},
-        'val': {'save_img': True, 'metrics': ['psnr_y', 'ssim']}}
-    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+        'name': 'run',
+        'path': {'pretrain_network_g': str(tmp_path / 'w.pth')},
+        'datasets': {
+            f'test_{i}': {**train['datasets']['val'], 'name': n}
+            for i, n in enumerate(('One', 'Two'))
+        },
+        'val': {'save_img': True, 'metrics': ['psnr_y', 'ssim']},
+    }
+    assert (
+        run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    )
     root = tmp_path / 'results/run'
     results = json.loads((root / 'metrics.json').read_text())
-    assert list(results) == ['One', 'Two'] and set(results['Two']['x2']) == {'psnr_y', 'ssim', 'images'}
-    assert {p.name for p in root.iterdir()} >= {'metrics.json', 'metrics.csv', 'metrics.md', 'psnr_scale.png'}
+    assert list(results) == ['One', 'Two'] and set(results['Two']['x2']) == {
+        'psnr_y',
+        'ssim',
+        'images',
+    }
+    assert {p.name for p in root.iterdir()} >= {
+        'metrics.json',
+        'metrics.csv',
+        'metrics.md',
+        'psnr_scale.png',
+    }
     table = capsys.readouterr().out
     assert (root / 'metrics.md').read_text().strip() in table
     with torch.no_grad():
-        lq = torch.from_numpy(resize_bicubic(photo(64, 64, 1), (32, 32))).permute(2, 0, 1)[None] / 255
+        lq = (
+            torch.from_numpy(resize_bicubic(photo(64, 64, 1), (32, 32))).permute(2, 0, 1)[None]
+            / 255
+        )
         expected = net(lq, size=(64, 64))[0].clamp(0, 1).permute(1, 2, 0).numpy()
     saved = read_image(root / 'visualization/One/x2/im01_x2.png')
     assert np.abs(saved - expected * 255).max() <= 0.501
@@ -208,13 +345,32 @@ def test_test__what_an_option_file_has_just_trained(monkeypatch, tmp_path, photo
 
 def test_test__images_without_ground_truth(monkeypatch, tmp_path, photos):
     train = tiny_train(photos)
-    torch.save({'params': LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()}, tmp_path / 'w.pth')
+    torch.save(
+        {'params': LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()},
+        tmp_path / 'w.pth',
+    )
     opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g')} | {
-        'name': 'run', 'scale': 2.5, 'path': {'pretrain_network_g': str(tmp_path / 'w.pth')}, 'val': {'save_img': True},
-        'datasets': {'test_1': {'name': 'S', 'type': 'SingleImageDataset', 'dataroot_lq': str(photos),
-                                'io_backend': {'type': 'disk'}}}}
-    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
-    assert read_image(tmp_path / 'results/run/visualization/S/x2.5/im00_x2.5.png').shape == (150, 180, 3)
+        'name': 'run',
+        'scale': 2.5,
+        'path': {'pretrain_network_g': str(tmp_path / 'w.pth')},
+        'val': {'save_img': True},
+        'datasets': {
+            'test_1': {
+                'name': 'S',
+                'type': 'SingleImageDataset',
+                'dataroot_lq': str(photos),
+                'io_backend': {'type': 'disk'},
+            }
+        },
+    }
+    assert (
+        run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    )
+    assert read_image(tmp_path / 'results/run/visualization/S/x2.5/im00_x2.5.png').shape == (
+        150,
+        180,
+        3,
+    )
 
 
 def paired_options(tmp_path, **changes) -> dict:
@@ -222,17 +378,42 @@ def paired_options(tmp_path, **changes) -> dict:
     gt = write_photos(tmp_path / 'hr', [(64, 64)] * 4)
     for path in gt.iterdir():
         write_image(tmp_path / 'lr' / path.name, resize_bicubic(read_image(path), (16, 16)))
-    data = {'type': 'PairedImageDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(tmp_path / 'lr'),
-            'io_backend': {'type': 'disk'}}
+    data = {
+        'type': 'PairedImageDataset',
+        'dataroot_gt': str(gt),
+        'dataroot_lq': str(tmp_path / 'lr'),
+        'io_backend': {'type': 'disk'},
+    }
     opt = tiny_train(gt, scale=4, model_type='SRModel', **changes)
-    opt['datasets'] = {'train': {**data, 'name': 't', 'gt_size': 32, 'use_hflip': True, 'use_rot': True,
-                                 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}, 'val': {**data, 'name': 'v'}}
-    opt['val'] = {'val_freq': 2, 'save_img': True, 'pbar': False,
-                  'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True}}}
+    opt['datasets'] = {
+        'train': {
+            **data,
+            'name': 't',
+            'gt_size': 32,
+            'use_hflip': True,
+            'use_rot': True,
+            'batch_size_per_gpu': 2,
+            'num_worker_per_gpu': 0,
+        },
+        'val': {**data, 'name': 'v'},
+    }
+    opt['val'] = {
+        'val_freq': 2,
+        'save_img': True,
+        'pbar': False,
+        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True}},
+    }
     return opt
 
 
-EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 4}
+EDSR = {
+    'type': 'EDSR',
+    'num_in_ch': 3,
+    'num_out_ch': 3,
+    'num_feat': 8,
+    'num_block': 1,
+    'upscale': 4,
+}
 
 
 @pytest.mark.parametrize('network', ['EDSR', 'LIIF'])
@@ -242,10 +423,20 @@ def test_basicsrs_own_model__trains_validates_and_tests(monkeypatch, tmp_path, n
     opt['network_g'] = EDSR if network == 'EDSR' else {**opt['network_g'], 'scale': 4}
     logging.getLogger('basicsr').propagate = True
     caplog.set_level(logging.INFO, 'basicsr')
-    assert run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
+    assert (
+        run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
+        == 0
+    )
     assert '# psnr:' in caplog.text and 'Model [SRModel] is created' in caplog.text
     weights = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
-    test = {**opt, 'datasets': {'test_1': opt['datasets']['val']}, 'name': 'run',
-            'path': {'pretrain_network_g': str(weights)}}
-    assert run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'b.yml', test)) == 0
+    test = {
+        **opt,
+        'datasets': {'test_1': opt['datasets']['val']},
+        'name': 'run',
+        'path': {'pretrain_network_g': str(weights)},
+    }
+    assert (
+        run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'b.yml', test))
+        == 0
+    )
     assert read_image(tmp_path / 'results/run/visualization/v/im00_run.png').shape == (64, 64, 3)

@@ -1,6 +1,7 @@
 """A plugin that makes a training end in a chosen way, for the tests of how runs end.
 
-The folder of this file goes into PYTHONPATH, where `basicsr` finds it as any other installed plugin. What it does is
+The folder of this file goes into PYTHONPATH, where `basicsr` finds it as any other installed
+plugin. What it does is
 said by environment variables:
 
     ENDING          How the run ends: a name of `ENDINGS`.
@@ -9,6 +10,7 @@ said by environment variables:
 
 When the end begins, the file `ending` appears in the current folder.
 """
+
 import errno
 import multiprocessing
 import os
@@ -46,14 +48,16 @@ def break_images() -> None:
 
 def throw(error: BaseException) -> Callable[[], None]:
     """A function that raises an exception."""
+
     def act() -> None:
         raise error
+
     return act
 
 
 def fill_disk() -> None:
     """Let every checkpoint fail as on a full disk."""
-    from liif_arch.bridge import checkpoints
+    from liif_arch.training import checkpoints
 
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -63,6 +67,7 @@ def fill_disk() -> None:
 
 def signal_when(owner: type, method: str, number: int) -> Callable[[], None]:
     """A function that makes this process get a signal at the next call of a method."""
+
     def act() -> None:
         original = getattr(owner, method)
 
@@ -72,12 +77,14 @@ def signal_when(owner: type, method: str, number: int) -> Callable[[], None]:
             return original(*arguments, **keywords)
 
         setattr(owner, method, interrupted)
+
     return act
 
 
 def poison_loss() -> None:
     """Make the loss no number from the next step on."""
     from liif_arch.models.liif_model import LIIFModel
+
     step = LIIFModel.optimize_parameters
 
     def poisoned(self: LIIFModel, current_iter: int) -> None:
@@ -90,10 +97,13 @@ def poison_loss() -> None:
 def endings() -> dict[str, Callable[[], None]]:
     """What happens at iteration `ITERATION`, by the name of the end."""
     from liif_arch.models.liif_model import LIIFModel
+
     return {
         'image breaks': break_images,
         'step raises': throw(RuntimeError('a step of this training fails')),
-        'out of memory': throw(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 8.00 GiB.')),
+        'out of memory': throw(
+            torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 8.00 GiB.')
+        ),
         'loss is no number': poison_loss,
         'disk is full': fill_disk,
         'worker is killed': kill_worker,
@@ -124,8 +134,9 @@ def touch_at_the_end(supervisor: type) -> None:
 
 def arrange() -> None:
     """Wait for the iteration, then begin the end; a start-up end begins at once."""
-    from liif_arch.bridge import preflight
-    from liif_arch.bridge.run import Supervisor
+    from liif_arch.training import preflight
+    from liif_arch.training.run import Supervisor
+
     name, rank = os.environ['ENDING'], os.environ.get('ENDING_RANK', '0')
     multiprocessing.set_start_method(os.environ.get('ENDING_METHOD', 'fork'), force=True)
     preflight._check_model = lambda *arguments: None  # the trial step is not this run's

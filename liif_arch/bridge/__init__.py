@@ -1,1 +1,0 @@
-"""All that touches BasicSR's internals: remedies, options, plugins, checkpoints, launch."""

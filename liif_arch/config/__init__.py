@@ -1,0 +1,1 @@
+"""What an option file may say: finding, reading and checking it."""

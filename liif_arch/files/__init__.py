@@ -1,0 +1,1 @@
+"""Image files of every format, read and written whole or not at all."""

@@ -1,0 +1,127 @@
+"""Image files written, all but TIFF: encoded pixels, and metadata beside them."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from liif_arch.errors import UserError
+from liif_arch.files.formats import FORMATS, JPEG, PNG, WEBP
+from liif_arch.files.metadata import (
+    EXIF_MARK,
+    LONGEST_JPEG_EXIF,
+    Metadata,
+    exif_block,
+    require_profile,
+)
+
+_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNG_HEAD = 33  # bytes of signature and IHDR, behind which metadata stands
+_JFIF_HEAD = 20  # bytes of start and JFIF segment
+_JPEG_SEGMENT = 65519  # bytes of a profile in a segment of a JPEG file
+_ORDERS = {3: [2, 1, 0], 4: [2, 1, 0, 3]}  # RGB and RGBA to OpenCV's BGR and BGRA
+
+
+def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        path: Its extension says the format; errors name it.
+        pixels: (H, W, C) that `require_format` lets pass.
+        metadata: Written as far as the format holds it.
+
+    Raises:
+        UserError: Its colour profile is none of these pixels.
+    """
+    require_profile(path, metadata.icc, pixels.shape[2])
+    able = FORMATS[path.suffix.lower()]
+    if able is WEBP:
+        return _webp(pixels, metadata)
+    if able is PNG:
+        return encode_png(pixels, metadata)
+    data = _opencv(path, pixels)
+    return _with_jpeg_segments(data, metadata, pixels.shape[:2]) if able is JPEG else data
+
+
+def _opencv(path: Path, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> bytes:
+    order = _ORDERS.get(pixels.shape[2])
+    try:
+        ok, data = cv2.imencode(path.suffix, pixels[..., order] if order else pixels, flags)
+    except cv2.error as error:
+        raise UserError(f'{path}: cannot encode this image ({error.err}); use .tif.') from None
+    if not ok:
+        raise UserError(f'{path}: cannot encode this image; use .tif.')
+    return data.tobytes()
+
+
+def encode_png(pixels: np.ndarray, metadata: Metadata | None = None, fast: bool = False) -> bytes:
+    """A PNG file of pixels (H, W, C), C = 1 to 4, of 8 or 16 bit; `fast`: larger."""
+    flags = (cv2.IMWRITE_PNG_COMPRESSION, 1) if fast else ()
+    two = pixels.shape[2] == 2
+    data = _gray_alpha_png(pixels) if two else _opencv(Path('image.png'), pixels, flags)
+    chunks = [] if metadata is None else _png_metadata(metadata, pixels.shape[:2])
+    return b''.join([data[:_PNG_HEAD], *chunks, data[_PNG_HEAD:]]) if chunks else data
+
+
+def _gray_alpha_png(pixels: np.ndarray) -> bytes:
+    """Gray and alpha, which OpenCV does not write: each row less the one above."""
+    height, width, _ = pixels.shape
+    samples = np.ascontiguousarray(pixels, '>u2' if pixels.dtype == np.uint16 else np.uint8)
+    rows = samples.view(np.uint8).reshape(height, -1)
+    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # 2: the filter "Up"
+    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
+    header = struct.pack('>IIBBBBB', width, height, 8 * pixels.dtype.itemsize, 4, 0, 0, 0)
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(filtered)), (b'IEND', b''))
+    return _SIGNATURE + b''.join(_chunk(kind, body) for kind, body in chunks)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+
+
+def _png_metadata(metadata: Metadata, size: tuple[int, int]) -> list[bytes]:
+    """Chunks that stand between a PNG file's header and its pixels."""
+    chunks = [_chunk(kind, body) for kind, body in metadata.png_chunks]
+    if metadata.icc:
+        chunks.append(_chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(metadata.icc)))
+    if metadata.dpi:
+        per_metre = [round(value / 0.0254) for value in metadata.dpi]
+        chunks.append(_chunk(b'pHYs', struct.pack('>IIB', *per_metre, 1)))
+    if metadata.exif:
+        chunks.append(_chunk(b'eXIf', exif_block(metadata, size)))
+    return chunks
+
+
+def _with_jpeg_segments(data: bytes, metadata: Metadata, size: tuple[int, int]) -> bytes:
+    """A JPEG file, as OpenCV writes it, with resolution, EXIF and profile."""
+    head, rest = bytearray(data[:_JFIF_HEAD]), data[_JFIF_HEAD:]
+    if metadata.dpi:
+        x, y = (min(65535, max(1, round(value))) for value in metadata.dpi)
+        head[13:18] = struct.pack('>BHH', 1, x, y)  # 1: per inch
+    segments = []
+    exif = exif_block(metadata, size) if metadata.exif else None
+    if exif and len(exif) <= LONGEST_JPEG_EXIF:
+        segments.append(_segment(0xE1, EXIF_MARK + exif))
+    icc = metadata.icc or b''
+    pieces = [icc[i : i + _JPEG_SEGMENT] for i in range(0, len(icc), _JPEG_SEGMENT)]
+    for number, piece in enumerate(pieces, 1):
+        segments.append(_segment(0xE2, b'ICC_PROFILE\0' + bytes([number, len(pieces)]) + piece))
+    return bytes(head) + b''.join(segments) + rest
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
+
+
+def _webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """A lossless WebP file, colours under full transparency too, which OpenCV would drop."""
+    buffer = BytesIO()
+    kept = {'icc_profile': metadata.icc, 'exif': exif_block(metadata, pixels.shape[:2])}
+    kept = {name: value for name, value in kept.items() if value}
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(buffer, 'WEBP', lossless=True, exact=True, **kept)
+    return buffer.getvalue()

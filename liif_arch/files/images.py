@@ -1,0 +1,216 @@
+"""Image files and arrays: reading and writing, colours, 8 bits, and Pillow's bicubic reduction.
+
+The table of formats is in `formats`. `decoding` and `tiff_reading` read; `encoding` and `tiff`
+write. `metadata` is what a file says beside its pixels.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from liif_arch.errors import UserError
+from liif_arch.files import tiff
+from liif_arch.files.atomic import output_file
+from liif_arch.files.decoding import decode_color, decode_unchanged
+from liif_arch.files.encoding import encode
+from liif_arch.files.formats import EXTENSIONS, FORMATS, is_image_file, require_format
+from liif_arch.files.metadata import Metadata
+
+__all__ = [
+    'COLORS',
+    'EXTENSIONS',
+    'FORMATS',
+    'Metadata',
+    'Picture',
+    'convert_color',
+    'decode_image',
+    'is_image_file',
+    'read_image',
+    'read_picture',
+    'require_8_bits',
+    'require_format',
+    'require_unit_range',
+    'resize_bicubic',
+    'to_uint8',
+    'unit_range',
+    'write_image',
+]
+COLORS = ('rgb', 'gray', 'unchanged')
+
+
+class Picture(NamedTuple):
+    """An image file's content.
+
+    Attributes:
+        pixels: (H, W, C), see `decode_image` 'unchanged'.
+        metadata: Colour profile, EXIF, resolution, text.
+    """
+
+    pixels: np.ndarray
+    metadata: Metadata
+
+
+def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
+    """Decode an image file's bytes.
+
+    Args:
+        data: Contents of the file.
+        name: What an error message calls it.
+        color: 'rgb' (8-bit, 3 channels), 'gray' (8-bit, 1 channel), or 'unchanged': 1 gray,
+            2 gray and alpha, 3 RGB or 4 RGBA channels, of 8 or 16 bit, or float. The camera's
+            orientation tag is applied.
+
+    Returns:
+        (H, W, C).
+
+    Raises:
+        UserError: The bytes are not one whole image of these kinds; names it and the way out.
+    """
+    image = None if color == 'unchanged' else decode_color(data, name, color)
+    if image is not None:
+        return image
+    image, _ = decode_unchanged(data, name)
+    if color != 'unchanged' and image.dtype.kind == 'f':
+        require_unit_range(image, name)
+        image = to_uint8(image)
+    return convert_color(image, color)
+
+
+def convert_color(image: np.ndarray, color: str) -> np.ndarray:
+    """Decoded pixels (`decode_image` 'unchanged') in another colour, as OpenCV makes it of a PNG
+    file.
+
+    16 bits lose their lower half, alpha is dropped, gray is repeated. (OpenCV's gray of a colour
+    file depends on the
+    format: PNG's differs from this one, which is cvtColor's, by up to 1 level, JPEG's does not.)
+
+    Args:
+        image: (H, W, C), C = 1 to 4 as in `decode_image`, uint8 or uint16.
+        color: One of `COLORS`.
+
+    Returns:
+        (H, W, C).
+    """
+    if color == 'unchanged':
+        return image
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.shape[2] < 3:
+        gray = np.ascontiguousarray(image[..., :1])
+        return gray if color == 'gray' else np.repeat(gray, 3, axis=2)
+    colours = np.ascontiguousarray(image[..., :3])
+    return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[..., None] if color == 'gray' else colours
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read an image file unchanged, with what it says beside its pixels.
+
+    Raises:
+        UserError: There is no such file, or it does not decode.
+    """
+    return Picture(*decode_unchanged(_read_bytes(path), str(path), with_metadata=True))
+
+
+def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:
+    """Read an image file's pixels, (H, W, C), RGB; see `decode_image`.
+
+    Raises:
+        UserError: There is no such file, or it does not decode.
+    """
+    return decode_image(_read_bytes(path), str(path), color)
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f'{path}: cannot read this image ({error.strerror}).') from None
+
+
+def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None = None) -> None:
+    """Write an image file; the format is the extension's.
+
+    Args:
+        path: The file; its folder is made.
+        image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or
+            16 bit, or float.
+        metadata: What the file shall say beside its pixels, as far as the format holds it, see
+            `Metadata.left_out`.
+
+    Raises:
+        UserError: The format cannot hold the image, or the file cannot be written.
+    """
+    path = Path(path)
+    pixels = image[..., None] if image.ndim == 2 else image
+    require_format(path, pixels.shape, pixels.dtype)
+    if path.suffix.lower() in tiff.EXTENSIONS:
+        with tiff.tiff_writer(path, pixels.shape, pixels.dtype, metadata) as write:
+            write(slice(0, pixels.shape[0]), slice(0, pixels.shape[1]), pixels)
+        return
+    data = encode(path, pixels, metadata or Metadata())
+    with output_file(path) as file:
+        file.write(data)
+
+
+def require_unit_range(pixels: np.ndarray, name: str = 'image') -> None:
+    """Raise UserError where float values are not in [0, 1], and would be clamped.
+
+    Args:
+        pixels: Of any dtype.
+        name: What the message calls them.
+    """
+    if pixels.dtype.kind != 'f' or not pixels.size:
+        return
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= 0 and high <= 1):  # NaN too
+        way_out = 'map them to [0, 1], and replace what is no number'
+        if low >= 0 and high < np.inf:
+            way_out = f'divide them by {high:g} or by their full scale'
+        raise UserError(
+            f'{name}: found {pixels.dtype} values from {low:g} to {high:g}; needed 0 '
+            f'(black) to 1 (white). Before, {way_out}.'
+        )
+
+
+def unit_range(pixels: np.ndarray) -> np.ndarray:
+    """8- or 16-bit values to float32 in [0, 1]; float values as they are."""
+    return pixels.astype(np.float32) / np.float32(
+        np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
+    )
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Colours in [0, 1] (clamped) to 8 bits, rounded to nearest."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def require_8_bits(image: np.ndarray) -> None:
+    """Raise UserError for an image that low-resolution inputs cannot be made from."""
+    if image.dtype != np.uint8:
+        raise UserError(
+            f'found a {image.dtype} image; low-resolution inputs are made from 8-bit images. '
+            'Set color: rgb or gray, or give dataroot_lq.'
+        )
+
+
+def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 -> (*size, C) uint8."""
+    require_8_bits(image)
+    width_height = (size[1], size[0])
+    if image.shape[2] in (
+        3,
+        4,
+    ):  # RGBX resizes four independent channels, without premultiplied alpha
+        mode = 'RGB' if image.shape[2] == 3 else 'RGBX'
+        source = Image.frombuffer(
+            mode, image.shape[1::-1], np.ascontiguousarray(image).tobytes(), 'raw', mode, 0, 1
+        )
+        return np.array(source.resize(width_height, Image.Resampling.BICUBIC))
+    channels = [
+        Image.fromarray(np.ascontiguousarray(c)).resize(width_height, Image.Resampling.BICUBIC)
+        for c in np.moveaxis(image, 2, 0)
+    ]
+    return np.stack([np.asarray(c) for c in channels], axis=2)

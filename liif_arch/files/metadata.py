@@ -1,0 +1,333 @@
+"""What an image file says beside its pixels: colour profile, camera and place, resolution, text."""
+
+import re
+import struct
+import warnings
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from PIL import ExifTags, Image
+
+from liif_arch.errors import UserError
+from liif_arch.files.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
+
+# Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
+warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.TiffImagePlugin')
+_TEXT_CHUNKS = (b'tEXt', b'zTXt', b'iTXt')
+_GAMMA_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
+_SRGB_GAMMA = struct.pack('>I', 45455)
+_SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_IPTC = 0x0404  # among Photoshop's resources
+# BT.709's primaries; BT.709's, BT.601's, sRGB's and BT.2020's curves; or not said (ITU-T H.273)
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
+_XMP_KEYWORD = b'XML:com.adobe.xmp\0'
+_COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
+EXIF_MARK = b'Exif\0\0'
+LONGEST_JPEG_EXIF = 65533 - len(EXIF_MARK)
+
+ORIENTATION = ExifTags.Base.Orientation
+EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
+RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
+WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
+# Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
+DESCRIPTIONS = tuple(
+    map(
+        int,
+        (
+            ExifTags.Base.DocumentName,
+            ExifTags.Base.ImageDescription,
+            ExifTags.Base.Make,
+            ExifTags.Base.Model,
+            ExifTags.Base.PageName,
+            ExifTags.Base.Software,
+            ExifTags.Base.DateTime,
+            ExifTags.Base.Artist,
+            ExifTags.Base.HostComputer,
+            ExifTags.Base.Rating,
+            ExifTags.Base.RatingPercent,
+            ExifTags.Base.Copyright,
+            ExifTags.Base.XPTitle,
+            ExifTags.Base.XPComment,
+            ExifTags.Base.XPAuthor,
+            ExifTags.Base.XPKeywords,
+            ExifTags.Base.XPSubject,
+        ),
+    )
+)
+# Descriptions that programs put into TIFF files to tell how these are stored.
+_STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
+# SubjectArea, FocalPlaneXResolution and its like, SubjectLocation: places in pixels, and pixels per
+# millimetre of the sensor, are wrong for another size.
+_STALE = (37396, 41486, 41487, 41488, 41492)
+_INTEROP = ExifTags.IFD.Interop
+_INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
+_PER_INCH = 2
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    ZeroDivisionError,
+    struct.error,
+)  # what Pillow raises for broken EXIF
+
+
+class Metadata(NamedTuple):
+    """What a file says beside its pixels.
+
+    Attributes:
+        icc: ICC colour profile, of the pixels' colour space.
+        exif: EXIF ("II*..." or "MM*..."), of an upright picture, without a thumbnail.
+        dpi: Pixels per inch, (x, y).
+        png_chunks: PNG's text and colour chunks as they are, (kind, body).
+        unread: What else the file holds and is not carried, in words.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    png_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    unread: tuple[str, ...] = ()
+
+    def left_out(self, suffix: str) -> tuple[str, ...]:
+        """In words, what of it a file of this extension, such as .jpg, will not say."""
+        able = FORMATS[suffix.lower()]
+        kinds = {kind for kind, _ in self.png_chunks}
+        found = {
+            ICC: self.icc,
+            EXIF: self.exif,
+            DPI: self.dpi,
+            TEXT: kinds.intersection(_TEXT_CHUNKS),
+            GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks)),
+        }
+        lost = [kind for kind, value in found.items() if value and kind not in able.metadata]
+        if able is JPEG and len(self.exif or b'') > LONGEST_JPEG_EXIF:
+            lost.append('EXIF (longer than a JPEG file holds)')
+        return (*lost, *self.unread)
+
+
+def _is_unusual(chunks: dict[bytes, bytes]) -> bool:
+    """Whether PNG's colour chunks say anything but sRGB, for which a file without them is taken."""
+    if b'cICP' in chunks:
+        return True
+    if b'sRGB' in chunks:
+        return False
+    gamma, corners = chunks.get(b'gAMA', _SRGB_GAMMA), chunks.get(b'cHRM', _SRGB_CORNERS)
+    return gamma != _SRGB_GAMMA or corners != _SRGB_CORNERS
+
+
+def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks (kind, body) of some kinds in a PNG file, wherever they stand."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack('>I4s', head)
+        if kind in kinds:
+            yield kind, file.read(length)
+            file.seek(4, 1)
+        else:
+            file.seek(length + 4, 1)
+
+
+def load_exif(block: bytes | None) -> Image.Exif:
+    """EXIF, or the first directory of a TIFF file; empty where its head is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(block or b'')
+    except _DAMAGED:
+        return Image.Exif()
+    return exif
+
+
+def orientation_of(exif: Image.Exif) -> int:
+    """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
+    try:
+        value = exif.get(ORIENTATION, 1)
+    except _DAMAGED:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+class ExifParts(NamedTuple):
+    """What EXIF tells of a picture, apart from orientation and thumbnails.
+
+    Attributes:
+        descriptions: Value by tag, of `DESCRIPTIONS`.
+        directories: Entries of `EXIF_IFD` (exposure) and `GPS_IFD` (place), where they are there.
+    """
+
+    descriptions: dict[int, Any]
+    directories: dict[int, dict[int, Any]]
+
+    def block(self, dpi: tuple[float, float] | None = None) -> bytes | None:
+        """EXIF as "II*..." or "MM*..."; None where it says nothing."""
+        exif = Image.Exif()
+        resolution = zip(RESOLUTION, (*dpi, _PER_INCH), strict=True) if dpi else ()
+        for tag, value in (*self.descriptions.items(), *self.directories.items(), *resolution):
+            exif[tag] = value
+        return exif.tobytes()[len(EXIF_MARK) :] if len(exif) else None
+
+
+def exif_parts(exif: Image.Exif) -> ExifParts:
+    """What EXIF, or a TIFF file's first directory, tells of its picture.
+
+    Raises:
+        ValueError, OSError and others of `_DAMAGED`: It is damaged.
+    """
+    descriptions = {tag: _kept_bytes(exif[tag]) for tag in DESCRIPTIONS if tag in exif}
+    if _STORAGE.match(str(exif.get(ExifTags.Base.ImageDescription))):
+        del descriptions[int(ExifTags.Base.ImageDescription)]
+    directories = {int(tag): _directory(exif, tag) for tag in (EXIF_IFD, GPS_IFD)}
+    return ExifParts(descriptions, {tag: kept for tag, kept in directories.items() if kept})
+
+
+def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    """The entries of a directory in EXIF that are right for another size."""
+    entries = exif.get_ifd(tag)
+    kept = {
+        key: _kept_bytes(value) for key, value in entries.items() if key not in (*_STALE, _INTEROP)
+    }
+    if _INTEROP in entries:
+        index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
+        if isinstance(index, str):
+            kept[int(_INTEROP)] = {_INTEROP_INDEX: index}
+    return kept
+
+
+def _kept_bytes(value: Any) -> Any:
+    """A tag's value for writing: Pillow reads text as Latin-1, and would write it as ASCII."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode('latin-1', 'replace')
+    return value
+
+
+def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
+    """EXIF for a file of this size (H, W).
+
+    Raises:
+        UserError: `metadata.exif` is damaged.
+    """
+    try:
+        parts = exif_parts(load_exif(metadata.exif))
+    except _DAMAGED as error:
+        raise UserError(
+            f'metadata.exif: cannot be read ({error}); give EXIF that begins with '
+            '"II*" or "MM*", or None.'
+        ) from None
+    exposure = parts.directories.get(EXIF_IFD, {})
+    if WIDTH in exposure or HEIGHT in exposure:
+        exposure |= {WIDTH: size[1], HEIGHT: size[0]}
+    return parts
+
+
+def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
+    """EXIF for a file of this size (H, W), with its resolution, as "II*..." or "MM*..."."""
+    return sized_parts(metadata, size).block(metadata.dpi)
+
+
+def picture_exif(image: Image.Image, file: BinaryIO) -> Image.Exif:
+    """EXIF of an opened image, all but TIFF; the file's position moves."""
+    if image.format == 'PNG':
+        return load_exif(next((body for _, body in png_chunks(file, (b'eXIf',))), None))
+    return load_exif(image.info.get('exif'))  # AVIF's own rotation too, which Pillow puts here
+
+
+def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
+    """What an image file of any format but TIFF says.
+
+    Args:
+        image: The file, opened by Pillow.
+        data: Contents of the file.
+        channels: Of the pixels that were read of it, of which its colour profile may not be one.
+    """
+    chunks = _colour_chunks(data) if image.format == 'AVIF' else []
+    if image.format == 'PNG':
+        chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS))
+    xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
+    found = {
+        'XMP': xmp or image.info.get('xmp'),
+        'IPTC': _IPTC in image.info.get('photoshop', ()),
+        'comment': image.info.get('comment') and image.format != 'JPEG2000',  # the encoder's name
+    }
+    icc = image.info.get('icc_profile')
+    if image.format == 'JPEG2000' and not icc:
+        icc = _jp2_profile(data)
+    return collect(
+        icc,
+        picture_exif(image, BytesIO(data)),
+        image.info.get('dpi'),
+        channels,
+        chunks=tuple(chunk for chunk in chunks if chunk not in xmp),
+        unread=[word for word, there in found.items() if there],
+    )
+
+
+def require_profile(path: str | Path, icc: bytes | None, channels: int) -> None:
+    """Raise UserError where a colour profile is none of pixels with so many channels."""
+    if icc and icc[16:20] != _COLOUR_SPACES[channels]:
+        raise UserError(
+            f'{path}: found an ICC profile of {_space(icc)} for {BANDS[channels]} '
+            'pixels; give one of their colours, or none (metadata._replace(icc=None)).'
+        )
+
+
+def _space(icc: bytes) -> str:
+    """The colours that a profile is of, in words."""
+    return icc[16:20].decode('ascii', 'replace').strip()
+
+
+def collect(
+    icc: bytes | None,
+    exif: Image.Exif,
+    dpi: object,
+    channels: int,
+    chunks: tuple[tuple[bytes, bytes], ...] = (),
+    unread: Iterable[str] = (),
+) -> Metadata:
+    """Metadata of what a file says, each part of it checked; what is wrong is named as unread."""
+    unread = list(unread)
+    if icc and icc[16:20] == b'CMYK':  # the pixels were converted by it
+        icc = None
+    if icc and icc[16:20] != _COLOUR_SPACES[channels]:
+        unread.append(f'ICC profile (of {_space(icc)}, not of {BANDS[channels]})')
+        icc = None
+    try:
+        block = exif_parts(exif).block()
+    except _DAMAGED:
+        block = None
+        unread.append('EXIF (damaged)')
+    return Metadata(icc, block, _resolution(dpi), chunks, tuple(unread))
+
+
+def _resolution(dpi: object) -> tuple[float, float] | None:
+    """Pixels per inch (x, y), where it is that."""
+    try:
+        x, y = (float(value) for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if all(0 < value < 2**16 for value in (x, y)) else None
+
+
+def _jp2_profile(data: bytes) -> bytes | None:
+    """The ICC profile of a JPEG 2000 file, which Pillow does not read."""
+    at = data.find(b'colr')
+    if at < 4 or data[at + 4 : at + 5] != b'\2':
+        return None
+    (length,) = struct.unpack('>I', data[at - 4 : at])
+    return data[at + 7 : at - 4 + length]
+
+
+def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
+    """Primaries and curve that AVIF names by number, as PNG does, unless they are sRGB's."""
+    at = avif.find(b'colrnclx')
+    if at < 0 or len(avif) < at + 12:
+        return []
+    primaries, transfer = struct.unpack('>HH', avif[at + 8 : at + 12])
+    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
+        return []
+    return [(b'cICP', bytes([primaries % 256, transfer % 256, 0, 1]))]  # RGB, of the full range

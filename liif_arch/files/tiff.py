@@ -1,0 +1,153 @@
+"""TIFF files written window by window, so that an image may be larger than memory."""
+
+import math
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from tifffile import DATATYPE
+
+from liif_arch.errors import UserError
+from liif_arch.files.atomic import output_file
+from liif_arch.files.metadata import Metadata, require_profile, sized_parts
+
+EXTENSIONS = ('.tif', '.tiff')
+_WINDOWS_TAGS = range(40091, 40096)  # titles and the like
+_LONGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; offsets have 32 bits
+STRIP_BYTES = 2**20  # readers take a strip at once: this much, or one row
+
+
+@contextmanager
+def tiff_writer(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    metadata: Metadata | None = None,
+) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
+    """A function that writes one window of an uncompressed TIFF; the file is there when the block
+    ends well.
+
+    Args:
+        path: The file. Its folder is made; until the end it lies beside it under a temporary name.
+        shape: (H, W, C) of the image: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, alpha not multiplied
+            into the colours.
+        dtype: 8 or 16 bit, or float.
+        metadata: What the file shall say beside its pixels; text of PNG files has no place in it.
+
+    Yields:
+        `write(rows, cols, pixels)`: output rows and columns (slices with start), and their pixels
+        (rows, columns, C).
+
+    Raises:
+        UserError: The disk has too little space, before anything is written or on the way; no file
+            can be there; or the colour profile is none of these pixels.
+    """
+    path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
+    metadata = metadata or Metadata()
+    require_profile(path, metadata.icc, shape[2])
+    _require_space(path, math.prod(shape) * dtype.itemsize)
+    with output_file(path) as file:
+        first = _write_header(file, shape, dtype, metadata)
+        pixel = shape[2] * dtype.itemsize
+
+        def write(rows: slice, cols: slice, pixels: np.ndarray) -> None:
+            pixels = np.ascontiguousarray(pixels, dtype)
+            pieces = (
+                pixels[None] if pixels.shape[1] == shape[1] else pixels
+            )  # whole rows lie side by side
+            for i, piece in enumerate(pieces):
+                file.seek(first + ((rows.start + i) * shape[1] + cols.start) * pixel)
+                file.write(piece.data)
+
+        yield write
+
+
+def _write_header(
+    file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype, metadata: Metadata
+) -> int:
+    """Write all but the pixels, which follow one another; returns where they start.
+
+    Above 4 GB it is a BigTIFF.
+    """
+    channels, big = shape[2], math.prod(shape) * dtype.itemsize > _LONGEST_CLASSIC
+    descriptions, directories = sized_parts(metadata, shape[:2])
+    described = [(tag, *_typed(tag, value), True) for tag, value in descriptions.items()]
+    offset_type = DATATYPE.LONG8 if big else DATATYPE.LONG
+    pointers = [(tag - 1, offset_type, 1, 0, True) for tag in directories]  # see below
+    first, size = tifffile.imwrite(
+        file,
+        shape=shape if channels > 1 else shape[:2],
+        dtype=dtype,
+        bigtiff=big,
+        returnoffset=True,
+        metadata=None,
+        software=False,
+        photometric='rgb' if channels > 2 else 'minisblack',
+        planarconfig='contig' if channels > 1 else None,
+        extrasamples=['unassalpha'] if channels in (2, 4) else None,
+        iccprofile=metadata.icc,
+        resolution=metadata.dpi,
+        resolutionunit='INCH' if metadata.dpi else None,
+        extratags=described + pointers,
+        rowsperstrip=max(1, min(shape[0], STRIP_BYTES // (shape[1] * channels * dtype.itemsize))),
+    )
+    _append_directories(file, directories, first + size)
+    return first
+
+
+def _append_directories(file: BinaryIO, directories: dict[int, dict], end: int) -> None:
+    """Write EXIF's directories (by tag) at the end of a file, and their offsets into its first one.
+
+    tifffile writes no tag that holds an offset; it has written one with the number before, whose
+    number and value are set here.
+    """
+    if not directories:
+        return
+    file.flush()
+    with tifffile.TiffFile(file.name) as written:
+        big, order, tags = written.is_bigtiff, written.byteorder, written.pages.first.tags
+        places = {tag: (tags[tag - 1].offset, tags[tag - 1].valueoffset) for tag in directories}
+    head = b'II' if order == '<' else b'MM'
+    head += struct.pack(f'{order}HHHQ', 43, 8, 0, 0) if big else struct.pack(f'{order}HL', 42, 0)
+    for tag, entries in directories.items():
+        end += end % 2
+        directory = ImageFileDirectory_v2(head, group=tag)
+        for key, value in entries.items():
+            directory[key] = value
+        data = directory.tobytes(end)
+        at, value_at = places[tag]
+        for place, content in (
+            (end, data),
+            (at, struct.pack(f'{order}H', tag)),
+            (value_at, struct.pack(f'{order}{"Q" if big else "L"}', end)),
+        ):
+            file.seek(place)
+            file.write(content)
+        end += len(data)
+
+
+def _typed(tag: int, value: object) -> tuple[DATATYPE, int, object]:
+    """TIFF's type and count of a description, and its value."""
+    if isinstance(value, int):
+        return DATATYPE.SHORT, 1, value
+    data = value if isinstance(value, bytes) else str(value).encode('latin-1', 'replace')
+    if tag in _WINDOWS_TAGS:  # UTF-16, as bytes
+        return DATATYPE.BYTE, len(data), data
+    return DATATYPE.ASCII, len(data) + 1, data + b'\0'
+
+
+def _require_space(path: Path, needed: int) -> None:
+    """Raise UserError where the disk under `path` has fewer bytes free than `needed`."""
+    folder = next(p for p in path.absolute().parents if p.is_dir())
+    found = shutil.disk_usage(folder).free
+    if found < needed:
+        raise UserError(
+            f'{path}: found {found / 1e6:,.1f} MB free on this disk; needed {needed / 1e6:,.1f} MB. '
+            'Free some, name another place (-o) or a smaller size (--scale, --size).'
+        )

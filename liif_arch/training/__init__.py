@@ -1,0 +1,1 @@
+"""A run that loses nothing: launching, checking, saving, resuming and ending it."""

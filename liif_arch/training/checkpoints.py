@@ -1,0 +1,273 @@
+"""Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from liif_arch.errors import UserError, suggest
+from liif_arch.files.atomic import atomic_write
+from liif_arch.weights import shipped, weights_path
+
+StateDict = dict[str, Tensor]
+
+
+def load_file(path: str | Path) -> dict:
+    """Load a checkpoint onto the CPU without executing anything it holds (`weights_only=True`).
+
+    Args:
+        path: A file, or the name of weights that ship (see `liif_arch.weights`).
+
+    Raises:
+        UserError: No such file, not a checkpoint, or one that needs code to load.
+    """
+    try:
+        content = _load(weights_path(path))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and re.fullmatch(r'\w+', str(path)):
+            raise UserError(
+                f'{path}: no such file, and no weights that ship: {suggest(path, shipped())}'
+            ) from None
+        raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
+    except Exception as error:  # damaged bytes make the unpickler raise anything
+        raise UserError(
+            f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).'
+        ) from None
+    if not isinstance(content, dict):
+        raise UserError(
+            f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.'
+        )
+    return content
+
+
+# What a checkpoint of MMEngine's runner holds beside tensors: its message hub, of figures it logs.
+MESSAGE_HUB = (
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'builtins.getattr',
+    'numpy.dtype',
+    'numpy.ndarray',
+    'numpy.core.multiarray.scalar',
+    'numpy.core.multiarray._reconstruct',
+    'numpy._core.multiarray.scalar',
+    'numpy._core.multiarray._reconstruct',
+)
+
+
+class _Ignored:
+    """Stands in for what a checkpoint names and nobody reads; does nothing with its arguments."""
+
+    def __new__(cls, *arguments: object) -> '_Ignored':
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+
+def _load(path: str | Path) -> object:
+    """A file's content; of MMEngine's checkpoints `state_dict` alone."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError:
+        with torch.serialization.safe_globals([(_Ignored, name) for name in MESSAGE_HUB]):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+        return {'state_dict': content['state_dict']}  # the rest has lost what was ignored
+
+
+def save_file(content: dict, path: str | Path) -> None:
+    """`torch.save`, never leaving a partial file.
+
+    Raises:
+        UserError: It cannot be written (a full disk, say); what was there before is still there.
+    """
+    try:
+        with atomic_write(path) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise UserError(
+            f'{path}: cannot save this checkpoint ({reason}); earlier ones are whole. Free some space, and '
+            'go on from the last with --auto_resume.'
+        ) from None
+
+
+def plain(value: object) -> object:
+    """Options or figures as plain dicts, lists and numbers, which load with `weights_only=True`."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, date):  # YAML reads 2020-01-01 as one
+        return str(value)
+    return value.item() if hasattr(value, 'item') else value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Saving, in the place of BasicSR's methods of these names, which write over what they replace and
+# ignore a failure
+
+
+def save_network(
+    self,
+    net: nn.Module | list[nn.Module],
+    net_label: str,
+    current_iter: int,
+    param_key: str | list[str] = 'params',
+) -> None:
+    """`BaseModel.save_network`, with the option that built the network, so that the file alone says what it is."""
+    if self.opt['rank'] != 0:
+        return
+    nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
+    content = {
+        key: {
+            k.removeprefix('module.'): v.cpu()
+            for k, v in self.get_bare_model(n).state_dict().items()
+        }
+        for n, key in zip(nets, keys, strict=True)
+    }
+    option = f'network_{net_label.removeprefix("net_")}'
+    if option in self.opt:
+        content[option] = plain(self.opt[option])
+    name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+    save_file(content, Path(self.opt['path']['models']) / name)
+
+
+def save_training_state(self, epoch: int, current_iter: int) -> None:
+    """`BaseModel.save_training_state`, with all that a resumed run needs to go on as if it had not stopped."""
+    if current_iter == -1:
+        return
+    state = {
+        'epoch': epoch,
+        'iter': current_iter,
+        'optimizers': [o.state_dict() for o in self.optimizers],
+        'schedulers': [plain(s.state_dict()) for s in self.schedulers],
+        **getattr(self, 'extra_state', dict)(),
+    }  # gathered from all processes
+    if self.opt['rank'] == 0:
+        save_file(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
+
+
+def prune(path: Mapping, keep: int | None, last: int) -> None:
+    """Remove all but the newest `keep` training states up to iteration `last`, and their networks;
+    None: keep all.
+
+    Later ones are of a run that was left for an earlier state, and are nobody's to remove.
+    """
+    if keep is None:
+        return
+    for iteration, state in [s for s in _states(path) if s[0] <= last][keep:]:
+        state.unlink(missing_ok=True)  # first: a state implies its networks
+        for network in Path(path['models']).glob(f'net_*_{iteration}.pth'):
+            network.unlink(missing_ok=True)
+
+
+def _states(path: Mapping) -> Iterator[tuple[int, Path]]:
+    """Training states of a run, the newest first."""
+    found = [
+        (int(p.stem), p)
+        for p in Path(path['training_states']).glob('*.state')
+        if re.fullmatch(r'\d+', p.stem)
+    ]
+    yield from sorted(found, reverse=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Resuming
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """`basicsr.train.load_resume_state` for any machine and folder, and past files that a crash has
+    cut short.
+
+    With --auto_resume the newest state that is whole, and whose networks are; those passed over are
+    named.
+
+    Raises:
+        UserError: `path.resume_state` cannot be loaded, or --auto_resume finds states and none that
+            is whole.
+    """
+    from basicsr.utils import check_resume
+
+    path = opt['path'].get('resume_state')
+    state = load_state(Path(path), opt) if path and not opt['auto_resume'] else None
+    if opt['auto_resume']:
+        state = _newest_whole(opt)
+    if state is not None:
+        check_resume(opt, state['iter'])
+    return state
+
+
+def _newest_whole(opt: dict) -> dict | None:
+    folder, faults = opt['path']['training_states'], []
+    opt['path']['resume_state'] = None
+    for _, path in _states(opt['path']):
+        try:
+            state = load_state(path, opt)
+        except UserError as error:
+            faults.append(str(error))
+            if opt['rank'] == 0:
+                print(f'--auto_resume: passing over {error}', flush=True)
+            continue
+        opt['path']['resume_state'] = str(path)
+        return state
+    if faults:
+        raise UserError(
+            f'--auto_resume: none of the {len(faults)} training states in {folder} is whole ({faults[0]}); '
+            'start anew without --auto_resume, or put a whole state there.'
+        )
+    if opt['rank'] == 0:
+        print(f'--auto_resume: no training state in {folder}; starting anew.', flush=True)
+    return None
+
+
+def load_state(path: Path, opt: dict) -> dict:
+    """A training state, after a look at the networks of the same iteration."""
+    state = load_file(path)
+    kinds = {'iter': int, 'epoch': int, 'optimizers': list, 'schedulers': list}
+    if not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(
+            f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).'
+        )
+    ignored = opt['path'].get('ignore_resume_networks') or []
+    saved = state.get('options', opt)
+    for key in [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]:
+        load_file(
+            Path(opt['path']['models']) / f'net_{key.removeprefix("network_")}_{state["iter"]}.pth'
+        )
+    return state
+
+
+def remove_partial_files(path: Mapping) -> None:
+    """Remove what a killed process was writing: temporary files beside networks and states."""
+    for folder in (path['models'], path['training_states']):
+        for partial in [*Path(folder).glob('.*.pth.*'), *Path(folder).glob('.*.state.*')]:
+            partial.unlink(missing_ok=True)
+
+
+def misfits(net: nn.Module, state_dict: StateDict) -> list[str]:
+    """What keeps a state dict from fitting a network: missing and unexpected names, and other shapes."""
+    own = net.state_dict()
+    lines = [f'missing {name} {tuple(own[name].shape)}' for name in own if name not in state_dict]
+    lines += [
+        f'unexpected {name} {tuple(state_dict[name].shape)}'
+        for name in state_dict
+        if name not in own
+    ]
+    lines += [
+        f'{name} is {tuple(state_dict[name].shape)}, needed {tuple(own[name].shape)}'
+        for name in own
+        if name in state_dict and state_dict[name].shape != own[name].shape
+    ]
+    return lines
+
+
+def some(names: list[str] | dict, most: int = 6) -> str:
+    """The first few of a list of names."""
+    names = [str(n) for n in names]
+    return (
+        ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+        or 'nothing'
+    )

@@ -1,0 +1,233 @@
+"""What BasicSR 1.4.2 needs mended to run well today; each remedy is small and named after what it
+mends.
+
+Others have a file of their own: `torchvision_alias` (importing BasicSR at all),
+`options.parse_options` (safe option files), `sampler` and `samples` (samples that differ between
+epochs, and say which is broken), `checkpoints` (saving and resuming), `progress` (remaining time),
+`processes` (validation on several), `run` (the training loop).
+"""
+
+import os
+import subprocess
+import warnings
+from pathlib import Path
+
+import basicsr.data.data_util
+import basicsr.data.paired_image_dataset
+import basicsr.data.prefetch_dataloader
+import basicsr.data.realesrgan_paired_dataset
+import basicsr.models.base_model
+import basicsr.models.hifacegan_model
+import basicsr.models.sr_model
+import basicsr.models.video_base_model
+import basicsr.models.video_recurrent_model
+import basicsr.utils.dist_util
+import basicsr.utils.file_client
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from liif_arch.config import options
+from liif_arch.config.option_check import optimizers
+from liif_arch.errors import UserError, require_known
+from liif_arch.files.lmdb_environments import environment
+from liif_arch.progress import progress_bar
+from liif_arch.training import checkpoints, datasets, processes, workers
+from liif_arch.training.progress import MessageLogger
+from liif_arch.training.sampler import AddressedSampler
+from liif_arch.weights import networks
+
+basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
+basicsr_scandir = basicsr.data.data_util.scandir
+basicsr_init_dist_slurm = basicsr.utils.dist_util._init_dist_slurm
+basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
+
+
+def load_network(
+    self,
+    net: torch.nn.Module,
+    load_path: str,
+    strict: bool = True,
+    param_key: str | None = 'params',
+) -> None:
+    """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
+    from basicsr.utils import get_root_logger
+
+    get_root_logger().info(
+        f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".'
+    )
+    left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if left_out:
+        get_root_logger().warning(f'strict_load is false: {left_out}')
+
+
+def copy_opt_file(opt_file: str, experiments_root: str) -> None:
+    """`basicsr.train.copy_opt_file`; of an option file with a `_base_`, the copy is what both say together."""
+    import json
+    from tempfile import TemporaryDirectory
+
+    import yaml
+    from basicsr.utils.options import copy_opt_file as copy
+
+    if '_base_' not in options.read_yaml(Path(opt_file).read_text(encoding='utf-8'), opt_file):
+        return copy(opt_file, experiments_root)
+    with TemporaryDirectory() as folder:
+        whole = Path(folder, Path(opt_file).name)
+        plain = json.loads(json.dumps(options.load_options(Path(opt_file))))
+        whole.write_text(yaml.safe_dump(plain, sort_keys=False), encoding='utf-8')
+        return copy(str(whole), experiments_root)
+
+
+def make_exp_dirs(opt: dict) -> None:
+    """`basicsr.utils.make_exp_dirs`, which would make a folder of `path.pretrain_encoder`."""
+    path = {key: value for key, value in opt['path'].items() if not key.startswith('pretrain_')}
+    basicsr_make_exp_dirs({**opt, 'path': path})
+
+
+def init_dist_pytorch(backend: str, **kwargs) -> None:
+    """`basicsr.utils.dist_util._init_dist_pytorch` for any machine: gloo where there is no GPU."""
+    cuda = torch.cuda.is_available() and backend != 'gloo'
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
+    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    # torchrun keeps one store for all its attempts; a restarted run must not read the addresses of
+    # those that died.
+    store = torch.distributed.PrefixStore(
+        f'attempt {os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)}', store
+    )
+    torch.distributed.init_process_group(
+        backend if cuda else 'gloo', store=store, rank=rank, world_size=world_size, **kwargs
+    )
+
+
+def init_dist_slurm(backend: str, port: int | None = None) -> None:
+    """`basicsr.utils.dist_util._init_dist_slurm`, on machines without a GPU too."""
+    if torch.cuda.is_available() and backend != 'gloo':
+        return basicsr_init_dist_slurm(backend, port)
+    found = subprocess.run(
+        ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ.update(
+        MASTER_ADDR=found.stdout.split()[0],
+        WORLD_SIZE=os.environ['SLURM_NTASKS'],
+        RANK=os.environ['SLURM_PROCID'],
+        LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'),
+    )
+    if port is not None:
+        os.environ['MASTER_PORT'] = str(port)
+    torch.distributed.init_process_group('gloo')
+
+
+class Distributed(DistributedDataParallel):
+    """A network in several processes, which says in a line what an unused parameter does to it."""
+
+    def forward(self, *inputs: object, **keywords: object) -> object:
+        """The network's forward.
+
+        Raises:
+            UserError: The step before left parameters without a gradient.
+        """
+        try:
+            return super().forward(*inputs, **keywords)
+        except RuntimeError as error:
+            if 'Expected to have finished reduction' not in str(error):
+                raise
+            raise UserError(
+                f'some parameters of {type(self.module).__name__} got no gradient in the '
+                'last step, and the processes wait for them; set it to true.',
+                key='find_unused_parameters',
+            ) from None
+
+
+def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
+    """`BaseModel.model_to_device`, whose DistributedDataParallel also runs on CPUs."""
+    if not self.opt['dist']:
+        return basicsr_model_to_device(self, net)
+    devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
+    unused = self.opt.get('find_unused_parameters', False)
+    return Distributed(net.to(self.device), device_ids=devices, find_unused_parameters=unused)
+
+
+def scandir(path: str, *arguments, **keywords) -> list[str]:
+    """`basicsr.utils.scandir`, sorted: file systems list folders in any order."""
+    return sorted(basicsr_scandir(path, *arguments, **keywords))
+
+
+def get_optimizer(
+    self, optim_type: str, params: list, lr: float, **keywords
+) -> torch.optim.Optimizer:
+    """`BaseModel.get_optimizer` for every optimiser of `torch.optim`."""
+    known = optimizers()
+    require_known([optim_type], known, 'train.optim_g.type')
+    return known[optim_type](params, lr=lr, **keywords)
+
+
+class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
+    """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a database."""
+
+    def __init__(
+        self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object
+    ) -> None:
+        keys, paths = ([x] if isinstance(x, str) else list(x) for x in (client_keys, db_paths))
+        self.db_paths, self._roots = paths, dict(zip(keys, map(str, paths), strict=True))
+
+    def get(self, filepath: str, client_key: str) -> bytes:
+        """The value of a key; raises UserError where the database has none."""
+        root = self._roots[client_key]
+        with environment(root).begin() as transaction:
+            value = transaction.get(str(filepath).encode())
+        if value is None:
+            raise UserError(
+                f'{root}: has no key "{filepath}"; build it again with `basicsr lmdb`, or correct '
+                'its meta_info.txt.'
+            )
+        return value
+
+    def get_text(self, filepath: str) -> str:
+        """Not for databases of images."""
+        raise NotImplementedError
+
+
+def show_validations() -> None:
+    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run without a terminal."""
+    for module in (
+        basicsr.models.sr_model,
+        basicsr.models.hifacegan_model,
+        basicsr.models.video_base_model,
+        basicsr.models.video_recurrent_model,
+    ):
+        module.tqdm = progress_bar
+
+
+def apply() -> None:
+    """Put the remedies in place. BasicSR's modules look these names up when they run."""
+    import basicsr.train
+
+    warnings.filterwarnings('ignore', networks.MESHGRID)
+    basicsr.train.EnlargedSampler = AddressedSampler
+    basicsr.train.copy_opt_file = copy_opt_file
+    basicsr.train.MessageLogger = MessageLogger
+    basicsr.train.make_exp_dirs = make_exp_dirs
+    basicsr.models.base_model.BaseModel.load_network = load_network
+    basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
+    basicsr.models.base_model.BaseModel.save_training_state = checkpoints.save_training_state
+    basicsr.models.base_model.BaseModel.model_to_device = model_to_device
+    basicsr.utils.dist_util._init_dist_pytorch = init_dist_pytorch
+    basicsr.utils.dist_util._init_dist_slurm = init_dist_slurm
+    basicsr.models.base_model.BaseModel.get_optimizer = get_optimizer
+    basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
+    basicsr.data.data_util.scandir = scandir
+    for module in (
+        basicsr.data.data_util,
+        basicsr.data.paired_image_dataset,
+        basicsr.data.realesrgan_paired_dataset,
+    ):
+        module.paired_paths_from_folder = datasets.paired_paths_from_folder
+    show_validations()
+    basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
+    basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = workers.prefetch_later
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.run = workers.prefetch
+    basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = workers.next_prefetched

@@ -1,0 +1,1 @@
+"""Whole images at any size, in as much memory as there is."""

@@ -1,0 +1,307 @@
+"""Rendering within a memory budget: windows of the input, encoded and rendered one by one."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from liif_arch.coordinates import grid_lookup
+from liif_arch.files.images import unit_range
+from liif_arch.upscaling.memory import explain_out_of_memory, require_encoder_memory
+from liif_arch.upscaling.planes import AlphaBounds, Plane, planes_of
+
+MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
+
+
+class Window(NamedTuple):
+    """Output [start, stop) along one axis, and the input [first, last) that it depends on."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def axis_windows(
+    n_out: int,
+    n: int,
+    length: int,
+    margin: int,
+    start: int = 0,
+    stop: int | None = None,
+    most: int | None = None,
+    multiple: int = 1,
+) -> Iterator[Window]:
+    """Cut outputs start..stop of one axis into windows of about `length` latents.
+
+    Args:
+        n_out: Output pixels of the whole axis.
+        n: Latents of the whole axis.
+        length: Latents under a window, about.
+        margin: Latents that its input reaches further on each side.
+        start: First output.
+        stop: Past the last output; None: all.
+        most: Outputs that a window has at most.
+        multiple: Each input begins at a multiple of so many latents.
+    """
+    index = grid_lookup(n_out, n, local_ensemble=True).index
+    low, high = index[0].numpy(), index[1].numpy()  # non-decreasing
+    end = n_out if stop is None else stop
+    while start < end:
+        stop = max(start + 1, int(np.searchsorted(high, low[start] + length, 'left')))
+        stop = min(stop, end, start + (most or n_out))
+        first = max(0, low[start] - margin) // multiple * multiple
+        yield Window(start, stop, first, min(n, high[stop - 1] + 1 + margin))
+        start = stop
+
+
+def window_lengths(
+    size: tuple[int, int], margin: int, fits: Callable[[int, int], bool]
+) -> tuple[int, int]:
+    """Height and width of the windows that cost the least work, of those whose input fits.
+
+    A window's input is it and a margin on each side, so many small windows do much of the work
+    several times.
+
+    Args:
+        size: Size (h, w) of the image, in latents.
+        margin: Latents on each side of a window.
+        fits: Whether an input (height, width) fits into memory.
+    """
+
+    def cut(n: int, parts: int) -> tuple[int, int]:
+        length = -(-n // parts)
+        return length, min(n, length + 2 * margin)
+
+    best, lengths = math.inf, (MIN_WINDOW, MIN_WINDOW)
+    for ny, nx in product(*(range(1, max(1, n // MIN_WINDOW) + 1) for n in size)):
+        (y, height), (x, width) = cut(size[0], ny), cut(size[1], nx)
+        if ny * nx * height * width < best and fits(height, width):
+            best, lengths = ny * nx * height * width, (y, x)
+    return lengths
+
+
+@torch.no_grad()
+def render_windows(
+    net: nn.Module,
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    memory: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Render an image at `size` window by window; together they equal the whole to float rounding.
+
+    A window's input reaches beyond it by the encoder's receptive field, so no window sees a border
+    that the image does not have. An encoder whose `receptive_radius` is not known or not finite
+    encodes the whole image at once.
+
+    Args:
+        net: A `CoordinateNetwork`; in evaluation mode until the last window.
+        pixels: Image (h, w, C), hidden colours filled; 8 or 16 bit, or float in [0, 1].
+        size: Output size (H, W).
+        memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it
+            says).
+        progress: See `Progress`.
+
+    Yields:
+        Output rows, output columns, and their pixels (rows, columns, C), of the image's dtype.
+
+    Raises:
+        UserError: There is not enough memory.
+    """
+    training = net.training
+    net.eval()
+    try:
+        rendering = _Rendering(net, pixels, size, memory, progress)
+        for y, x in rendering.windows:
+            with explain_out_of_memory(net, pixels.shape[:2], memory):
+                feats = rendering.encode(y, x)
+            for rows in rendering.bands(y, x):
+                with explain_out_of_memory(net, pixels.shape[:2], memory):
+                    block = rendering.render(feats, rows, y, x)
+                yield slice(*rows[:2]), slice(*x[:2]), block
+    finally:
+        net.train(training)
+
+
+class _Rendering:
+    """What the windows of one image have in common; see `render_windows` for its arguments."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        pixels: np.ndarray,
+        size: tuple[int, int],
+        memory: float,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.net, self.pixels, self.size, self.full = net, pixels, size, pixels.shape[:2]
+        self.planes = planes_of(pixels, net.num_in_ch)
+        has_alpha = any(plane.is_alpha for plane in self.planes)
+        self.bounds = AlphaBounds(pixels[..., -1], size) if has_alpha else None
+        floats = memory * 2**20 / 4
+        # A quarter of it for what is rendered, and one for what the decoder holds per latent.
+        per_pixel = net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize / 4
+        self.pixels_at_once = floats / 4 / per_pixel
+        self.latents_at_once = floats / 4 / net.table_channels
+        self.windows = list(_input_windows(net, self.full, size, floats, len(self.planes)))
+        inputs = sum((y.last - y.first) * (x.last - x.first) for y, x in self.windows)
+        count = len(self.planes)
+        self.progress = Progress(progress, count * size[0] * size[1], count * inputs)
+
+    def encode(self, y: Window, x: Window) -> list[Tensor]:
+        """Latent codes (1, C, h, w) of every plane of a window."""
+        piece = self.pixels[y.first : y.last, x.first : x.last]
+        feats = []
+        for plane in self.planes:
+            feats.append(_encode(self.net, piece[..., plane.read]))
+            self.progress.encoded(piece.shape[0] * piece.shape[1])
+        return feats
+
+    def bands(self, y: Window, x: Window) -> Iterator[Window]:
+        """A window's output rows, in bands that keep within the budget."""
+        most = max(1, int(self.pixels_at_once / (x.stop - x.start)))
+        reach = self.net.reach
+        length = max(1, int(self.latents_at_once / (x.last - x.first)) - 2 * reach)
+        yield from axis_windows(self.size[0], self.full[0], length, reach, y.start, y.stop, most)
+
+    def render(self, feats: list[Tensor], rows: Window, y: Window, x: Window) -> np.ndarray:
+        """Pixels (rows, columns, C) of a band of a window."""
+        shape = (rows.stop - rows.start, x.stop - x.start, self.pixels.shape[2])
+        block = np.empty(shape, self.pixels.dtype)
+        block[..., -1] = self.pixels[0, 0, -1]  # alpha without a plane is the same everywhere
+        for plane, feat in zip(self.planes, feats, strict=True):
+            self.progress.begin_part()
+            band = feat[:, :, rows.first - y.first : rows.last - y.first]
+            colours = self.net.render_window(
+                band,
+                self.size,
+                (rows.first, x.first),
+                self.full,
+                rows[:2],
+                x[:2],
+                self.progress.rendered,
+            )
+            block[..., plane.write] = self._as_pixels(colours, plane, rows, x)
+        return block
+
+    def _as_pixels(self, colours: Tensor, plane: Plane, rows: Window, x: Window) -> np.ndarray:
+        """The network's answer (1, C, rows, columns) for a plane, in the image's range and dtype.
+
+        One channel is the mean of the colours.
+        """
+        if len(plane.read) < colours.shape[1]:
+            colours = colours.mean(1, keepdim=True)
+        values = colours[0].clamp_(0, 1).permute(1, 2, 0)
+        if self.pixels.dtype.kind == 'u':
+            values = values.mul_(np.iinfo(self.pixels.dtype).max).round_()
+        values = values.cpu().numpy().astype(self.pixels.dtype)
+        if plane.is_alpha:
+            return self.bounds.clip(values, slice(*rows[:2]), slice(*x[:2]))
+        return values
+
+
+def _encode(net: nn.Module, plane: np.ndarray) -> Tensor:
+    """Latent codes of one plane (h, w, c); a single channel is shown to the network as gray."""
+    if plane.shape[2] < net.num_in_ch:
+        plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
+    lq = torch.from_numpy(unit_range(plane)).permute(2, 0, 1)[None]
+    return net.encode(lq.to(next(net.parameters()).device))
+
+
+def _input_windows(
+    net: nn.Module, full: tuple[int, int], size: tuple[int, int], floats: float, planes: int
+) -> Iterator[tuple[Window, Window]]:
+    """Windows (y, x) of an input of size `full`, encoded holding no more than so many floats."""
+    kept = planes * net.code_channels - net.encoder.num_out_feat
+    peak_floats = getattr(net.encoder, 'peak_floats', None)
+
+    def fits(height: int, width: int) -> bool:
+        return peak_floats(height, width) + kept * height * width <= floats
+
+    radius, multiple = None, getattr(net.encoder, 'multiple', 1)
+    if peak_floats is not None and not fits(*full):
+        # Some encoders measure it, which takes them seconds.
+        radius = getattr(net.encoder, 'receptive_radius', None)
+        if radius is None:
+            require_encoder_memory(net, full)
+    margin = net.reach + (radius or 0)
+    lengths = tuple(n + 2 for n in full)  # one window
+    if radius is not None:
+        lengths = window_lengths(full, margin + multiple - 1, fits)
+    for y in axis_windows(size[0], full[0], lengths[0], margin, multiple=multiple):
+        for x in axis_windows(size[1], full[1], lengths[1], margin, multiple=multiple):
+            yield y, x
+
+
+class Progress:
+    """How much of an image is done, in output pixels, by the time that its parts have taken so far.
+
+    Encoding a window, and making ready to render a part of it, takes time without a pixel to show
+    for it. What both kinds of work have taken per input and per output pixel says how long the rest
+    of both will take; before both are known, nothing is told to be done.
+
+    Args:
+        callback: Called with (output pixels done, all), first with none done and last with all; a
+            pixel counts once for each pass through the network. None: nobody asks.
+        outputs: Output pixels of all passes.
+        inputs: Input pixels that are encoded in all passes, windows' margins included.
+    """
+
+    def __init__(
+        self, callback: Callable[[int, int], None] | None, outputs: int, inputs: int
+    ) -> None:
+        self.callback, self.outputs, self.inputs = callback, outputs, inputs
+        self.encoded_inputs = self.rendered_outputs = 0
+        self.preparing = self.rendering = 0.0  # seconds
+        self.timed_outputs = 0  # those that `rendering` was spent on
+        self.parts, self.part_begins = 0, False
+        self.reported, self.last = 0, time.perf_counter()
+        if callback:
+            callback(0, outputs)
+
+    def encoded(self, pixels: int) -> None:
+        """So many input pixels have been encoded since the last call of any kind."""
+        self.preparing += self._seconds()
+        self.encoded_inputs += pixels
+
+    def begin_part(self) -> None:
+        """A part is going to be rendered: its first block takes longer than its others."""
+        self.preparing += self._seconds()
+        self.parts, self.part_begins = self.parts + 1, True
+
+    def rendered(self, pixels: int) -> None:
+        """So many output pixels have been rendered since the last call of any kind."""
+        seconds = self._seconds()
+        if self.part_begins:
+            self.preparing += seconds
+        else:
+            self.rendering += seconds
+            self.timed_outputs += pixels
+        self.part_begins = False
+        self.rendered_outputs += pixels
+        if self.callback:
+            self.reported = max(self.reported, int(self.outputs * self._share()))
+            self.callback(self.reported, self.outputs)
+
+    def _seconds(self) -> float:
+        """Since the last call."""
+        before, self.last = self.last, time.perf_counter()
+        return self.last - before
+
+    def _share(self) -> float:
+        """Seconds spent, of all that it will take."""
+        if self.rendered_outputs == self.outputs:
+            return 1
+        if not self.timed_outputs:  # parts are rendered in one block each: on GPUs
+            return self.rendered_outputs / self.outputs if self.parts > 1 else 0
+        spent = self.preparing + self.rendering
+        left = (self.outputs - self.rendered_outputs) * self.rendering / self.timed_outputs
+        if self.encoded_inputs:
+            left += (self.inputs - self.encoded_inputs) * self.preparing / self.encoded_inputs
+        return spent / (spent + left) if left else 1

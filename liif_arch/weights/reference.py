@@ -1,0 +1,206 @@
+"""Checkpoints of LIIF's and LTE's reference implementations, from and to ours.
+
+Parameter names are the same; what differs is the wrapping (`{'model': {'name', 'args', 'sd'}}`
+there, `params` and `network_g` here), EDSR's frozen mean shifts, which the reference stores and
+never uses, and the place of a fixed-scale network's tail (`encoder.tail` there, `tail` here).
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from liif_arch.errors import UserError
+from liif_arch.training.checkpoints import misfits
+
+_MEAN_SHIFTS = ('sub_mean.weight', 'sub_mean.bias', 'add_mean.weight', 'add_mean.bias')
+_DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+_FLAGS = ('local_ensemble', 'feat_unfold', 'cell_decode')
+_TYPES = {
+    'liif': 'LIIF',
+    'metasr': 'MetaSR',
+    'lte': 'LTE',
+    'edsr-baseline': 'SubPixelSR',
+    'edsr': 'SubPixelSR',
+}
+
+
+def is_reference(content: dict) -> bool:
+    """Whether a loaded file has the reference implementation's form."""
+    model = content.get('model')
+    return isinstance(model, dict) and {'name', 'args', 'sd'} <= model.keys()
+
+
+def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
+    """`{'params', 'network_g'}` of a reference checkpoint: LIIF, LTE or MetaSR on EDSR or RDN, or
+    EDSR with its tail.
+
+    Raises:
+        UserError: Another network, or parameters that are not those of the network it names (lists
+            them).
+    """
+    model = content['model']
+    if model['name'] not in _TYPES:
+        raise UserError(f'{path}: found a "{model["name"]}" network; needed {", ".join(_TYPES)}.')
+    kind = _TYPES[model['name']]
+    params = {
+        k: v for k, v in model['sd'].items() if k.removeprefix('encoder.') not in _MEAN_SHIFTS
+    }
+    if kind == 'SubPixelSR':
+        params = {k.removeprefix('encoder.'): v for k, v in params.items()}
+        params = {k if k.startswith('tail.') else f'encoder.{k}': v for k, v in params.items()}
+    args = model['args']
+    try:
+        spec = args['encoder_spec'] if kind != 'SubPixelSR' else {'name': 'edsr', 'args': args}
+        network = {'type': kind, 'encoder': _encoder_option(spec, params, path)}
+    except (KeyError, TypeError):
+        raise UserError(
+            f'{path}: does not say which encoder it has (model.args.encoder_spec).'
+        ) from None
+    if kind == 'SubPixelSR':
+        ratios = (
+            [
+                round((len(v) / params['tail.1.weight'].shape[1]) ** 0.5)
+                for k, v in params.items()
+                if re.fullmatch(r'tail\.0\.\d+\.bias', k)
+            ]
+            if 'tail.1.weight' in params
+            else []
+        )
+        network['scale'] = int(torch.tensor(ratios).prod()) if ratios else 2
+    else:
+        network['hidden_list'] = _hidden_list(params) or [256]
+    if kind == 'LIIF':
+        network.update({flag: bool(args.get(flag, True)) for flag in _FLAGS})
+    if kind == 'LTE' and 'coef.weight' in params:
+        network['hidden_dim'] = len(params['coef.weight'])
+    _require_fit(network, params, path)
+    return {'params': params, 'network_g': network}
+
+
+def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
+    """The reference form of one of our checkpoints (its EMA weights if it has them).
+
+    Raises:
+        UserError: The network is not one that the reference implementation has.
+    """
+    network = content.get('network_g')
+    if (
+        not isinstance(network, dict)
+        or network.get('type') not in _TYPES.values()
+        or 'params' not in content
+    ):
+        raise UserError(
+            f'{path}: found {", ".join(map(str, content)) or "nothing"}; needed "params" and a "network_g" '
+            f'of type {", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
+        )
+    params = dict(content.get('params_ema', content['params']))
+    _require_fit(network, params, path)
+    if network.get('num_in_ch', 3) != 3 or network.get('num_out_ch', 3) != 3:
+        raise UserError(
+            f'{path}: has other than three channels; the reference implementation has RGB alone.'
+        )
+    kind, encoder = network['type'], {'type': 'EDSREncoder', **(network.get('encoder') or {})}
+    spec = _encoder_spec(encoder, path)
+    if encoder['type'] == 'EDSREncoder':
+        params = {**_mean_shifts(), **params}
+    if kind == 'SubPixelSR':
+        if encoder['type'] != 'EDSREncoder':
+            raise UserError(f'{path}: the reference implementation has a fixed-scale EDSR alone.')
+        params = {f'encoder.{k}' if k.startswith('tail.') else k: v for k, v in params.items()}
+        args = {**spec['args'], 'scale': network['scale'], 'no_upsampling': False}
+    else:
+        args = {'encoder_spec': spec}
+        args['imnet_spec'] = {'name': 'mlp', 'args': {'hidden_list': _hidden_list(params)}}
+    if kind in ('LIIF', 'LTE'):
+        args['imnet_spec']['args'] = {'out_dim': 3, **args['imnet_spec']['args']}
+    if kind == 'LIIF':
+        args.update({flag: network.get(flag, True) for flag in _FLAGS})
+    if kind == 'LTE':
+        args['hidden_dim'] = network.get('hidden_dim', 256)
+    name = next(n for n, t in _TYPES.items() if t == kind)
+    return {'model': {'name': name, 'args': args, 'sd': params}, 'epoch': None}
+
+
+def _require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
+    """Raise UserError with every missing, unexpected and differently shaped name."""
+    from liif_arch.weights.networks import build_own
+
+    problems = misfits(build_own(network), params)
+    if problems:
+        raise UserError(
+            f'{path}: its parameters are not those of the network it describes:\n  '
+            + '\n  '.join(problems)
+        )
+
+
+def _hidden_list(params: dict[str, Tensor]) -> list[int]:
+    """Widths of imnet's hidden layers, from its biases."""
+    biases = {
+        int(m[1]): len(v)
+        for k, v in params.items()
+        if (m := re.fullmatch(r'imnet\.layers\.(\d+)\.bias', k))
+    }
+    return [biases[i] for i in sorted(biases)][:-1]
+
+
+def _encoder_option(spec: dict, params: dict[str, Tensor], path: str | Path) -> dict:
+    def count(pattern: str) -> int:
+        return len({m[1] for m in (re.match(pattern, k) for k in params) if m}) or 1
+
+    def width(name: str) -> int:
+        return next(
+            (
+                len(params[k])
+                for k in (f'encoder.{name}.bias', f'encoder.{name}.weight')
+                if k in params
+            ),
+            64,
+        )
+
+    if spec['name'].startswith('edsr'):
+        return {
+            'type': 'EDSREncoder',
+            'num_feat': width('head.0'),
+            'num_block': count(r'encoder\.body\.(\d+)\.body\.'),
+            'res_scale': (spec.get('args') or {}).get('res_scale', 1),
+        }
+    if spec['name'] == 'rdn':
+        return {
+            'type': 'RDNEncoder',
+            'num_feat': width('SFENet1'),
+            'num_block': count(r'encoder\.RDBs\.(\d+)\.'),
+            'num_layer': count(r'encoder\.RDBs\.0\.convs\.(\d+)\.'),
+            'growth': width('RDBs.0.convs.0.conv.0'),
+        }
+    raise UserError(f'{path}: found encoder "{spec["name"]}"; needed edsr-baseline, edsr or rdn.')
+
+
+def _encoder_spec(encoder: dict, path: str | Path) -> dict:
+    if encoder['type'] == 'EDSREncoder':
+        args = {
+            'n_resblocks': encoder.get('num_block', 16),
+            'n_feats': encoder.get('num_feat', 64),
+            'res_scale': encoder.get('res_scale', 1),
+            'no_upsampling': True,
+        }
+        return {'name': 'edsr-baseline', 'args': args}
+    shape = (encoder.get('num_block', 16), encoder.get('num_layer', 8), encoder.get('growth', 64))
+    if encoder['type'] == 'RDNEncoder' and shape == (16, 8, 64):
+        return {
+            'name': 'rdn',
+            'args': {'G0': encoder.get('num_feat', 64), 'RDNconfig': 'B', 'no_upsampling': True},
+        }
+    raise UserError(
+        f'{path}: the reference implementation has no encoder {encoder}; '
+        'it has EDSREncoder, and RDNEncoder with 16 blocks of 8 and growth 64.'
+    )
+
+
+def _mean_shifts() -> dict[str, Tensor]:
+    """The reference EDSR's frozen mean shifts: identity convolutions with the DIV2K mean as bias."""
+    eye, mean = torch.eye(3).view(3, 3, 1, 1), torch.tensor(_DIV2K_MEAN)
+    return dict(
+        zip((f'encoder.{n}' for n in _MEAN_SHIFTS), (eye, -mean, eye.clone(), mean), strict=True)
+    )
