@@ -38,7 +38,7 @@ setup(
         'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
     },
     entry_points={
-        'console_scripts': ['basicsr=liif_arch.cli:main'],
+        'console_scripts': ['basicsr=liif_arch.cli.__main__:run'],
         'basicsr.plugins': ['liif_arch=liif_arch.register', 'liif_data=liif_data.register'],
     },
 )

@@ -1,4 +1,4 @@
-"""`python -m liif_arch.cli`, for launchers such as torchrun."""
+"""How `basicsr` begins and ends as a process: the installed command and `python -m liif_arch.cli`."""
 
 import logging
 import os
@@ -8,20 +8,24 @@ import traceback
 from liif_arch.cli import main
 
 
-def main_of_several() -> int:
-    """One process of several: one that fails leaves without taking Python down.
+def run() -> int:
+    """Run one subcommand, and leave at once where Python cannot be taken down safely.
 
-    An exception still refers to the model, and so to a process group, whose threads would abort the
-    process in the end; its status, which says what went wrong, would be lost.
+    Returns:
+        The exit status, where Python can.
     """
     try:
         status = main()
     except SystemExit as end:
+        if not _must_leave(end.code):
+            raise
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
+        if not _must_leave(1):
+            raise
         traceback.print_exc()
         status = 1
-    if status != 0:
+    if _must_leave(status):
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -29,5 +33,18 @@ def main_of_several() -> int:
     return status
 
 
+def _must_leave(status: object) -> bool:
+    """Whether threads are left that would abort the process while Python is taken down.
+
+    They would also replace its status, which says what went wrong. Two kinds do so: those of a
+    process group, to which a failed process of several still refers by its exception, and a
+    prefetching thread that was in the middle of a sample when the time for it was over.
+    """
+    if 'RANK' in os.environ and status not in (0, None):
+        return True
+    workers = sys.modules.get('liif_arch.training.workers')
+    return workers is not None and workers.is_prefetching()
+
+
 if __name__ == '__main__':
-    sys.exit(main_of_several() if 'RANK' in os.environ else main())
+    sys.exit(run())

@@ -124,19 +124,25 @@ class Workers:
         iterators = [i for i in self._iterators if hasattr(i, '_shutdown_workers')]
         workers = self._processes()
         polite = [threading.Thread(target=i._shutdown_workers, daemon=True) for i in iterators]
-        deadline = time.monotonic() + GRACE
         with _deaths_expected():
             try:
                 for thread in polite:
                     thread.start()
-                for thread in [*polite, *stop_prefetching()]:
-                    thread.join(max(0.0, deadline - time.monotonic()))
+                _join([*polite, *stop_prefetching()], GRACE)
             finally:
                 for worker in workers:
                     if worker.is_alive():
                         worker.kill()
                 for worker in workers:
                     worker.join(GRACE)
+        _join(stop_prefetching(), GRACE)  # a sample that it waited for comes no more
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    """Wait for threads to end, so many seconds for all of them together."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager
@@ -225,3 +231,8 @@ def stop_prefetching() -> list[threading.Thread]:
     for thread in threads:
         thread.stopping.set()
     return threads
+
+
+def is_prefetching() -> bool:
+    """Whether a prefetching thread still runs, though the run that it belonged to may be over."""
+    return any(thread.is_alive() for thread in list(_prefetching))

@@ -1,5 +1,8 @@
 """However a training ends: its status, and that no process is left. All of it: `tests/support/endings.py`."""
 
+import subprocess
+import sys
+
 import pytest
 from endings import Case, all_cases, run
 
@@ -45,3 +48,32 @@ def test_cases__cover_every_end_and_every_way_of_making_samples():
     assert set(CASES) <= set(known)
     for field in ('ending', 'method', 'processes'):
         assert {getattr(c, field) for c in CASES} == {getattr(c, field) for c in known}, field
+
+
+@pytest.mark.parametrize('end', ['return 2', 'raise SystemExit(2)', 'raise RuntimeError("broken")'])
+def test_prefetching_thread_that_does_not_end__process_leaves_with_its_status(end):
+    """Such a thread would abort the process while Python is taken down."""
+    code = f"""
+import atexit, sys, threading
+import torch
+from liif_arch.cli import __main__ as entry
+from liif_arch.training import workers
+
+def compute():
+    while True:
+        torch.rand(100, 100) @ torch.rand(100, 100)
+
+def main():
+    {end}
+
+thread = threading.Thread(target=compute, daemon=True)
+thread.start()
+workers._prefetching.add(thread)
+atexit.register(print, 'taken down')
+entry.main = main
+sys.exit(entry.run())
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (1 if 'Runtime' in end else 2), done.stderr
+    assert 'taken down' not in done.stdout
+    assert ('broken' in done.stderr) == ('broken' in end)
