@@ -1,20 +1,23 @@
 """Fixtures shared by all tests."""
 
-import json
 import os
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import write_photos
+from parameters import load_parameters
 
 import liif_arch.register  # noqa: F401  both register what they bring
 import liif_data.register  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / 'shared'
-SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not slow"` takes a minute or two
+# Files whose tests train, start processes or compile. Without them (`pytest -m "not slow"`) the
+# suite takes a minute or two.
+SLOW = {
     'test_ends.py',
     'test_processes.py',
     'test_run.py',
@@ -62,27 +65,19 @@ def _two_threads():
 
 @pytest.fixture(scope='session')
 def shared() -> Path:
-    """Golden numbers, images and published weights, which are not part of the repository."""
+    """The folder of benchmark images and published weights, which the repository lacks."""
     if not SHARED.is_dir():
         pytest.skip(
-            f'{SHARED} is missing: golden numbers and published weights are not part of the repository'
+            f'{SHARED} is missing: the published weights and the benchmark images '
+            'are not part of the repository'
         )
     return SHARED
 
 
 @pytest.fixture(scope='session')
-def golden(shared):
-    """`golden(case)`: parameters of a golden case by their reference names."""
-    sys.path.insert(0, str(shared / 'fixtures'))
-    from deterministic import state_dict
-
-    shapes = json.loads((shared / 'fixtures/shapes.json').read_text())
-
-    def load(case: str) -> dict[str, torch.Tensor]:
-        arrays = state_dict(shapes[case])
-        return {k: torch.from_numpy(v) for k, v in arrays.items() if '_mean.' not in k}
-
-    return load
+def golden() -> Callable[[str], dict[str, torch.Tensor]]:
+    """`golden(case)`: the parameters of a case of tests/golden by their reference names."""
+    return partial(load_parameters, 'shapes.json')
 
 
 @pytest.fixture
