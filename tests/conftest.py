@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import write_photos
+from interrupts import restore_interrupt
 from parameters import load_parameters
 
 import liif_arch.register  # noqa: F401  both register what they bring
@@ -37,18 +38,23 @@ SLOW = {
     'test_devices.py',
     'test_fused.py',
     'test_benchmark.py',
-    'test_fuzz.py',
     'test_gpu_check.py',
     'test_prepare.py',
     'test_reproduce.py',
     'test_scripts.py',
     'test_stops.py',
+    'test_stress.py',
     'test_perceptual.py',
     'test_upscaling.py',
     'test_option_files.py',
     'test_weights.py',
     'test_upscale_files.py',
 }
+
+
+def pytest_configure() -> None:
+    """Let tests that send SIGINT pass when pytest itself is a background job."""
+    restore_interrupt()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

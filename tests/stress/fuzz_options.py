@@ -1,8 +1,8 @@
 """Mutated option files: each either runs, or is refused in the checker's own words, and nothing is
 moved.
 
-    python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
-    python scripts/fuzz_options.py --count 60 --seed 7
+    python tests/stress/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
+    python tests/stress/fuzz_options.py --count 60 --seed 7
 
 Mutations of small trainings (LIIFModel, and BasicSR's own SRModel from files and from databases):
 keys dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python

@@ -1,8 +1,8 @@
 """Trainings killed with `kill -9` at random moments, a third of them while they save, and resumed
 until they end.
 
-    python scripts/crash_test.py                    # 36 kills, five to ten minutes on two CPU cores
-    python scripts/crash_test.py --kills 3 --processes 1
+    python tests/stress/crash_test.py                    # 36 kills, five to ten minutes on two CPU cores
+    python tests/stress/crash_test.py --kills 3 --processes 1
 
 Every run must go on after every kill, and end bit for bit as the run that nobody killed:
 parameters, their moving average, optimiser, schedule, random generators and best figures. One
@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from benchmark_report import table
 
 TOTAL, SAVED_EVERY, VALIDATED_EVERY = 60, 6, 20
 
@@ -246,6 +245,14 @@ def tail(folder: Path) -> str:
     return (folder / 'output.txt').read_text(errors='replace')[-1500:]
 
 
+def _table(rows: list[dict[str, object]]) -> str:
+    """Lay rows out as a Markdown table; the first row's keys are its header."""
+    from liif_arch.metrics.report import markdown_table
+
+    cells = [list(map(str, row.values())) for row in rows]
+    return markdown_table(list(rows[0]), cells)
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -288,7 +295,7 @@ def main() -> int:
                 row['ended otherwise'] += not fault and not equal(results(folder), expected)
             rows.append(row)
             faults += [fault] if fault else []
-    print('\n' + table(rows))
+    print('\n' + _table(rows))
     print('\n'.join(faults))
     return 1 if faults or any(r['ended otherwise'] for r in rows) else 0
 
