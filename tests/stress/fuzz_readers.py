@@ -188,7 +188,11 @@ def _too_long(*_: object) -> None:
 
 
 def fuzz(kind: str, count: int, rng: random.Random, folder: Path) -> tuple[Counter, list[str]]:
-    """Read `count` mutated files of a kind; returns what came of them, and a text for each failure."""
+    """Read `count` mutated files of a kind.
+
+    Returns:
+        What came of them, and a text for each failure.
+    """
     from liif_arch.errors import UserError
 
     outcomes, failures = Counter(), []

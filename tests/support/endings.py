@@ -70,7 +70,10 @@ OF_THE_FIRST = ('disk is full',)
 
 
 class Case(NamedTuple):
-    """One way of ending: which end, how samples come, how workers start, and how many processes train."""
+    """One way of ending.
+
+    Its fields: which end, how samples come, how workers start, how many processes train.
+    """
 
     ending: str
     loader: str
@@ -91,7 +94,10 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run left: its status, seconds from the end's beginning, processes then left, and what it printed."""
+    """What a run left.
+
+    Its fields: status, seconds from the end's beginning, processes then left, printed text.
+    """
 
     status: int | None
     seconds: float

@@ -1,8 +1,7 @@
-"""What BasicSR needs mended; the numbers are those of the list of what breaks, BASICSR_TODAY.
+"""What BasicSR needs mended.
 
-Rows shown elsewhere: 4 and 7, test_run (resume, auto_resume); 9, 10 and 12, test_processes
-(training and validation on two); 16, 17 and 23, test_options (read_yaml, force_option); 19 to 22,
-test_preflight (bad_options).
+More of it is shown elsewhere: resuming in test_run, training and validation on two processes in
+test_processes, reading option files in test_options, and bad options in test_preflight.
 """
 
 import importlib.util
