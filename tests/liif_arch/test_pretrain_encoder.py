@@ -28,6 +28,7 @@ def training(photos, weights, **changes) -> dict:
 
 @pytest.mark.parametrize('wrapped', [None, 'params', 'params_ema'])
 def test_pretrain_encoder__is_used_and_reported(tmp_path, photos, monkeypatch, caplog, wrapped):
+    caplog.set_level('INFO', logger='basicsr')
     import logging
 
     logging.getLogger('basicsr').propagate = True
