@@ -1,4 +1,7 @@
-"""The section `busy` of `scripts/benchmark.py`: how much is left of the speed while other programs use cores."""
+"""The section `busy` of `scripts/benchmark.py`.
+
+It measures how much is left of the speed while other programs use cores.
+"""
 
 import statistics
 import subprocess
@@ -36,7 +39,10 @@ def busy_cores(count: int) -> Iterator[None]:
 
 
 def busy(args, device: torch.device) -> list[dict]:
-    """Rendering and a training step, alone and beside programs that keep one and two cores busy, in turns."""
+    """Time rendering and a training step, alone and beside programs that keep cores busy.
+
+    The programs keep one core busy, then two; the measurements alternate.
+    """
     rows = []
     for what, work in _works(args, device).items():
         work()
@@ -70,7 +76,10 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _works(args, device: torch.device) -> dict[str, Callable[[], object]]:
-    """What is timed: both networks that ship on a small image, and a training step of quickstart's size."""
+    """Return what is timed.
+
+    It is both networks that ship on a small image, and a training step of quickstart's size.
+    """
     from basicsr.archs import build_network
 
     import liif_arch.register  # noqa: F401  the networks' names

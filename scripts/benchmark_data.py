@@ -1,4 +1,7 @@
-"""The section `data` of `scripts/benchmark.py`: samples a second, beside reference sampling in Python."""
+"""The section `data` of `scripts/benchmark.py`.
+
+It counts samples a second, beside reference sampling in Python.
+"""
 
 import argparse
 import tempfile
@@ -83,7 +86,10 @@ def _seconds(batches: Iterator) -> float:
 
 
 def write_images(folder: Path, side: int, count: int) -> None:
-    """Crops of scikit-image's photographs as PNG files, mirrored to the size where they are smaller."""
+    """Write crops of scikit-image's photographs as PNG files.
+
+    Photographs that are smaller than a crop are mirrored to its size.
+    """
     from liif_arch.files.images import write_image
     from liif_data.store import open_store
 
@@ -96,7 +102,10 @@ def write_images(folder: Path, side: int, count: int) -> None:
 
 
 class PlainSamples:
-    """Random-scale samples as METHOD-style loaders make them: decode the file, crop, resize, list all pixels, draw."""
+    """Random-scale samples as the reference implementation makes them.
+
+    For every sample the file is decoded, cropped and resized; all pixels are listed, some drawn.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.iterdir())

@@ -22,7 +22,10 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import benchmark
+import benchmark_memory
+import benchmark_rendering
+import benchmark_timing
+import benchmark_training
 import gpu_paths
 import gpu_training
 import torch
@@ -43,27 +46,31 @@ SPEED_SCALES = ((2, 2), (4, 4), (8, 8))
 @torch.no_grad()
 def speed(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Output pixels a second of whole images, encoder included, beside the plain form."""
-    net = benchmark.build(args).to(device)
+    net = benchmark_timing.build(args).to(device)
     side, cost, rows = args.side, complexity(net), []
-    encoding = benchmark.encoder_times(net, (side // 2, side * 3 // 4), device, args.repeats)
+    encoding = benchmark_rendering.encoder_times(
+        net, (side // 2, side * 3 // 4), device, args.repeats
+    )
     for scale in SPEED_SCALES:
         size = tuple(max(2, int(n / s)) for n, s in zip((side * 4, side * 6), scale, strict=True))
-        decoding = benchmark.decoder_times(net, size, scale, device, args.repeats)
+        decoding = benchmark_rendering.decoder_times(net, size, scale, device, args.repeats)
         shares = {name: taken / math.prod(scale) for name, taken in encoding.items()}
         macs = cost.per_output + cost.per_input / math.prod(scale)
-        for name in benchmark.available(device):
-            rows.append(benchmark.render_row('EDSR-LIIF', scale, name, decoding, shares, macs))
+        for name in benchmark_timing.available(device):
+            rows.append(
+                benchmark_rendering.render_row('EDSR-LIIF', scale, name, decoding, shares, macs)
+            )
     return rows
 
 
 def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Seconds of a training step in each precision (benchmark's section of that name)."""
-    return benchmark.training(args, device)
+    return benchmark_training.training(args, device)
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Peak memory of `upscale_to_file` (of `benchmark`); the first row is what is always there."""
-    return benchmark.memory(args, device)
+    return benchmark_memory.memory(args, device)
 
 
 def within_budget(args: argparse.Namespace, rows: list[dict]) -> list[Check]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import benchmark
+import benchmark_timing
+import benchmark_training
 import torch
 from torch import Tensor, nn
 
@@ -79,7 +80,7 @@ def colours(args: argparse.Namespace, device: torch.device) -> list[Check]:
     for decoder in ('LIIF', 'LTE', 'MetaSR'):
         args.decoder = decoder
         with exact_float32():
-            rows = benchmark.correctness(args, device)
+            rows = benchmark_training.correctness(args, device)
         for row in rows:
             precision = row['path'].split(', ')[1]
             found.append(
@@ -92,13 +93,13 @@ def colours(args: argparse.Namespace, device: torch.device) -> list[Check]:
 def gradients(args: argparse.Namespace, device: torch.device) -> list[Check]:
     """Gradients, queries all at once and in chunks, beside the plain form's in float64."""
     torch.manual_seed(0)
-    net = benchmark.build(args)
+    net = benchmark_timing.build(args)
     lq, coord = torch.rand(2, 3, 20, 20), torch.rand(2, 300, 2) * 2 - 1
     exact = _gradients(net.double(), [x.double() for x in (lq, coord)], None, 'plain')
     net = net.float().to(device)
     found = []
     with exact_float32():
-        for name, dtype in benchmark.available(device).items():
+        for name, dtype in benchmark_timing.available(device).items():
             for chunk in (None, 97):
                 with autocast(device, dtype):
                     made = _gradients(net, [x.to(device) for x in (lq, coord)], chunk, 'fast')
@@ -130,9 +131,9 @@ def _gradients(net: nn.Module, batch: list[Tensor], chunk: int | None, form: str
 def windows(args: argparse.Namespace, device: torch.device) -> list[Check]:
     """Parts of an image beside the same pixels of the whole; large images are made of them."""
     torch.manual_seed(0)
-    net, found = benchmark.build(args).to(device), []
+    net, found = benchmark_timing.build(args).to(device), []
     lq = torch.rand(1, 3, 24, 31, device=device)
-    for name in benchmark.available(device):
+    for name in benchmark_timing.available(device):
         net.precision = name
         feat = net.encode(lq)
         whole = net.render(feat, SIZE)[..., 20:50, 30:80]
@@ -153,7 +154,7 @@ def kernel(args: argparse.Namespace, device: torch.device) -> list[Check]:
     from liif_arch.decode import fused
 
     torch.manual_seed(0)
-    net = benchmark.build(args)
+    net = benchmark_timing.build(args)
     first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
     table = first.table(torch.randn(1, net.encoder.num_out_feat, 24, 31), first.bias)
     lookups = [grid_lookup(n, m, True) for n, m in zip(SIZE, (24, 31), strict=True)]
@@ -217,7 +218,7 @@ def waiting(args: argparse.Namespace, device: torch.device) -> list[Check]:
     """Queries, images and a training step, in which nothing may wait for the device."""
     if device.type != 'cuda':
         return [Check('nothing waits for the device', 'needs a GPU', '', None)]
-    net = benchmark.build(args).to(device)
+    net = benchmark_timing.build(args).to(device)
     optimizer = torch.optim.Adam(net.parameters(), 1e-4)
     lq = torch.rand(1, 3, 24, 31, device=device)
     coord = make_coord(SIZE, device).view(1, -1, 2)
@@ -235,7 +236,7 @@ def waiting(args: argparse.Namespace, device: torch.device) -> list[Check]:
             net(lq, size=SIZE)
 
     works: dict[str, Callable[[], None]] = {}
-    for name, dtype in benchmark.available(device).items():
+    for name, dtype in benchmark_timing.available(device).items():
         works[f'an image, {name}'] = lambda n=name: image(n)
         works[f'a training step, {name}'] = lambda d=dtype: step(d)
     return [_waits(name, work, device) for name, work in works.items()]

@@ -4,14 +4,18 @@ import argparse
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import crash_test
 import torch
 import yaml
 from gpu_paths import Check
+
+sys.path.append(str(Path(__file__).absolute().parents[1] / 'tests/stress'))
+
+import crash_test  # the trainings that it kills and resumes are trained here, too
 
 STOPPED = 75  # exit status of a training that a signal has stopped
 LONGEST = 900  # seconds that one of the trainings may take

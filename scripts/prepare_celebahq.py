@@ -52,7 +52,8 @@ def reduce(path: Path, target: Path) -> None:
     image = read_image(path, 'rgb')
     if image.shape[0] != image.shape[1] or image.shape[0] < max(SIDES):
         raise UserError(
-            f'{path}: is {image.shape[1]}x{image.shape[0]}; needed square faces of at least {max(SIDES)}.'
+            f'{path}: is {image.shape[1]}x{image.shape[0]}; '
+            f'needed square faces of at least {max(SIDES)}.'
         )
     for side in SIDES:
         write_image(target / str(side) / f'{path.stem}.png', resize_bicubic(image, (side, side)))

@@ -45,9 +45,9 @@ def prepare(target: Path, archives: str, sha256: dict[str, str], subimages: bool
         print(f'{target / folder}: {sum(1 for _ in (target / folder).iterdir())} files')
     train = target / 'DIV2K_train_HR'
     if subimages and not (target / 'DIV2K_train_HR_sub').is_dir():
-        print(
-            f'{target / "DIV2K_train_HR_sub"}: {extract_subimages(train, target / "DIV2K_train_HR_sub")} pieces'
-        )
+        pieces = target / 'DIV2K_train_HR_sub'
+        count = extract_subimages(train, pieces)
+        print(f'{pieces}: {count} pieces')
     for folder in [train, *([target / 'DIV2K_train_HR_sub'] if subimages else [])]:
         database = folder.with_suffix('.lmdb')
         if database.is_dir():

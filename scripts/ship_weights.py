@@ -129,7 +129,8 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
     size = sum(value.numel() * value.element_size() for value in weights.values())
     if size > MOST_BYTES:
         raise UserError(
-            f'{source}: {size / 2**20:.1f} MiB in float16; needed {MOST_BYTES / 2**20:.0f} MiB or less.'
+            f'{source}: {size / 2**20:.1f} MiB in float16; '
+            f'needed {MOST_BYTES / 2**20:.0f} MiB or less.'
         )
     if not all(value.isfinite().all() for value in weights.values()):
         raise UserError(f'{source}: holds values that float16 does not.')
@@ -140,7 +141,8 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
         float((weights[key].float() - value).abs().max()) for key, value in net.state_dict().items()
     )
     return (
-        f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; float16 moved no value '
+        f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; '
+        'float16 moved no value '
         f'by more than {moved:.1e}\n{target.with_suffix(".png")}'
     )
 

@@ -1,20 +1,24 @@
 """Fixtures shared by all tests."""
 
-import json
 import os
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import write_photos
+from interrupts import restore_interrupt
+from parameters import load_parameters
 
 import liif_arch.register  # noqa: F401  both register what they bring
 import liif_data.register  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / 'shared'
-SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not slow"` takes a minute or two
+# Files whose tests train, start processes or compile. Without them (`pytest -m "not slow"`) the
+# suite takes a minute or two.
+SLOW = {
     'test_ends.py',
     'test_processes.py',
     'test_run.py',
@@ -24,8 +28,12 @@ SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not
     'test_remedies.py',
     'test_preflight.py',
     'test_cli.py',
+    'test_upscale_batches.py',
+    'test_upscale_image.py',
     'test_imports.py',
     'test_liif_model.py',
+    'test_liif_model_test.py',
+    'test_basicsrs_model.py',
     'test_liif_gan_model.py',
     'test_tapped_encoder.py',
     'test_locality.py',
@@ -34,18 +42,23 @@ SLOW = {  # files whose tests train, start processes or compile; `pytest -m "not
     'test_devices.py',
     'test_fused.py',
     'test_benchmark.py',
-    'test_fuzz.py',
     'test_gpu_check.py',
     'test_prepare.py',
     'test_reproduce.py',
     'test_scripts.py',
     'test_stops.py',
+    'test_stress.py',
     'test_perceptual.py',
     'test_upscaling.py',
     'test_option_files.py',
     'test_weights.py',
     'test_upscale_files.py',
 }
+
+
+def pytest_configure() -> None:
+    """Let tests that send SIGINT pass when pytest itself is a background job."""
+    restore_interrupt()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,27 +75,19 @@ def _two_threads():
 
 @pytest.fixture(scope='session')
 def shared() -> Path:
-    """Golden numbers, images and published weights, which are not part of the repository."""
+    """The folder of benchmark images and published weights, which the repository lacks."""
     if not SHARED.is_dir():
         pytest.skip(
-            f'{SHARED} is missing: golden numbers and published weights are not part of the repository'
+            f'{SHARED} is missing: the published weights and the benchmark images '
+            'are not part of the repository'
         )
     return SHARED
 
 
 @pytest.fixture(scope='session')
-def golden(shared):
-    """`golden(case)`: parameters of a golden case by their reference names."""
-    sys.path.insert(0, str(shared / 'fixtures'))
-    from deterministic import state_dict
-
-    shapes = json.loads((shared / 'fixtures/shapes.json').read_text())
-
-    def load(case: str) -> dict[str, torch.Tensor]:
-        arrays = state_dict(shapes[case])
-        return {k: torch.from_numpy(v) for k, v in arrays.items() if '_mean.' not in k}
-
-    return load
+def golden() -> Callable[[str], dict[str, torch.Tensor]]:
+    """`golden(case)`: the parameters of a case of tests/golden by their reference names."""
+    return partial(load_parameters, 'shapes.json')
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_gradients_agree
+from parameters import GOLDEN
 
 from liif_arch import EDSREncoder, MetaSR, RDNEncoder, SubPixelSR, upscale
 from liif_arch.errors import UserError
@@ -88,8 +89,8 @@ def test_metasr__gradients_equal_the_plain_forms():
 @pytest.mark.parametrize(
     'name,encoder', [('edsr_baseline_metasr', EDSREncoder), ('rdn_metasr', RDNEncoder)]
 )
-def test_metasr__golden(shared, golden, name, encoder):
-    arrays = np.load(shared / 'fixtures/networks.npz')
+def test_metasr__golden(golden, name, encoder):
+    arrays = np.load(GOLDEN / 'networks.npz')
     net = MetaSR(encoder())
     net.load_state_dict(golden(f'networks/{name}'))
     lq, coord, cell = (torch.from_numpy(arrays[k]) for k in ('lq', 'coord', 'cell'))
@@ -107,8 +108,8 @@ def test_metasr__golden(shared, golden, name, encoder):
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
-def test_fixed_scale__golden(shared, golden, scale):
-    arrays = np.load(shared / 'fixtures/networks.npz')
+def test_fixed_scale__golden(golden, scale):
+    arrays = np.load(GOLDEN / 'networks.npz')
     net = SubPixelSR(scale=scale)
     parameters = golden(f'networks/edsr_baseline_x{scale}')
     net.load_state_dict({k.replace('encoder.tail', 'tail'): v for k, v in parameters.items()})

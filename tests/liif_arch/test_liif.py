@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_gradients_agree
+from parameters import GOLDEN
 
 from liif_arch import LIIF, EDSREncoder, RDNEncoder
 from liif_arch.coordinates import make_cell, make_coord
@@ -127,8 +128,8 @@ def test_gradients__equal_the_plain_forms(flags):
 @pytest.mark.parametrize(
     'case', [f'ensemble{e}_unfold{u}_cell{c}' for e in (0, 1) for u in (0, 1) for c in (0, 1)]
 )
-def test_golden__flags(shared, golden, case):
-    arrays = np.load(shared / 'fixtures/liif_flags.npz')
+def test_golden__flags(golden, case):
+    arrays = np.load(GOLDEN / 'liif_flags.npz')
     net = LIIF(
         {'type': 'EDSREncoder', 'num_feat': 12, 'num_block': 2},
         [32, 24],
@@ -144,8 +145,8 @@ def test_golden__flags(shared, golden, case):
 
 
 @pytest.mark.parametrize('size', [(19, 31), (14, 18), (64, 50)])
-def test_golden__whole_images(shared, golden, size):
-    arrays = np.load(shared / 'fixtures/liif_flags.npz')
+def test_golden__whole_images(golden, size):
+    arrays = np.load(GOLDEN / 'liif_flags.npz')
     net = LIIF({'type': 'EDSREncoder', 'num_feat': 12, 'num_block': 2}, [32, 24])
     net.load_state_dict(golden('liif_flags/image'))
     with torch.no_grad():
@@ -156,8 +157,8 @@ def test_golden__whole_images(shared, golden, size):
 @pytest.mark.parametrize(
     'name,encoder', [('edsr_baseline_liif', EDSREncoder), ('rdn_liif', RDNEncoder)]
 )
-def test_golden__full_size_networks(shared, golden, name, encoder):
-    arrays = np.load(shared / 'fixtures/networks.npz')
+def test_golden__full_size_networks(golden, name, encoder):
+    arrays = np.load(GOLDEN / 'networks.npz')
     net = LIIF(encoder())  # the defaults are the paper's
     net.load_state_dict(golden(f'networks/{name}'))
     with torch.no_grad():

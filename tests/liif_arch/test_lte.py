@@ -1,13 +1,12 @@
 """LTE against a loop written from its equations, and golden numbers."""
 
-import json
 import math
-import sys
 
 import numpy as np
 import pytest
 import torch
 from helpers import assert_gradients_agree
+from parameters import GOLDEN, load_parameters
 
 from liif_arch import LTE, EDSREncoder, RDNEncoder, upscale
 from liif_arch.errors import UserError
@@ -117,14 +116,10 @@ def test_lte__loop_from_the_equations(size, out, limit):
         np.testing.assert_allclose(image[1, :, i, j].detach(), value, atol=1e-6)
 
 
-def test_lte__golden(shared):
-    arrays = np.load(shared / 'fixtures/lte.npz')
-    sys.path.insert(0, str(shared / 'fixtures'))
-    from deterministic import state_dict
-
-    shapes = json.loads((shared / 'fixtures/lte_shapes.json').read_text())
+def test_lte__golden():
+    arrays = np.load(GOLDEN / 'lte.npz')
     net = LTE(EDSREncoder(), max_scale=None)
-    net.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(shapes).items()})
+    net.load_state_dict(load_parameters('lte_shapes.json'))
     lq, coord, cell = (torch.from_numpy(arrays[k]) for k in ('lq', 'coord', 'cell'))
     images = [k for k in arrays if k.startswith('image_')]
     assert images

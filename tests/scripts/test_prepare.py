@@ -1,4 +1,7 @@
-"""Preparation scripts on tiny archives of the published layout, from folders and from a server on this machine."""
+"""Preparation scripts on tiny archives of the published layout.
+
+The archives come from folders, and from a server on this machine.
+"""
 
 import hashlib
 import json

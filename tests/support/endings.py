@@ -1,8 +1,10 @@
 """Trainings that end in every way there is, and what each must leave: the right status, and no
 process.
 
-    python tests/support/endings.py                 # every combination, as a table; about half an
-    hour python tests/support/endings.py --only SIGTERM  # the ends whose name holds a word
+    # Every combination, as a table; about half an hour.
+    python tests/support/endings.py
+    # The ends whose name holds a word.
+    python tests/support/endings.py --only SIGTERM
 
 The end itself is made by `ending_plugin`, inside the run.
 """
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers import tiny_train, write_options, write_photos
+from interrupts import restore_interrupt
 
 PLUGIN = Path(__file__).parent / 'ending_plugin'
 LONGEST = 10  # seconds from the beginning of an end until no process is left
@@ -67,7 +70,10 @@ OF_THE_FIRST = ('disk is full',)
 
 
 class Case(NamedTuple):
-    """One way of ending: which end, how samples come, how workers start, and how many processes train."""
+    """One way of ending.
+
+    Its fields: which end, how samples come, how workers start, how many processes train.
+    """
 
     ending: str
     loader: str
@@ -88,7 +94,10 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run left: its status, seconds from the end's beginning, processes then left, and what it printed."""
+    """What a run left.
+
+    Its fields: status, seconds from the end's beginning, processes then left, printed text.
+    """
 
     status: int | None
     seconds: float
@@ -208,6 +217,7 @@ def main() -> int:
     )
     parser.add_argument('--repeat', type=int, default=1, help='how often each is run (default 1)')
     args = parser.parse_args()
+    restore_interrupt()
     cases = [c for c in all_cases() if args.only in ', '.join(map(str, c))] * args.repeat
     wrong, longest = [], 0.0
     for number, case in enumerate(cases, 1):

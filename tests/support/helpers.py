@@ -186,7 +186,7 @@ def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:
 def assert_gradients_agree(
     net: torch.nn.Module, lq: torch.Tensor, rtol: float, atol: float
 ) -> None:
-    """`query`, all at once and in chunks, has the gradients of `query_plain`, in every parameter."""
+    """`query` has the gradients of `query_plain` in every parameter, also in chunks."""
     b, dtype = len(lq), lq.dtype
     coord, cell = torch.rand(b, 40, 2, dtype=dtype) * 2 - 1, torch.rand(b, 40, 2, dtype=dtype) / 3
     gradients = []

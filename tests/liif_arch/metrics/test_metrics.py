@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import photo
+from parameters import GOLDEN
 from PIL import Image
 
 from liif_arch.metrics import fidelity, panel, report
 
 
-def test_psnr__golden_protocols(shared):
-    arrays = np.load(shared / 'fixtures/psnr.npz')
-    for case in json.loads((shared / 'fixtures/psnr.json').read_text()):
+def test_psnr__golden_protocols():
+    arrays = np.load(GOLDEN / 'psnr.npz')
+    for case in json.loads((GOLDEN / 'psnr.json').read_text()):
         sr, gt = (torch.from_numpy(arrays[f'{k}{case["index"]}'])[0] for k in ('sr', 'hr'))
         scale = (case['scale'],) * 2
         figures = [f(sr, gt, scale) for f in (fidelity.psnr, fidelity.psnr_y, fidelity.psnr_div2k)]

@@ -1,8 +1,7 @@
-"""What BasicSR needs mended; the numbers are those of the list of what breaks, BASICSR_TODAY.
+"""What BasicSR needs mended.
 
-Rows shown elsewhere: 4 and 7, test_run (resume, auto_resume); 9, 10 and 12, test_processes
-(training and validation on two); 16, 17 and 23, test_options (read_yaml, force_option); 19 to 22,
-test_preflight (bad_options).
+More of it is shown elsewhere: resuming in test_run, training and validation on two processes in
+test_processes, reading option files in test_options, and bad options in test_preflight.
 """
 
 import importlib.util
@@ -43,7 +42,7 @@ def paired_lmdb(folder: Path) -> dict:
     return options
 
 
-def test_row_1__basicsr_imports_once_the_package_has():
+def test_remedy__basicsr_imports_once_the_package_has():
     code = 'import liif_arch.register, basicsr.data.degradations as d; print(d.rgb_to_grayscale.__module__)'
     found = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True
@@ -68,12 +67,12 @@ def test_rows_2_3__resumed_on_a_cpu_and_from_another_folder(tmp_path, photos, mo
     assert opt['path']['resume_state'].endswith('2.state')
 
 
-def test_row_11__the_old_launchers_argument(tmp_path, photos, monkeypatch):
+def test_remedy__the_old_launchers_argument(tmp_path, photos, monkeypatch):
     write_options(tmp_path / 'o.yml', tiny_train(photos, train__total_iter=1))
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml', '--local-rank=0') == 0
 
 
-def test_row_18__prefetching_for_a_gpu_falls_back_and_says_so(
+def test_remedy__prefetching_for_a_gpu_falls_back_and_says_so(
     tmp_path, photos, monkeypatch, capsys
 ):
     write_options(
@@ -90,14 +89,14 @@ def test_row_18__prefetching_for_a_gpu_falls_back_and_says_so(
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_row_13__one_lmdb_in_training_and_validation(tmp_path, monkeypatch, workers):
+def test_remedy__one_lmdb_in_training_and_validation(tmp_path, monkeypatch, workers):
     options = paired_lmdb(tmp_path)
     options['datasets']['train']['num_worker_per_gpu'] = workers
     write_options(tmp_path / 'o.yml', options)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
 
 
-def test_row_14__a_missing_key_is_named(tmp_path, monkeypatch, capsys):
+def test_remedy__a_missing_key_is_named(tmp_path, monkeypatch, capsys):
     options = paired_lmdb(tmp_path)
     with lmdb.open(str(tmp_path / 'plq.lmdb')) as env, env.begin(write=True) as transaction:
         transaction.delete(b'im01')
@@ -107,7 +106,7 @@ def test_row_14__a_missing_key_is_named(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('workers,broken', [(0, 'im00'), (2, 'im02')])
-def test_row_15__a_broken_image_is_named_or_skipped(tmp_path, monkeypatch, capsys, workers, broken):
+def test_remedy__a_broken_image_is_named_or_skipped(tmp_path, monkeypatch, capsys, workers, broken):
     options = paired_options(tmp_path)
     options['datasets']['train'].update(num_worker_per_gpu=workers, dataset_enlarge_ratio=4)
     (tmp_path / f'plq/{broken}.png').write_bytes(b'no image')
@@ -213,7 +212,7 @@ def test_rows_13_24__folders_are_read_in_order(tmp_path, monkeypatch):
     assert names == ['a', 'b', 'c', 'd', 'e']
 
 
-def test_row_25__the_last_validation_has_the_last_iteration(tmp_path, monkeypatch):
+def test_remedy__the_last_validation_has_the_last_iteration(tmp_path, monkeypatch):
     options = paired_options(tmp_path)
     options['train']['total_iter'], options['val']['val_freq'] = 5, 100
     write_options(tmp_path / 'o.yml', options)
@@ -222,7 +221,7 @@ def test_row_25__the_last_validation_has_the_last_iteration(tmp_path, monkeypatc
     assert state['best_metric_results']['v']['psnr']['iter'] == 5 and state['validated']
 
 
-def test_row_26__gathering_without_a_gpu():
+def test_remedy__gathering_without_a_gpu():
     """mmengine's collectives, in a group of one that gloo has made."""
     code = (
         'import os\nos.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT="0")\n'
@@ -235,7 +234,7 @@ def test_row_26__gathering_without_a_gpu():
     assert found.stdout.strip() == "gloo [[1, 'a']] True", found.stderr
 
 
-def test_row_27__wandb_where_it_is_not_installed(tmp_path, photos, monkeypatch, capsys):
+def test_remedy__wandb_where_it_is_not_installed(tmp_path, photos, monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, 'find_spec', lambda name, *a: None if name == 'wandb' else find(name, *a)
@@ -249,12 +248,12 @@ def test_row_27__wandb_where_it_is_not_installed(tmp_path, photos, monkeypatch, 
 @pytest.mark.parametrize(
     'optimizer', [{'type': 'AdamW', 'lr': 1e-3}, {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9}]
 )
-def test_row_28__any_optimizer(tmp_path, photos, monkeypatch, optimizer):
+def test_remedy__any_optimizer(tmp_path, photos, monkeypatch, optimizer):
     write_options(tmp_path / 'o.yml', tiny_train(photos, train__optim_g=optimizer))
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
 
 
-def test_row_28__an_unknown_optimizer_is_refused(tmp_path, photos, monkeypatch, capsys):
+def test_remedy__an_unknown_optimizer_is_refused(tmp_path, photos, monkeypatch, capsys):
     write_options(
         tmp_path / 'o.yml', tiny_train(photos, train__optim_g={'type': 'Adem', 'lr': 1e-3})
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import run_here, write_options
+from parameters import GOLDEN
 
 from liif_arch.config.options import load_options, shipped_options
 
@@ -30,7 +31,7 @@ def test_set5__within_0_002_db(monkeypatch, tmp_path, shared):
         run_here(monkeypatch, tmp_path, 'test', '-opt', write_options(tmp_path / 'a.yml', opt)) == 0
     )
     found = json.loads((tmp_path / 'results/test_liif_edsr/metrics.json').read_text())['Set5']
-    golden = json.loads((shared / 'fixtures/set5_psnr.json').read_text())
+    golden = json.loads((GOLDEN / 'set5_psnr.json').read_text())
     assert list(found) == list(golden) == ['x2', 'x3', 'x4', 'x6', 'x8', 'x12']
     for scale, entry in golden.items():
         for ours, theirs in PROTOCOLS.items():

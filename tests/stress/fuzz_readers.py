@@ -1,8 +1,8 @@
 """Mutated weights, training states, LMDBs and images: each is read, or refused in one line that
 names it.
 
-    python scripts/fuzz_readers.py                  # 500 of each kind, a minute or two
-    python scripts/fuzz_readers.py --count 40 --seed 7
+    python tests/stress/fuzz_readers.py                  # 500 of each kind, a minute or two
+    python tests/stress/fuzz_readers.py --count 40 --seed 7
 
 Mutations of valid files: bits flipped, bytes overwritten, pieces cut out, doubled or moved, ends
 cut off, numbers in text changed. Anything but a result or a `UserError`, or more than ten seconds
@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_report import table
 
 from liif_arch.progress import progress_bar
 
@@ -189,7 +188,11 @@ def _too_long(*_: object) -> None:
 
 
 def fuzz(kind: str, count: int, rng: random.Random, folder: Path) -> tuple[Counter, list[str]]:
-    """Read `count` mutated files of a kind; returns what came of them, and a text for each failure."""
+    """Read `count` mutated files of a kind.
+
+    Returns:
+        What came of them, and a text for each failure.
+    """
     from liif_arch.errors import UserError
 
     outcomes, failures = Counter(), []
@@ -211,6 +214,14 @@ def fuzz(kind: str, count: int, rng: random.Random, folder: Path) -> tuple[Count
         finally:
             signal.alarm(0)
     return outcomes, failures
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    """Lay rows out as a Markdown table; the first row's keys are its header."""
+    from liif_arch.metrics.report import markdown_table
+
+    cells = [list(map(str, row.values())) for row in rows]
+    return markdown_table(list(rows[0]), cells)
 
 
 def main() -> int:
@@ -237,7 +248,7 @@ def main() -> int:
         )
         failures += faults
     print('\n'.join(failures))
-    print(table(rows))
+    print(_table(rows))
     return 1 if failures else 0
 
 

@@ -1,8 +1,9 @@
 """Mutated option files: each either runs, or is refused in the checker's own words, and nothing is
 moved.
 
-    python scripts/fuzz_options.py                  # 1,000 files, half a minute on two CPU cores
-    python scripts/fuzz_options.py --count 60 --seed 7
+    # 1,000 files, half a minute on two CPU cores.
+    python tests/stress/fuzz_options.py
+    python tests/stress/fuzz_options.py --count 60 --seed 7
 
 Mutations of small trainings (LIIFModel, and BasicSR's own SRModel from files and from databases):
 keys dropped, misspelt and moved, values of other types and sizes, sections nested wrongly, Python
@@ -71,7 +72,10 @@ TEXTS = [
 
 
 def base_options(folder: Path) -> list[dict]:
-    """Three trainings of two iterations, on small random images, with every nested mapping there is."""
+    """Three trainings of two iterations on small random images.
+
+    Together they have every nested mapping there is.
+    """
     import numpy as np
 
     from liif_arch.files.images import write_image
@@ -258,7 +262,10 @@ def mutate(rng: random.Random, options: dict) -> tuple[str, str, bool]:
 
 
 def stop_long_runs(after: int = 6) -> None:
-    """Let runs, of which a mutation may have made very long ones, stop as a signal would after some iterations."""
+    """Let runs stop after some iterations, as a signal would stop them.
+
+    A mutation may have made a run very long.
+    """
     from liif_arch.training.run import Supervisor
 
     begin = Supervisor.update_learning_rate
@@ -271,7 +278,11 @@ def stop_long_runs(after: int = 6) -> None:
 
 
 def run(folder: Path, text: str) -> tuple[int | None, str]:
-    """Train with an option file in this process; returns the exit status (None: a traceback) and what was printed."""
+    """Train with an option file in this process.
+
+    Returns:
+        The exit status (None: a traceback), and what was printed.
+    """
     from basicsr.utils.logger import initialized_logger
 
     from liif_arch.cli import main

@@ -1,8 +1,9 @@
 """Trainings killed with `kill -9` at random moments, a third of them while they save, and resumed
 until they end.
 
-    python scripts/crash_test.py                    # 36 kills, five to ten minutes on two CPU cores
-    python scripts/crash_test.py --kills 3 --processes 1
+    # 36 kills, five to ten minutes on two CPU cores.
+    python tests/stress/crash_test.py
+    python tests/stress/crash_test.py --kills 3 --processes 1
 
 Every run must go on after every kill, and end bit for bit as the run that nobody killed:
 parameters, their moving average, optimiser, schedule, random generators and best figures. One
@@ -23,13 +24,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from benchmark_report import table
 
 TOTAL, SAVED_EVERY, VALIDATED_EVERY = 60, 6, 20
 
 
 class Kill(NamedTuple):
-    """One kill: at which iteration it came, whether while saving, and from where the run then went on."""
+    """One kill.
+
+    Its fields: at which iteration it came, whether while saving, from where the run went on.
+    """
 
     iteration: int
     saving: bool
@@ -37,7 +40,10 @@ class Kill(NamedTuple):
 
 
 def write_case(folder: Path, processes: int) -> None:
-    """Option file and images of a training of seconds, with a network large enough that a save takes a while."""
+    """Write the option file and images of a training of seconds.
+
+    Its network is large enough that a save takes a while.
+    """
     import yaml
 
     from liif_arch.files.images import write_image
@@ -154,7 +160,10 @@ def is_saving(folder: Path) -> bool:
 def wait_and_kill(
     rng: random.Random, folder: Path, process: subprocess.Popen, saving: bool
 ) -> int | None:
-    """Kill the run at a random iteration, or while it saves after one; None: it had ended before."""
+    """Kill the run at a random iteration, or while it saves after one.
+
+    None says that it had ended before.
+    """
     begun = newest_state(folder) or 0
     target = begun + rng.randint(1, 2 * SAVED_EVERY)
     while process.poll() is None:
@@ -209,7 +218,11 @@ def equal(a: object, b: object) -> bool:
 def tortured_run(
     rng: random.Random, folder: Path, processes: int, kills: int
 ) -> tuple[list[Kill], str]:
-    """Kill a run up to `kills` times, resume it each time, and let it end; returns the kills and what went wrong."""
+    """Kill a run up to `kills` times, resume it each time, and let it end.
+
+    Returns:
+        The kills, and what went wrong.
+    """
     write_case(folder, processes)
     done: list[Kill] = []
     flags: tuple[str, ...] = ()
@@ -244,6 +257,14 @@ def tortured_run(
 def tail(folder: Path) -> str:
     """The end of a run's output."""
     return (folder / 'output.txt').read_text(errors='replace')[-1500:]
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    """Lay rows out as a Markdown table; the first row's keys are its header."""
+    from liif_arch.metrics.report import markdown_table
+
+    cells = [list(map(str, row.values())) for row in rows]
+    return markdown_table(list(rows[0]), cells)
 
 
 def main() -> int:
@@ -288,7 +309,7 @@ def main() -> int:
                 row['ended otherwise'] += not fault and not equal(results(folder), expected)
             rows.append(row)
             faults += [fault] if fault else []
-    print('\n' + table(rows))
+    print('\n' + _table(rows))
     print('\n'.join(faults))
     return 1 if faults or any(r['ended otherwise'] for r in rows) else 0
 

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[2] / 'scripts'
+STRESS = Path(__file__).parent
 
 
 def test_fuzz_options__each_runs_or_is_refused_in_words(tmp_path):
     result = subprocess.run(
-        [sys.executable, str(SCRIPTS / 'fuzz_options.py'), '--count', '120', '--seed', '11'],
+        [sys.executable, str(STRESS / 'fuzz_options.py'), '--count', '120', '--seed', '11'],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -21,7 +21,7 @@ def test_fuzz_options__each_runs_or_is_refused_in_words(tmp_path):
 
 def test_fuzz_readers__each_file_is_read_or_refused_in_a_line(tmp_path):
     result = subprocess.run(
-        [sys.executable, str(SCRIPTS / 'fuzz_readers.py'), '--count', '80', '--seed', '5'],
+        [sys.executable, str(STRESS / 'fuzz_readers.py'), '--count', '80', '--seed', '5'],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -40,7 +40,7 @@ def test_fuzz_readers__each_file_is_read_or_refused_in_a_line(tmp_path):
 
 def test_crash_test__killed_and_resumed_ends_bit_for_bit(tmp_path):
     result = subprocess.run(
-        [sys.executable, str(SCRIPTS / 'crash_test.py'), '--kills', '3', '--processes', '1'],
+        [sys.executable, str(STRESS / 'crash_test.py'), '--kills', '3', '--processes', '1'],
         cwd=tmp_path,
         capture_output=True,
         text=True,

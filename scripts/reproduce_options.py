@@ -1,0 +1,100 @@
+"""The option files that `scripts/reproduce.py` trains and tests with."""
+
+import argparse
+from collections import OrderedDict
+
+from reproduce_runs import Run
+
+from liif_arch.config.options import load_options, shipped_options
+from liif_data.store import open_store
+
+SMALL_ENCODER = {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8}
+
+
+def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
+    """A shipped option file with the command line's data, network size and schedule."""
+    opt = load_options(shipped_options()[run.option])
+    opt['name'] = run.option
+    train = opt['datasets']['train']
+    if 'scale_range' in train:
+        train.update(dataroot_gt=args.train, cache=args.train.startswith('builtin:') or args.cache)
+        train.pop('dataroot_lq', None)
+    else:  # faces: inputs and ground truth of every size are made from one folder
+        train.update(dataroot_gt=str(args.out / f'faces/train/{train["gt_size_range"][1]}'))
+        train.pop('dataroot_lq')
+    train.update(num_worker_per_gpu=args.workers, persistent_workers=args.workers > 0)
+    opt['datasets'] = OrderedDict(train=train)
+    if args.network == 'small':
+        network = opt['network_g']
+        network['encoder'] = dict(SMALL_ENCODER)
+        if network['type'] == 'LIIF':
+            network['hidden_list'] = [128] * (len(network['hidden_list']) - 1)
+        if network['type'] == 'LTE':
+            network.update(hidden_dim=128, hidden_list=[128, 128])
+        if 'scale_range' in train:
+            train.update(lq_size=24, num_samples=576)
+        else:
+            train.update(
+                batch_size_per_gpu=4
+            )  # whole faces: at a small budget more steps teach more than larger ones
+        opt['train']['optim_g']['lr'] = (
+            1e-3  # the paper's 1e-4 is for a schedule hundreds of times longer
+        )
+    iterations = args.iterations
+    opt['train'].update(
+        precision=args.precision,
+        total_iter=iterations,
+        scheduler={
+            'type': 'CosineAnnealingRestartLR',
+            'periods': [iterations],
+            'restart_weights': [1],
+            'eta_min': 1e-6,
+        }
+        if args.network == 'small'
+        else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations),
+    )
+    images = len(open_store(train['dataroot_gt'], '--train'))
+    train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
+    opt['val'] = None
+    opt['logger'].update(
+        print_freq=max(1, min(100, iterations // 20)),
+        use_tb_logger=False,
+        save_checkpoint_freq=max(1, min(5000, iterations // 4)),
+    )
+    return opt
+
+
+def stretched(scheduler: dict, old: int, new: int) -> dict:
+    """A step schedule on another number of iterations, its milestones at the same shares."""
+    return {**scheduler, 'milestones': [max(1, m * new // old) for m in scheduler['milestones']]}
+
+
+def test_options(run: Run, trained: dict, args: argparse.Namespace) -> OrderedDict:
+    """Options that test a run's weights at its scales."""
+    if 'scale_range' in trained['datasets']['train']:
+        dataset = {
+            'name': args.test_name,
+            'type': 'ScaleSetDataset',
+            'dataroot_gt': args.test,
+            'scales': [s for s in args.scales if run.scales is None or s in run.scales],
+        }
+        if args.test_lq:
+            dataset['dataroot_lq'] = args.test_lq
+    else:
+        side = trained['datasets']['train']['gt_size_range'][1]
+        dataset = {
+            'name': f'faces_{side}',
+            'type': 'ScaleSetDataset',
+            'scales': run.scales,
+            'dataroot_gt': str(args.out / f'faces/heldout/{side}'),
+        }
+    weights = args.out / f'experiments/{run.option}/models/net_g_latest.pth'
+    return OrderedDict(
+        name=run.option,
+        model_type='LIIFModel',
+        num_gpu='auto',
+        datasets={'test': dataset},
+        network_g=trained['network_g'],
+        path={'pretrain_network_g': str(weights.absolute())},
+        val={'save_img': False, 'bicubic': True},
+    )

@@ -1,0 +1,81 @@
+"""The trainings that `scripts/reproduce.py` compares, and the figures of the papers."""
+
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """One training.
+
+    Its fields are what the table calls it, the option file it starts from, the scales it is for
+    (None: all), and the paper's figures in dB by scale.
+    """
+
+    label: str
+    option: str
+    scales: list[int] | None = None
+    paper: dict[int, float] = {}  # noqa: RUF012  read only; DIV2K validation, or plain PSNR of CelebAHQ
+
+
+def _paper(*values: float) -> dict[int, float]:
+    return dict(zip((2, 3, 4, 6, 12, 18, 24, 30), values, strict=False))
+
+
+LIIF = Run(
+    'LIIF', 'train_liif_edsr', None, _paper(34.67, 30.96, 29.00, 26.75, 23.71, 22.17, 21.18, 20.48)
+)
+
+
+GROUPS = {
+    'decoders': [
+        LIIF,
+        Run(
+            'LTE',
+            'train_lte_edsr',
+            None,
+            _paper(34.72, 31.02, 29.04, 26.81, 23.78, 22.23, 21.24, 20.53),
+        ),
+        Run(
+            'MetaSR',
+            'train_metasr_edsr',
+            None,
+            _paper(34.64, 30.93, 28.92, 26.61, 23.55, 22.03, 21.06, 20.37),
+        ),
+        Run('EDSR x2', 'train_edsr_x2', [2], {2: 34.55}),
+        Run('EDSR x3', 'train_edsr_x3', [3], {3: 30.90}),
+        Run('EDSR x4', 'train_edsr_x4', [4], {4: 28.92}),
+    ],
+    'ablations': [
+        LIIF,
+        Run(
+            'LIIF (-c)',
+            'train_liif_edsr_no_cell',
+            None,
+            _paper(34.53, 30.92, 28.97, 26.73, 23.72, 22.19, 21.19, 20.51),
+        ),
+        Run(
+            'LIIF (-u)',
+            'train_liif_edsr_no_unfold',
+            None,
+            _paper(34.64, 30.94, 28.98, 26.73, 23.69, 22.16, 21.17, 20.47),
+        ),
+        Run(
+            'LIIF (-e)',
+            'train_liif_edsr_no_ensemble',
+            None,
+            _paper(34.63, 30.95, 28.97, 26.72, 23.66, 22.13, 21.14, 20.45),
+        ),
+        Run(
+            'LIIF (-d)',
+            'train_liif_edsr_shallow',
+            None,
+            _paper(34.65, 30.94, 28.98, 26.71, 23.64, 22.10, 21.12, 20.42),
+        ),
+    ],
+    'scales': [LIIF, *(Run(f'LIIF, x{s} only', f'train_liif_edsr_x{s}only') for s in (2, 3, 4))],
+    'size-varied': [
+        Run('64 to 128: LIIF, size-varied', 'train_celebahq_64_128', [2], {2: 35.96}),
+        Run('64 to 128: resized ground truth', 'train_celebahq_64_128_resized', [2], {2: 34.78}),
+        Run('32 to 256: LIIF, size-varied', 'train_celebahq_32_256', [8], {8: 27.74}),
+        Run('32 to 256: resized ground truth', 'train_celebahq_32_256_resized', [8], {8: 27.56}),
+    ],
+}
