@@ -19,7 +19,7 @@ from liif_arch.errors import UserError
 
 Array = TypeVar('Array', Tensor, np.ndarray)  # a grid's look-ups are made on the host, in NumPy
 
-SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
+SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, as the reference does
 AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an area vanishes
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
 
