@@ -7,7 +7,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 
 
 def read_version() -> str:
-    """`liif_arch.__version__`, read without an import: what the package imports is not there yet."""
+    """`liif_arch.__version__`, read from its source: at a build it cannot be imported."""
     source = Path('liif_arch/__init__.py').read_text(encoding='utf-8')
     return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
 
@@ -46,7 +46,8 @@ setup(
         'opencv-python',
         'lmdb',
         'pyyaml',
-        'tifffile',  # headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well
+        # Headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well.
+        'tifffile',
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],

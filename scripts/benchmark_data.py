@@ -96,7 +96,10 @@ def write_images(folder: Path, side: int, count: int) -> None:
 
 
 class PlainSamples:
-    """Random-scale samples as the reference's loader makes them: decode the file, crop, resize, list all pixels, draw."""
+    """Random-scale samples as the reference's loader makes them.
+
+    Decode the file, crop, resize, list all pixels, and draw some of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.iterdir())

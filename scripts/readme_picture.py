@@ -1,4 +1,4 @@
-"""Draw README's picture: photographs enlarged by weights that ship, beside bicubic and the original.
+"""Draw README's picture: photographs enlarged by weights that ship, bicubic and the original.
 
     python scripts/readme_picture.py .readme/edsr.png
 
