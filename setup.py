@@ -1,14 +1,41 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 
+
+def read_version() -> str:
+    """`liif_arch.__version__`, read from its source: at a build it cannot be imported."""
+    source = Path('liif_arch/__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
+
+
 setup(
     name='basicsr-liif',
-    version='0.1.0',
+    version=read_version(),
+    author='The basicsr-liif authors',
     description='Arbitrary-scale super-resolution (LIIF) as a plugin of BasicSR',
     long_description=open('README.md', encoding='utf-8').read(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    keywords='super-resolution LIIF BasicSR image upscaling PyTorch',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: 3.14',
+        'Topic :: Multimedia :: Graphics :: Graphics Conversion',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
     python_requires='>=3.10',
     install_requires=[
         'basicsr==1.4.2; python_version < "3.13"',
@@ -19,7 +46,8 @@ setup(
         'opencv-python',
         'lmdb',
         'pyyaml',
-        'tifffile',  # headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well
+        # Headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well.
+        'tifffile',
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],

@@ -62,9 +62,12 @@ def verify() -> None:
     if wrong:
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise UserError(
-            f'{DISTRIBUTION} {distribution.version} in {distribution.locate_file("")} is not BasicSR as this package '
-            f'knows it: {", ".join(wrong[:3])}{more} differ. Nothing of it has been imported. Install the known one '
-            f'anew (pip install --force-reinstall --no-deps {DISTRIBUTION}==1.4.2), and remove any other package that '
+            f'{DISTRIBUTION} {distribution.version} in {distribution.locate_file("")} is not '
+            'BasicSR as this package '
+            f'knows it: {", ".join(wrong[:3])}{more} differ. Nothing of it has been imported. '
+            'Install the known one '
+            f'anew (pip install --force-reinstall --no-deps {DISTRIBUTION}==1.4.2), and remove any '
+            'other package that '
             'brings a basicsr.'
         )
 

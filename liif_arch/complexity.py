@@ -1,4 +1,6 @@
-"""What a network costs: parameters, and multiply-accumulates per input and per output pixel, counted by mmengine."""
+"""What a network costs: parameters, and multiply-accumulates per input and per output pixel,
+counted by mmengine.
+"""
 
 from typing import NamedTuple
 
@@ -50,7 +52,9 @@ class Encode(nn.Module):
 
 
 class Query(Encode):
-    """A network's decoder as a module of its own: feat, coord (B, Q, 2), cell (B, Q, 2) -> colours (B, Q, out)."""
+    """A network's decoder as a module of its own: feat, coord (B, Q, 2), cell (B, Q, 2) -> colours
+    (B, Q, out).
+    """
 
     def forward(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """See `CoordinateNetwork.query`."""

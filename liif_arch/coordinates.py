@@ -19,7 +19,7 @@ from liif_arch.errors import UserError
 
 Array = TypeVar('Array', Tensor, np.ndarray)  # a grid's look-ups are made on the host, in NumPy
 
-SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, METHOD: "+ 1e-6"
+SHIFT_EPS = 1e-6  # moves a look-up off the border between two latents, as the reference does
 AREA_EPS = 1e-9  # keeps the ensemble's weights defined where a length or an area vanishes
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (y, x), the order of the local ensemble
 
@@ -53,7 +53,9 @@ def make_cell(
 
 
 def nearest_index(coord: Array, n: int) -> Array:
-    """Index of the pixel of n nearest to each coordinate, any shape, int64 (ties to even, as `grid_sample`)."""
+    """Index of the pixel of n nearest to each coordinate, any shape, int64 (ties to even, as
+    `grid_sample`).
+    """
     position = (((coord + 1) * n - 1) / 2).round()
     if isinstance(position, np.ndarray):
         return position.astype(np.int64).clip(0, n - 1)
@@ -119,7 +121,9 @@ def axis_lookup(coord: Array, n: int, local_ensemble: bool) -> AxisLookup:
 def grid_lookup(
     n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu'
 ) -> AxisLookup:
-    """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64, rel is float32)."""
+    """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64,
+    rel is float32).
+    """
     return _on_device(axis_lookup(_host_centers(n_out), n, local_ensemble), device)
 
 
@@ -147,7 +151,9 @@ def corner_lookup(coord: Array, cell: Array, n: int) -> AxisLookup:
 
 
 def corner_grid_lookup(n_out: int, n: int, device: torch.device | str = 'cpu') -> AxisLookup:
-    """`corner_lookup` of the n_out pixels of a regular grid over n latents (made in float64, rel is float32)."""
+    """`corner_lookup` of the n_out pixels of a regular grid over n latents (made in float64, rel is
+    float32).
+    """
     centres = _host_centers(n_out)
     return _on_device(corner_lookup(centres, np.full_like(centres, 2 / n_out), n), device)
 
@@ -175,7 +181,7 @@ def axis_weights(rel: Tensor) -> Tensor:
     return length.flip(0) / length.sum(0, keepdim=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Scales and sizes
 
 

@@ -43,11 +43,13 @@ def make_batch(
 
 
 def _unit_range(pixels: Tensor) -> Tensor:
-    """8-bit values to float32 in [0, 1]; a CUDA device divides exactly by tensors, but not by Python numbers."""
+    """8-bit values to float32 in [0, 1]; a CUDA device divides exactly by tensors, but not by
+    Python numbers.
+    """
     return pixels.float() / torch.full((), 255.0, device=pixels.device)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Pillow's bicubic reduction
 
 
@@ -107,7 +109,7 @@ def _to_8_bits(total: Tensor) -> Tensor:
     return ((total + 2 ** (_WEIGHT_BITS - 1)) / 2**_WEIGHT_BITS).floor().clamp(0, 255)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Pixels drawn without replacement
 
 
@@ -126,7 +128,9 @@ def hash32(x):
 
 
 def patch_corner(seed, rows, cols):
-    """Where a square begins that has `rows` x `cols` places: (top, left), from hashes of seeds, any integer arrays."""
+    """Where a square begins that has `rows` x `cols` places: (top, left), from hashes of seeds, any
+    integer arrays.
+    """
     first = hash32(seed)
     return first % rows, hash32(first) % cols
 
@@ -167,7 +171,9 @@ def draw_pixels(
 
 
 def _pixel_keys(width: int, side: Tensor, seed: Tensor) -> Tensor:
-    """Hash and index of every pixel in one number, (B, width, width) int64; padding has the largest."""
+    """Hash and index of every pixel in one number, (B, width, width) int64; padding has the
+    largest.
+    """
     pixel = torch.arange(width, device=side.device)
     row, col = pixel[:, None], pixel
     index = row * side + col

@@ -1,4 +1,6 @@
-"""What a user can mend: one exception, whose text is one line with what was found, what is needed, which key."""
+"""What a user can mend: one exception, whose text is one line with what was found, what is needed,
+which key.
+"""
 
 import difflib
 import operator
@@ -53,7 +55,9 @@ class MachineError(RuntimeError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: it ends a command as Ctrl+C does, so that what is half-written is removed on the way out."""
+    """SIGTERM: it ends a command as Ctrl+C does, so that what is half-written is removed on the way
+    out.
+    """
 
 
 def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name: str = '') -> int:
@@ -121,7 +125,9 @@ def _output_is_closed() -> bool:
 
 
 def _message(error: Exception) -> str:
-    """An error's text; one that a data worker raised arrives with that worker's traceback in front."""
+    """An error's text; one that a data worker raised arrives with that worker's traceback in
+    front.
+    """
     text = str(error)
     marker = 'UserError: '
     return text.rpartition(marker)[2].strip() if 'Original Traceback' in text else text
@@ -145,7 +151,9 @@ def require_known(keys: Iterable[object], known: Iterable[object], place: str) -
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number: Python's, NumPy's, or a tensor of one; no truth value, no 2.0."""
+    """Whether a value is a whole number: Python's, NumPy's, or a tensor of one; no truth value, no
+    2.0.
+    """
     if isinstance(value, bool) or 'bool' in str(getattr(value, 'dtype', '')):
         return False
     try:
@@ -170,4 +178,5 @@ def missing_path(path: str | Path) -> str:
     parent = next(p for p in path.parents if os.path.isdir(p))
     wanted = path.relative_to(parent).parts[0]
     near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], n=1)
-    return f'does not exist ({parent} has no {wanted[:100]}{f"; did you mean {near[0]}?" if near else ""})'
+    hint = f'; did you mean {near[0]}?' if near else ''
+    return f'does not exist ({parent} has no {wanted[:100]}{hint})'

@@ -1,4 +1,6 @@
-"""Networks outside PyTorch: ONNX files of encoder and decoder, with all sizes free, compared in onnxruntime."""
+"""Networks outside PyTorch: ONNX files of encoder and decoder, with all sizes free, compared in
+onnxruntime.
+"""
 
 import contextlib
 import importlib.util
@@ -138,7 +140,8 @@ def _export(
         ]
         name = type(getattr(module.net.encoder, 'net', module.net.encoder)).__name__
         raise UserError(
-            f'{path.name}: {type(module.net).__name__} on {name} cannot be exported with free sizes '
+            f'{path.name}: {type(module.net).__name__} on {name} cannot be exported with free '
+            'sizes '
             f'({text[0][:300]}).'
         ) from None
 
@@ -179,8 +182,10 @@ def compare(net: CoordinateNetwork, encoder: Path, decoder: Path) -> Iterator[Co
         if not max(found.features, found.colours) <= TOLERANCE:
             raise UserError(
                 f'{encoder.name}, {decoder.name}: differ from PyTorch by {found.features:.2g} and '
-                f'{found.colours:.2g} on an input of {size[1]}x{size[0]}; needed {TOLERANCE:g} or less. '
-                'Networks that make tables for a size, as SwinIR its attention masks, are fixed to it in '
+                f'{found.colours:.2g} on an input of {size[1]}x{size[0]}; needed {TOLERANCE:g} or '
+                'less. '
+                'Networks that make tables for a size, as SwinIR its attention masks, are fixed to '
+                'it in '
                 'ONNX.'
             )
         yield found

@@ -35,7 +35,8 @@ def resolve(precision: object, device: torch.device | str, key: str = 'precision
     if precision == 'bfloat16':
         kind = 'CPU (it needs AVX512-BF16 or AMX)' if device.type == 'cpu' else f'device, {device}'
         raise UserError(
-            f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or auto.'
+            f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or '
+            'auto.'
         )
     return torch.float32
 
@@ -64,7 +65,9 @@ def _is_autocast(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """Run convolutions and matrix products in `dtype`, also where a surrounding autocast says otherwise."""
+    """Run convolutions and matrix products in `dtype`, also where a surrounding autocast says
+    otherwise.
+    """
     if dtype in (torch.bfloat16, torch.float16):
         return torch.autocast(device.type, dtype)
     return torch.autocast(device.type, enabled=False) if _is_autocast(device) else nullcontext()

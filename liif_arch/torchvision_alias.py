@@ -1,4 +1,4 @@
-"""Remedy 1: `import basicsr` on a current torchvision.
+"""`import basicsr` on a current torchvision; see docs/basicsr.md, "Importing it".
 
 BasicSR 1.4.2 imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, which
 torchvision has removed.

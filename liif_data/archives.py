@@ -78,7 +78,8 @@ def _download(url: str, path: Path) -> None:
         raise UserError(f'{partial}: cannot write here ({error.strerror}).') from None
     if total and partial.stat().st_size < total:
         raise UserError(
-            f'{url}: the download ended after {partial.stat().st_size} of {total} bytes; run the same '
+            f'{url}: the download ended after {partial.stat().st_size} of {total} bytes; run the '
+            'same '
             'command to go on.'
         )
     partial.rename(path)

@@ -1,4 +1,6 @@
-"""A folder of images to a BasicSR-format LMDB: parallel, under a temporary name, verified, then renamed."""
+"""A folder of images to a BasicSR-format LMDB: parallel, under a temporary name, verified, then
+renamed.
+"""
 
 import hashlib
 import os
@@ -28,7 +30,9 @@ _FIRST_MAP_SIZE = 64 * 2**20
 
 
 class Record(NamedTuple):
-    """One image on its way into the database: its key, the value, and what meta_info.txt will say of it."""
+    """One image on its way into the database: its key, the value, and what meta_info.txt will say
+    of it.
+    """
 
     key: str
     data: bytes
@@ -36,7 +40,9 @@ class Record(NamedTuple):
 
 
 def lmdb_key(path: Path) -> str:
-    """BasicSR reads keys up to the first dot and as ASCII; whatever else a name holds becomes an underscore."""
+    """BasicSR reads keys up to the first dot and as ASCII; whatever else a name holds becomes an
+    underscore.
+    """
     return re.sub(r'[^0-9A-Za-z_ ()+-]', '_', path.stem)
 
 
@@ -172,7 +178,9 @@ def describe(target: Path, images: dict[str, Path]) -> str:
 def _write(
     folder: Path, images: dict[str, Path], workers: int, encoding: str
 ) -> tuple[list[str], dict[str, bytes]]:
-    """Put all records, growing the map when it is full; returns meta_info.txt's lines, and digests of the values."""
+    """Put all records, growing the map when it is full; returns meta_info.txt's lines, and digests
+    of the values.
+    """
     lines, digests, pending, pending_bytes = [], {}, [], 0
     records = in_processes(partial(make_record, encoding=encoding), images.items(), workers)
     with lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE) as env:
@@ -211,5 +219,6 @@ def _verify(folder: Path, images: dict[str, Path], digests: dict[str, bytes]) ->
         for key, path in progress_bar(images.items(), unit='image', desc='verify'):
             if _digest(transaction.get(key.encode()) or b'') != digests[key]:
                 raise UserError(
-                    f'{path}: what was written for it differs from the file; is the disk full or failing?'
+                    f'{path}: what was written for it differs from the file; is the disk full or '
+                    'failing?'
                 )

@@ -113,9 +113,12 @@ class RandomScalePairedDataset(Dataset):
             (key, (h, w)), rest = small[0], len(small) - 1
             raise UserError(
                 f'{store.path(key)}: this image is {w}x{h} (width x height)'
-                f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that lq_size '
-                f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} needs; '
-                f'remove small images, or lower lq_size{" or scale_range" * (option == "scale_range")}.',
+                f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that '
+                'lq_size '
+                f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} '
+                'needs; '
+                'remove small images, or lower '
+                f'lq_size{" or scale_range" * (option == "scale_range")}.',
                 [store.path(key) for key, _ in small],
             )
 
@@ -219,7 +222,9 @@ class RandomScalePairedDataset(Dataset):
         return [self._read(self.gt_store, key, window)]
 
     def _paired_crops(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
-        """The same crop of the ground truth and of its low-resolution image, (s, s, C) and (lq_size, lq_size, C)."""
+        """The same crop of the ground truth and of its low-resolution image, (s, s, C) and
+        (lq_size, lq_size, C).
+        """
         lq_key = fill_template(self.filename_tmpl, key)
         window = random_window(rng, self.lq_store.size(lq_key), (self.lq_size, self.lq_size))
         return [
@@ -233,14 +238,18 @@ class RandomScalePairedDataset(Dataset):
         return self.lq_store.path(fill_template(self.filename_tmpl, key))
 
     def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
-        """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its subset of pixels."""
+        """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its
+        subset of pixels.
+        """
         (crop,) = crops
         require_8_bits(crop)
         padded = pad_square(crop, round(self.lq_size * self.scale_range[1]))
         return {'crop': torch.from_numpy(padded), 'side': len(crop), 'seed': seed}
 
     def _query_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor]:
-        """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one is given."""
+        """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one
+        is given.
+        """
         gt, *given = crops
         lq = given[0] if given else resize_bicubic(gt, (self.lq_size, self.lq_size))
         coord, cell, colours = query_samples(gt, self.num_samples, seed, self.patch)
@@ -264,7 +273,9 @@ def positive_int(opt: Mapping, key: str) -> int:
 
 
 def require_options(dataset: Dataset, opt: Mapping) -> None:
-    """Raise UserError for an option that neither the dataset's table nor `option_check.LOADER` has."""
+    """Raise UserError for an option that neither the dataset's table nor `option_check.LOADER`
+    has.
+    """
     known = [*type(dataset).own_options, *LOADER, 'phase']
     require_known(opt, known, opt.get('name', 'dataset'))
 

@@ -1,4 +1,6 @@
-"""Pure functions from images to training samples; all randomness comes from the generator that is passed in."""
+"""Pure functions from images to training samples; all randomness comes from the generator that is
+passed in.
+"""
 
 import math
 from functools import lru_cache
@@ -58,7 +60,9 @@ def scaled_window(window: Window, scale: int) -> Window:
 def augment(
     rng: np.random.Generator, images: list[np.ndarray], use_hflip: bool, use_rot: bool
 ) -> list[np.ndarray]:
-    """The same random flips for all images: horizontal (use_hflip), vertical and transpose (use_rot), p = 0.5 each."""
+    """The same random flips for all images: horizontal (use_hflip), vertical and transpose
+    (use_rot), p = 0.5 each.
+    """
     hflip, vflip, transpose = rng.random(3) < 0.5
     return [
         _turn(image, use_hflip and hflip, use_rot and vflip, use_rot and transpose)
@@ -67,7 +71,9 @@ def augment(
 
 
 def _turn(image: np.ndarray, hflip: bool, vflip: bool, transpose: bool) -> np.ndarray:
-    """Flip, then transpose, an image (H, W, C); OpenCV copies pixels ten times faster than a strided NumPy copy."""
+    """Flip, then transpose, an image (H, W, C); OpenCV copies pixels ten times faster than a
+    strided NumPy copy.
+    """
     channels = image.shape[2]
     if hflip or vflip:
         image = cv2.flip(image, -1 if hflip and vflip else int(hflip))

@@ -170,7 +170,8 @@ class ScaleSetDataset(Dataset):
             height, width = scaled_size(lq.shape[:2], scale)
             if height > gt.shape[0] or width > gt.shape[1]:
                 raise UserError(
-                    f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at {scale_label(scale)} is '
+                    f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at '
+                    f'{scale_label(scale)} is '
                     f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.'
                 )
             gt = gt[:height, :width]

@@ -87,7 +87,8 @@ class SizeVariedDataset(Dataset):
             h, w = self.gt_store.size(key)
             if h != w or h < self.sizes[1]:
                 raise UserError(
-                    f'{self.gt_store.path(key)}: this image is {w}x{h} (width x height); needed square '
+                    f'{self.gt_store.path(key)}: this image is {w}x{h} (width x height); needed '
+                    'square '
                     f'ones of at least {self.sizes[1]} pixels (gt_size_range).'
                 )
             if self.lq_store is not None:
@@ -98,7 +99,8 @@ class SizeVariedDataset(Dataset):
                     )
                 if self.lq_store.size(key) != (self.lq_size, self.lq_size):
                     raise UserError(
-                        f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} (lq_size).'
+                        f'{self.lq_store.path(key)}: needed {self.lq_size}x{self.lq_size} '
+                        '(lq_size).'
                     )
 
     def gt_side(self, index: int) -> int:

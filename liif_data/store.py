@@ -1,4 +1,6 @@
-"""Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind one interface."""
+"""Where images lie: a folder, a BasicSR-format LMDB, or the photographs inside scikit-image, behind
+one interface.
+"""
 
 import math
 import os
@@ -79,8 +81,10 @@ class ImageStore(ABC):
         image = self.read(key, color)
         if rows.stop > image.shape[0] or cols.stop > image.shape[1]:
             raise UserError(
-                f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x height), and '
-                f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or remove it.'
+                f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x '
+                'height), and '
+                f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or '
+                'remove it.'
             )
         return image[rows, cols]
 
@@ -119,7 +123,8 @@ class FolderStore(ImageStore):
             path = folder / name
             if path.stem in self._paths:
                 raise UserError(
-                    f'{self.root}: {name} and {self._paths[path.stem].name} have one name; rename one.'
+                    f'{self.root}: {name} and {self._paths[path.stem].name} have one name; rename '
+                    'one.'
                 )
             self._paths[path.stem] = path
         self.keys = sorted(self._paths)
@@ -207,7 +212,8 @@ class LmdbStore(ImageStore):
                 ) from None
             except ValueError:
                 raise UserError(
-                    f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) 1". '
+                    f'{root}/meta_info.txt: found the line {line[:60]!r}; needed "name.png (h,w,c) '
+                    '1". '
                     'Build the LMDB again with `basicsr lmdb`.'
                 ) from None
             self._records[key] = record
@@ -248,7 +254,8 @@ class LmdbStore(ImageStore):
             needed = math.prod(record.shape) * np.dtype(record.dtype).itemsize
             if len(value) != needed:
                 raise UserError(
-                    f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in meta_info.txt '
+                    f'{self.root}: key "{key}" holds {len(value)} bytes, and its shape in '
+                    'meta_info.txt '
                     f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.'
                 )
             window = (

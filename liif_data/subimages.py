@@ -1,4 +1,6 @@
-"""Large images cut into overlapping pieces, so that a training sample decodes a piece and not a 2K photograph."""
+"""Large images cut into overlapping pieces, so that a training sample decodes a piece and not a 2K
+photograph.
+"""
 
 import os
 import shutil

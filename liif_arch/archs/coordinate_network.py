@@ -85,7 +85,9 @@ class CoordinateNetwork(nn.Module, ABC):
             return self.encoder(lq)
 
     def render_dtype(self) -> torch.dtype:
-        """Type of the matrix products without gradients; raises UserError where the device lacks it."""
+        """Type of the matrix products without gradients; raises UserError where the device lacks
+        it.
+        """
         parameter = next(self.parameters())
         return (
             resolve(self.precision, parameter.device)
@@ -142,13 +144,17 @@ class CoordinateNetwork(nn.Module, ABC):
         """
 
     def render(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
-        """The image at any size, without gradients: (B, C, h, w) -> (B, num_out_ch, H, W), about [0, 1]."""
+        """The image at any size, without gradients: (B, C, h, w) -> (B, num_out_ch, H, W), about
+        [0, 1].
+        """
         return self.render_window(
             feat, size, (0, 0), tuple(feat.shape[-2:]), (0, size[0]), (0, size[1])
         )
 
     def chunk_size(self, floats: int) -> int:
-        """Queries, of so many floats each, that the decoder may hold at once under `decode_memory`."""
+        """Queries, of so many floats each, that the decoder may hold at once under
+        `decode_memory`.
+        """
         on_cpu = next(self.parameters()).device.type == 'cpu'
         return max(64, int((self.decode_memory or (16 if on_cpu else 512)) * 2**20) // (4 * floats))
 
@@ -180,7 +186,8 @@ class CoordinateNetwork(nn.Module, ABC):
             if self.scale is None:
                 raise UserError(
                     f'{type(self).__name__} was called without coord and without size; set '
-                    'network_g.scale, or use model_type: LIIFModel, which gives each image its size.'
+                    'network_g.scale, or use model_type: LIIFModel, which gives each image its '
+                    'size.'
                 )
             size = scaled_size(tuple(lq.shape[-2:]), self.scale)
         return (
@@ -190,7 +197,9 @@ class CoordinateNetwork(nn.Module, ABC):
         )
 
     def _render_with_grad(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
-        """`render` under autograd, for models that train on whole images; activations are recomputed by chunk."""
+        """`render` under autograd, for models that train on whole images; activations are
+        recomputed by chunk.
+        """
         b, coord = feat.shape[0], make_coord(size, feat.device)
         coord = coord.view(1, -1, 2).expand(b, -1, -1)
         cell = make_cell(size, feat.device).expand_as(coord)

@@ -25,7 +25,9 @@ class ResidualBlock(nn.Module):
 
 @torch.no_grad()
 def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
-    """Change a convolution's weights so that its first outputs are its first inputs, times a factor."""
+    """Change a convolution's weights so that its first outputs are its first inputs, times a
+    factor.
+    """
     middle = conv.kernel_size[0] // 2
     conv.weight[:count], conv.bias[:count] = 0, 0
     for i in range(count):
@@ -68,7 +70,9 @@ class EDSREncoder(nn.Module):
         copy_channels(self.body[-1], self.head[0].in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""
+        """Floats alive at once in inference on an image of that size, for memory budgets (measured
+        on a CPU).
+        """
         return 5 * self.num_out_feat * height * width
 
     def forward(self, x: Tensor) -> Tensor:

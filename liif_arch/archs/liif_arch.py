@@ -1,4 +1,6 @@
-"""LIIF: Learning Continuous Image Representation with Local Implicit Image Function (Chen et al., CVPR 2021)."""
+"""LIIF: Learning Continuous Image Representation with Local Implicit Image Function (Chen et al.,
+CVPR 2021).
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -75,12 +77,14 @@ class LIIF(CoordinateNetwork):
                 self.imnet.activation != 'relu',
             ),
             (
-                f'hidden layers of {min(layer.in_features for layer in self.imnet.layers[2::2])} channels; needed '
+                f'hidden layers of {min(layer.in_features for layer in self.imnet.layers[2::2])} '
+                'channels; needed '
                 f'{channels}',
                 any(layer.in_features < channels for layer in self.imnet.layers[2::2]),
             ),
             (
-                f'the encoder {type(getattr(self.encoder, "net", self.encoder)).__name__}, {self.code_channels} '
+                f'the encoder {type(getattr(self.encoder, "net", self.encoder)).__name__}, '
+                f'{self.code_channels} '
                 f'channels; needed EDSREncoder or RDNEncoder, {channels} or more',
                 not hasattr(self.encoder, 'start_as_copy') or self.code_channels < channels,
             ),

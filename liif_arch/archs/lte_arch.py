@@ -51,7 +51,8 @@ class LTE(CoordinateNetwork):
             )
         if num_in_ch != num_out_ch:
             raise UserError(
-                f'num_out_ch: found {num_out_ch}; LTE adds its input, of {num_in_ch} channels (num_in_ch).'
+                f'num_out_ch: found {num_out_ch}; LTE adds its input, of {num_in_ch} channels '
+                '(num_in_ch).'
             )
         if max_scale is not None and max_scale <= 0:
             raise UserError(f'max_scale: found {max_scale}; needed a scale above 0.')
@@ -66,7 +67,9 @@ class LTE(CoordinateNetwork):
         self.widest = max(self.code_channels, *hidden_list)
 
     def encode(self, lq: Tensor) -> Tensor:
-        """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, 2 hidden_dim + num_in_ch, h, w), float32."""
+        """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, 2 hidden_dim + num_in_ch, h, w),
+        float32.
+        """
         feat = super().encode(lq)
         with autocast(lq.device, torch.float32):
             feat = feat.to(self.coef.weight.dtype)

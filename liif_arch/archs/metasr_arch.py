@@ -1,4 +1,6 @@
-"""MetaSR's decoder on LIIF's encoders: the baseline that LIIF is compared with (Hu et al., CVPR 2019)."""
+"""MetaSR's decoder on LIIF's encoders: the baseline that LIIF is compared with (Hu et al., CVPR
+2019).
+"""
 
 from collections.abc import Callable, Sequence
 

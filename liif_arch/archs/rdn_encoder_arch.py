@@ -106,7 +106,9 @@ class RDNEncoder(nn.Module):
         copy_channels(self.GFF[1], self.SFENet1.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured on a CPU)."""
+        """Floats alive at once in inference on an image of that size, for memory budgets (measured
+        on a CPU).
+        """
         side = TILE + 2 * self.RDBs[0].reach
         return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * min(
             height, side

@@ -1,4 +1,6 @@
-"""Fixed-scale baselines: an encoder with a sub-pixel tail, as EDSR-baseline has it (Lim et al., CVPRW 2017)."""
+"""Fixed-scale baselines: an encoder with a sub-pixel tail, as EDSR-baseline has it (Lim et al.,
+CVPRW 2017).
+"""
 
 from collections.abc import Callable
 
@@ -56,7 +58,9 @@ class SubPixelSR(CoordinateNetwork):
         self.table_channels = 2 * scale * scale * num_feat
 
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
-        """The predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have no use)."""
+        """The predicted image's nearest pixels; see `CoordinateNetwork.query` (cell and chunk have
+        no use).
+        """
         image = self._image(feat)  # (B, out, H, W)
         height, width = image.shape[-2:]
         index = nearest_index(coord[..., 0], height) * width + nearest_index(

@@ -1,4 +1,6 @@
-"""How `basicsr` begins and ends as a process: the installed command and `python -m liif_arch.cli`."""
+"""How `basicsr` begins and ends as a process: the installed command and `python -m
+liif_arch.cli`.
+"""
 
 import logging
 import os

@@ -1,4 +1,6 @@
-"""`basicsr check -opt FILE`: everything that would stop a run, and every image of its datasets, without a run."""
+"""`basicsr check -opt FILE`: everything that would stop a run, and every image of its datasets,
+without a run.
+"""
 
 import argparse
 import os
@@ -71,7 +73,9 @@ def main() -> int:
 
 
 def walk(phase: str, dataset_opt: dict) -> list[str]:
-    """Decode every image of a dataset; prints what it holds and what is faulty, and returns the faulty ones' paths."""
+    """Decode every image of a dataset; prints what it holds and what is faulty, and returns the
+    faulty ones' paths.
+    """
     from basicsr.utils.registry import DATASET_REGISTRY
 
     from liif_arch.config.option_check import registered
@@ -92,7 +96,8 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
             faulty.append(path)
             write_line(f'datasets.{phase}: {error}')
     print(
-        f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, {len(faulty)} faulty.'
+        f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, '
+        f'{len(faulty)} faulty.'
     )
     return faulty
 
@@ -120,4 +125,7 @@ def describe(shapes: list[tuple[int, int, int]]) -> str:
         return ''
     low, high = (f'{f(s[1] for s in shapes)}x{f(s[0] for s in shapes)}' for f in (min, max))
     channels = ' and '.join(map(str, sorted({s[2] for s in shapes})))
-    return f' of {low if low == high else f"{low} to {high}"} pixels (width x height), {channels} channels'
+    sizes = low
+    if low != high:
+        sizes = f'{low} to {high}'
+    return f' of {sizes} pixels (width x height), {channels} channels'

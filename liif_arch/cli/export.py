@@ -36,7 +36,8 @@ def main() -> int:
     for found in export_onnx(net, args.output):
         (h, w), (height, width) = found.size, found.out
         print(
-            f'{w}x{h} -> {width}x{height} (width x height): features differ from PyTorch by {found.features:.1e}, '
+            f'{w}x{h} -> {width}x{height} (width x height): features differ from PyTorch by '
+            f'{found.features:.1e}, '
             f'colours by {found.colours:.1e}'
         )
     print('\n'.join(f'{args.output}/{name}' for name in FILES))

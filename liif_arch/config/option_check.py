@@ -222,7 +222,9 @@ def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
 
 
 def _check_metrics(opt: dict, own: Iterable[str], problems: Problems) -> None:
-    """Metrics as BasicSR's models take them, by name; a model's own table says if it takes others."""
+    """Metrics as BasicSR's models take them, by name; a model's own table says if it takes
+    others.
+    """
     from basicsr.models.sr_model import SRModel
     from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -245,7 +247,9 @@ def _check_metrics(opt: dict, own: Iterable[str], problems: Problems) -> None:
 
 
 def _path_options(opt: dict) -> dict[str, Fragment]:
-    """`PATH` for the networks of a file: a typo would leave a network with the weights it is drawn."""
+    """`PATH` for the networks of a file: a typo would leave a network with the weights it is
+    drawn.
+    """
     labels = {'g': None} | {
         str(k).removeprefix('network_'): None for k in opt if str(k).startswith('network_')
     }
@@ -347,7 +351,9 @@ def _check_mapping(
     problems: Problems,
     kinds: Mapping[str, Fragment] = types.MappingProxyType({}),
 ) -> None:
-    """Keys and types of one section: `known` and `own` are its keys, `kinds` says more of their types."""
+    """Keys and types of one section: `known` and `own` are its keys, `kinds` says more of their
+    types.
+    """
     if not isinstance(mapping, dict):
         return  # a missing or wrongly typed section is noted where it stands
     own_kinds = own if isinstance(own, Mapping) else {}
@@ -427,7 +433,9 @@ def check_keywords(
     more: Mapping[str, Fragment] | None = None,
     skip: tuple[str, ...] = (),
 ) -> None:
-    """Keywords against a signature: unknown ones, missing ones, and their types as far as it says them."""
+    """Keywords against a signature: unknown ones, missing ones, and their types as far as it says
+    them.
+    """
     known, required, is_open = signature(function)
     known = {k: f for k, f in {**known, **(more or {})}.items() if k not in skip}
     for key, value in keywords.items():
@@ -493,7 +501,9 @@ def _check_io_backend(found: object, place: str, problems: Problems) -> None:
 
 
 def dataset_options(cls: type) -> Iterable[str]:
-    """The options of a dataset's own: its table of them (`own_options`), or what its source reads."""
+    """The options of a dataset's own: its table of them (`own_options`), or what its source
+    reads.
+    """
     return cls.own_options if hasattr(cls, 'own_options') else keys_read_by(cls)
 
 
@@ -547,7 +557,8 @@ def _try_optimizer(optimizer: type, keywords: dict, place: str, problems: Proble
     ) as error:
         problems.add(
             place,
-            f'{place}: {optimizer.__name__}: {(str(error) or type(error).__name__).splitlines()[0]}.',
+            f'{place}: {optimizer.__name__}: '
+            f'{(str(error) or type(error).__name__).splitlines()[0]}.',
         )
 
 
@@ -572,7 +583,8 @@ def _check_schedule(train: dict, problems: Problems) -> None:
         problems.add(
             'train.scheduler.periods',
             f'train.scheduler.periods: found {periods}, {sum(periods):g} '
-            f'iterations in all, and train.total_iter is {total:g}: the run would stop there. Add a period.',
+            f'iterations in all, and train.total_iter is {total:g}: the run would stop there. Add '
+            'a period.',
         )
     if (
         scheduler.get('type') == 'CosineAnnealingRestartLR'

@@ -26,7 +26,9 @@ SUGGESTED = {'type': 'string'}  # beside an enumeration: what plugins bring pass
 
 
 def schema() -> Fragment:
-    """The whole schema: keys that it does not know pass where models read keys of their own, but not in LIIFModel's."""
+    """The whole schema: keys that it does not know pass where models read keys of their own, but
+    not in LIIFModel's.
+    """
     load_plugins()
     model = registered(MODEL_REGISTRY)['LIIFModel'].own_options
     train = {**known.TRAIN, **known.TRAIN_TYPES}
@@ -118,7 +120,9 @@ def names(registry) -> list[str]:
 
 
 def by_type(cases: Mapping[str, Fragment]) -> Fragment:
-    """A mapping whose key `type` says which keys it has; a name that is not known passes, since plugins bring more."""
+    """A mapping whose key `type` says which keys it has; a name that is not known passes, since
+    plugins bring more.
+    """
     return {
         'type': 'object',
         'required': ['type'],

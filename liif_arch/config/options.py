@@ -32,7 +32,9 @@ MOST_NAME = 200  # bytes; a file system holds 255, and logs and archived runs ad
 
 
 class OptionLoader(yaml.SafeLoader):
-    """YAML without Python tags, with ordered mappings, floats as in YAML 1.2 (1e-4), and no key twice."""
+    """YAML without Python tags, with ordered mappings, floats as in YAML 1.2 (1e-4), and no key
+    twice.
+    """
 
 
 def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
@@ -61,7 +63,9 @@ OptionLoader.add_implicit_resolver(
 
 
 def shipped_options() -> dict[str, Path]:
-    """Option files inside this package and other installed plugins, by name without extension; ours come first."""
+    """Option files inside this package and other installed plugins, by name without extension; ours
+    come first.
+    """
     own = yaml_files('liif_arch.options')
     return own | {name: path for name, path in option_files().items() if name not in own}
 
@@ -118,7 +122,8 @@ def read_yaml(text: str, name: str) -> OrderedDict:
         raise UserError(f'{name}{place}: {problem}.') from None
     if not isinstance(opt, dict):
         raise UserError(
-            f'{name}: found {type(opt).__name__ if opt is not None else "nothing"}; needed "key: value".'
+            f'{name}: found {type(opt).__name__ if opt is not None else "nothing"}; needed "key: '
+            'value".'
         )
     return opt
 
@@ -178,7 +183,8 @@ def force_option(opt: dict, entry: str) -> None:
     keys = path.strip().split(':')
     if not equals:
         raise UserError(
-            f'--force_yml: found {entry!r}; needed key:key=value, for instance train:ema_decay=0.999.'
+            f'--force_yml: found {entry!r}; needed key:key=value, for instance '
+            'train:ema_decay=0.999.'
         )
     place: object = opt
     for depth, key in enumerate(keys):
@@ -204,7 +210,7 @@ def build_parser(command: str) -> argparse.ArgumentParser:
         prog=f'basicsr {command}',
         allow_abbrev=False,
         description={
-            'train': "Train a model with BasicSR's train_pipeline; the current directory is the root.",
+            'train': "Train a model with BasicSR's train_pipeline; this folder is the root.",
             'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
         }[command],
     )
@@ -277,7 +283,8 @@ def parse_options(
     opt['dist'] = args.launcher != 'none'
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError(
-            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
+            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m '
+            'liif_arch.cli '
             'train -opt FILE --launcher pytorch.'
         )
     if opt['dist']:
@@ -291,7 +298,8 @@ def parse_options(
         here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
             raise UserError(
-                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there are, or '
+                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there '
+                'are, or '
                 'set num_gpu: 0.'
             )
         port = (opt.get('dist_params') or {}).get('port') if args.launcher == 'slurm' else None
@@ -347,7 +355,9 @@ def network_option(name: str | None) -> dict | None:
 
 
 def _test_of_training_options(opt: dict, root_path: str) -> None:
-    """Let a training's option file test what it trained: its validation sets, and its own last weights."""
+    """Let a training's option file test what it trained: its validation sets, and its own last
+    weights.
+    """
     datasets = opt.get('datasets')
     if isinstance(datasets, dict) and 'train' in datasets and len(datasets) > 1:
         del datasets['train']
@@ -429,7 +439,8 @@ def _complete_datasets(opt: dict) -> None:
             )  # threads of two epochs would share one iterator
             if dataset.get('num_worker_per_gpu') == 0 and not _is_addressed(dataset['type']):
                 print(
-                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the same random numbers as '
+                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the same '
+                    'random numbers as '
                     'the model; using none.',
                     flush=True,
                 )

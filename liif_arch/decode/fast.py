@@ -335,7 +335,9 @@ class Decode(torch.autograd.Function):
 def _pieces(
     table: Tensor, index: Tensor, images: int, dtype: torch.dtype
 ) -> list[tuple[int, slice]]:
-    """Which queries of index (T, B Q) are decoded at a time, and of which image; all at once where it is no CPU."""
+    """Which queries of index (T, B Q) are decoded at a time, and of which image; all at once where
+    it is no CPU.
+    """
     corners, queries = index.shape
     if table.device.type != 'cpu':
         return [(0, slice(0, queries))]
@@ -349,7 +351,9 @@ def _pieces(
 
 
 def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a.T @ b, (in, out) from (N, in) and (N, out) of a type that may be smaller than total's."""
+    """total += a.T @ b, (in, out) from (N, in) and (N, out) of a type that may be smaller than
+    total's.
+    """
     if a.dtype == total.dtype:
         total.addmm_(a.t(), b)
     else:

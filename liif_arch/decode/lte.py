@@ -83,7 +83,9 @@ def query_lte(
     cell: Tensor,
     chunk: int | None = None,
 ) -> Tensor:
-    """`query_lte_plain`, differentiable, the last layer behind the ensemble; for `chunk` see `by_chunks`."""
+    """`query_lte_plain`, differentiable, the last layer behind the ensemble; for `chunk` see
+    `by_chunks`.
+    """
     rows = (
         codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
     )
@@ -160,7 +162,9 @@ def _split(codes: Tensor, waves: int) -> tuple[Tensor, ...]:
 def _render_block(
     weights: Weights, phases: Tensor, table: Tensor, rows: AxisLookup, cols: AxisLookup
 ) -> Tensor:
-    """One block: table (h, w, 2D + out) -> (out, R, C). Corner signs are I for rows, J for columns."""
+    """One block: table (h, w, 2D + out) -> (out, R, C). Corner signs are I for rows, J for
+    columns.
+    """
     (i, r), (j, c) = rows.index.shape, cols.index.shape
     index = rows.index[:, :, None, None] * table.shape[1] + cols.index  # (I, R, J, C)
     picked = table.flatten(0, 1).index_select(0, index.flatten())  # (I R J C, 2D + out)

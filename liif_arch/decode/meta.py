@@ -47,7 +47,9 @@ def query_meta_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor
 
 
 def meta_table(imnet: nn.Module, feat: Tensor, num_out: int) -> Tensor:
-    """What each latent gives the colour per hidden unit, and by itself: (B, C, h, w) -> (B, h, w, out, D + 1)."""
+    """What each latent gives the colour per hidden unit, and by itself: (B, C, h, w) -> (B, h, w,
+    out, D + 1).
+    """
     last = imnet.layers[-1]
     weight = torch.cat([last.weight, last.bias[:, None]], dim=1)  # (9C * out, D + 1)
     kernel = (
@@ -74,7 +76,9 @@ def query_meta(
     num_out: int,
     chunk: int | None = None,
 ) -> Tensor:
-    """`query_meta_plain`, differentiable, `chunk` queries per image at a time (see `decode.fast.query_fast`)."""
+    """`query_meta_plain`, differentiable, `chunk` queries per image at a time (see
+    `decode.fast.query_fast`).
+    """
     table = meta_table(imnet, feat, num_out)
     if chunk is None or coord.shape[1] <= chunk:
         return _query_table(imnet, table, coord, cell)
@@ -127,7 +131,9 @@ def render_meta(
     chunk: int,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Colours on the regular grid rows x cols, without gradients: (B, h, w, out, D + 1) -> (B, out, H, W)."""
+    """Colours on the regular grid rows x cols, without gradients: (B, h, w, out, D + 1) -> (B, out,
+    H, W).
+    """
     b, _, w, num_out, _ = table.shape
     height, width = rows.index.shape[1], cols.index.shape[1]
     flat = table.flatten(1, 2)

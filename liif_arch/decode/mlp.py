@@ -75,12 +75,16 @@ class MLP(nn.Module):
         last.bias -= 1
 
     def dtype(self, device: torch.device) -> torch.dtype:
-        """Type of the hidden layers' matrix products: autocast's, where the parameters are float32."""
+        """Type of the hidden layers' matrix products: autocast's, where the parameters are
+        float32.
+        """
         own = self.layers[-1].weight.dtype
         return ambient_dtype(device) if own == torch.float32 and self.activation == 'relu' else own
 
     def weights(self, start: int, dtype: torch.dtype) -> 'Weights':
-        """Parameters of the layers from `start` on, for inference; before a sine products are at least float32."""
+        """Parameters of the layers from `start` on, for inference; before a sine products are at
+        least float32.
+        """
         if self.activation == 'sine':
             dtype = torch.promote_types(dtype, torch.float32)
         *hidden, last = self.layers[2 * start :: 2]
@@ -126,12 +130,16 @@ class Weights(NamedTuple):
 
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the result."""
+    """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the
+    result.
+    """
     return _onednn(x, weight, bias, 'relu') if _has_onednn(x) else F.linear(x, weight, bias).relu_()
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight, (N, in) and (in, out) -> (N, out); oneDNN's takes 0.87 of the time of MKL's on an AMD processor."""
+    """x @ weight, (N, in) and (in, out) -> (N, out); oneDNN's takes 0.87 of the time of MKL's on an
+    AMD processor.
+    """
     return _onednn(x, weight.t(), None, 'none') if _has_onednn(x) else x @ weight
 
 

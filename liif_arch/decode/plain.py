@@ -14,7 +14,9 @@ from liif_arch.coordinates import AREA_EPS, CORNERS, SHIFT_EPS, make_coord
 
 
 def unfold_features(feat: Tensor) -> Tensor:
-    """Each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C, h, w)."""
+    """Each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C,
+    h, w).
+    """
     b, c, h, w = feat.shape
     return F.unfold(feat, 3, padding=1).view(b, c * 9, h, w)
 
@@ -53,7 +55,9 @@ def corners(
 
 
 def ensemble(colours: list[Tensor], areas: list[Tensor]) -> Tensor:
-    """Corners' predictions, each weighted by the area at the corner diagonal to it (eq. 4): the list, backwards."""
+    """Corners' predictions, each weighted by the area at the corner diagonal to it (eq. 4): the
+    list, backwards.
+    """
     return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)
 
 

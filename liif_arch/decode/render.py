@@ -50,7 +50,9 @@ class Decoder(NamedTuple):
 
 
 def cell_bias(first: FirstLayer, cell: tuple[float, float]) -> Tensor:
-    """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W), folded in: (D,)."""
+    """The first layer's bias with the constant term of a cell, in latents (h * 2/H, w * 2/W),
+    folded in: (D,).
+    """
     if first.cell is None:
         return first.bias
     return first.bias + first.cell @ constant(cell, first.cell)
@@ -111,7 +113,9 @@ def render_fused(
     cols: AxisLookup,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor | None:
-    """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it should."""
+    """`render_grid` by the Triton kernel, or None where it cannot run; one warning says why if it
+    should.
+    """
     hidden = decoder.rest.hidden
     if table.device.type != 'cuda' or _unfused or not hidden or hidden[0][0].dtype == torch.float32:
         return None
@@ -137,7 +141,9 @@ def render_fused(
 
 
 def _even(n: int, most: int) -> int:
-    """Length of n's parts when it is cut into as few of at most `most` as possible, all about alike."""
+    """Length of n's parts when it is cut into as few of at most `most` as possible, all about
+    alike.
+    """
     return -(-n // -(-n // most))
 
 

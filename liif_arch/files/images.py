@@ -197,7 +197,9 @@ def require_8_bits(image: np.ndarray) -> None:
 
 
 def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 -> (*size, C) uint8."""
+    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 ->
+    (*size, C) uint8.
+    """
     require_8_bits(image)
     width_height = (size[1], size[0])
     if image.shape[2] in (

@@ -1,4 +1,6 @@
-"""One LMDB environment for each process and database: LMDB refuses a second one, and none may cross a fork."""
+"""One LMDB environment for each process and database: LMDB refuses a second one, and none may cross
+a fork.
+"""
 
 import os
 import threading

@@ -148,6 +148,7 @@ def _require_space(path: Path, needed: int) -> None:
     found = shutil.disk_usage(folder).free
     if found < needed:
         raise UserError(
-            f'{path}: found {found / 1e6:,.1f} MB free on this disk; needed {needed / 1e6:,.1f} MB. '
+            f'{path}: found {found / 1e6:,.1f} MB free on this disk; needed {needed / 1e6:,.1f} '
+            'MB. '
             'Free some, name another place (-o) or a smaller size (--scale, --size).'
         )

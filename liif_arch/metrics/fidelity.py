@@ -23,7 +23,9 @@ def psnr(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
 
 
 def psnr_y(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
-    """Benchmark protocol: luma of the difference, S pixels shaved on each side (Set5, Set14, B100, Urban100)."""
+    """Benchmark protocol: luma of the difference, S pixels shaved on each side (Set5, Set14, B100,
+    Urban100).
+    """
     return _psnr(luma(sr - gt), shave(scale))
 
 
@@ -33,7 +35,9 @@ def psnr_div2k(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
 
 
 def ssim(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
-    """SSIM of the luma, S pixels shaved: BasicSR's (Wang et al. 2004, 11x11 Gaussian window), nothing rounded."""
+    """SSIM of the luma, S pixels shaved: BasicSR's (Wang et al. 2004, 11x11 Gaussian window),
+    nothing rounded.
+    """
     from basicsr.metrics.psnr_ssim import _ssim
 
     dy, dx = shave(scale)

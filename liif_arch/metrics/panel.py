@@ -9,7 +9,9 @@ DETAIL = 128  # side of the detail, in output pixels
 
 
 class Row(NamedTuple):
-    """One line of the picture: the same image, (H, W, C) uint8, by several methods, the original among them."""
+    """One line of the picture: the same image, (H, W, C) uint8, by several methods, the original
+    among them.
+    """
 
     image: str
     scale: str
@@ -28,7 +30,9 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
 
 
 def write_panel(rows: list[Row], path: Path) -> None:
-    """Draw a row a line, a column a method (the first row's order), each titled with its PSNR over the detail."""
+    """Draw a row a line, a column a method (the first row's order), each titled with its PSNR over
+    the detail.
+    """
     from matplotlib.figure import Figure
 
     columns = list(rows[0].methods)

@@ -1,4 +1,6 @@
-"""Metrics of how an image looks, LPIPS, DISTS and NIQE, by pyiqa, which fetches their weights: an optional extra."""
+"""Metrics of how an image looks, LPIPS, DISTS and NIQE, by pyiqa, which fetches their weights: an
+optional extra.
+"""
 
 import importlib.util
 import math
@@ -50,7 +52,8 @@ def _model(metric: str):
     except (OSError, RuntimeError) as error:
         text = str(error).strip().splitlines()
         raise UserError(
-            f'val.metrics: {metric}: pyiqa cannot load it ({text[0] if text else type(error).__name__}).'
+            f'val.metrics: {metric}: pyiqa cannot load it '
+            f'({text[0] if text else type(error).__name__}).'
         ) from None
 
 

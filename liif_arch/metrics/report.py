@@ -82,7 +82,9 @@ def read_report(folder: Path) -> Results | None:
 
 
 def format_table(results: Results) -> str:
-    """The means as an aligned Markdown table: dataset x scale, a column a metric, bicubic beside the network."""
+    """The means as an aligned Markdown table: dataset x scale, a column a metric, bicubic beside
+    the network.
+    """
     entries = [entry for scales in results.values() for entry in scales.values()]
     metrics = [m for m in TITLES if any(m in e for e in entries)]
     baseline = [m for m in metrics if any(m in e.get('bicubic', {}) for e in entries)]
@@ -121,7 +123,9 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def plot_psnr(results: Results, path: Path) -> None:
-    """PSNR against scale, a panel a dataset; per-axis scales, which have no place on the axis, are left out."""
+    """PSNR against scale, a panel a dataset; per-axis scales, which have no place on the axis, are
+    left out.
+    """
     from matplotlib.figure import Figure
 
     metric = next(

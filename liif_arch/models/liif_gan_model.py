@@ -1,4 +1,6 @@
-"""Perceptual and adversarial training at random scales, for sharper images than a pixel loss alone gives."""
+"""Perceptual and adversarial training at random scales, for sharper images than a pixel loss alone
+gives.
+"""
 
 import math
 from collections import OrderedDict
@@ -44,14 +46,16 @@ class LIIFGANModel(LIIFModel, SRGANModel):
             return
         if not opt.get('network_d'):
             raise UserError(
-                'network_d: missing; LIIFGANModel trains against a discriminator (UNetDiscriminatorSN).'
+                'network_d: missing; LIIFGANModel trains against a discriminator '
+                '(UNetDiscriminatorSN).'
             )
         for key in ('gan_opt', 'optim_d'):
             if not opt['train'].get(key):
                 raise UserError(f'train.{key}: missing; LIIFGANModel needs it, as SRGANModel does.')
         if not opt['datasets']['train'].get('patch'):
             raise UserError(
-                'datasets.train.patch: needed true; a discriminator sees squares, not scattered pixels.'
+                'datasets.train.patch: needed true; a discriminator sees squares, not scattered '
+                'pixels.'
             )
 
     def init_training_settings(self) -> None:
@@ -79,14 +83,18 @@ class LIIFGANModel(LIIFModel, SRGANModel):
             )
         except (AssertionError, RuntimeError) as error:
             raise UserError(
-                f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} pixels '
-                f'({str(error).splitlines()[0]}); set the square of another side (UNetDiscriminatorSN: of '
+                f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} '
+                'pixels '
+                f'({str(error).splitlines()[0]}); set the square of another side '
+                '(UNetDiscriminatorSN: of '
                 'a multiple of 8).'
             ) from None
         net.train()
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the discriminator."""
+        """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the
+        discriminator.
+        """
         with autocast(self.device, self.dtype):
             self.output = self.net_g(self.lq, self.coord, self.cell)
         fake, real = as_patch(self.output.float()), as_patch(self.gt)

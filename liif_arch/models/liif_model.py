@@ -1,4 +1,6 @@
-"""BasicSR's SRModel for networks that predict colours at coordinates: training on samples, validation at any scale."""
+"""BasicSR's SRModel for networks that predict colours at coordinates: training on samples,
+validation at any scale.
+"""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -69,7 +71,9 @@ class LIIFModel(SRModel):
 
     @staticmethod
     def check_options(opt: dict) -> None:
-        """Raise UserError for options that this model cannot follow; called before a run creates anything."""
+        """Raise UserError for options that this model cannot follow; called before a run creates
+        anything.
+        """
         val = opt.get('val') or {}
         require_pyiqa(val.get('metrics') or [])
         lists = [d.get('scales') for d in opt['datasets'].values()]
@@ -86,7 +90,8 @@ class LIIFModel(SRModel):
                 and not path.get('resume_state')
             ):
                 raise UserError(
-                    'path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
+                    'path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; '
+                    'remove '
                     'one.'
                 )
             if path.get('pretrain_encoder') and opt['network_g'].get('bilinear_start'):
@@ -110,7 +115,7 @@ class LIIFModel(SRModel):
         self.best_metric_results: dict[str, dict] = {}  # BasicSR's form
         super().__init__(opt)
 
-    # ----------------------------------------------------------------------------------------------------- training
+    # ------------------------------------------------------------------------------------- training
 
     def init_training_settings(self) -> None:
         """SRModel's, the encoder's own weights, and the precision and compilation of the step."""
@@ -179,7 +184,7 @@ class LIIFModel(SRModel):
         )
         get_ema_multi_avg_fn(decay)(average, current, None)
 
-    # --------------------------------------------------------------------------------------------------- validation
+    # ----------------------------------------------------------------------------------- validation
 
     def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """Validate with the images shared out among the processes."""
@@ -187,7 +192,9 @@ class LIIFModel(SRModel):
 
     @torch.no_grad()
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
-        """Render every item, measure it, and report per scale: log, tensorboard, tables, pictures."""
+        """Render every item, measure it, and report per scale: log, tensorboard, tables,
+        pictures.
+        """
         rank, world_size = get_dist_info()
         dataset, name = dataloader.dataset, dataloader.dataset.opt['name']
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
@@ -209,7 +216,9 @@ class LIIFModel(SRModel):
     def _validate_item(
         self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool
     ) -> dict:
-        """Render and measure one item of a dataset; figures are empty where it has no ground truth."""
+        """Render and measure one item of a dataset; figures are empty where it has no ground
+        truth.
+        """
         lq = data['lq'][None].to(self.device)
         gt = data['gt'] if 'gt' in data else None
         scale, size = self._target(data, tuple(lq.shape[-2:]), gt)
@@ -243,7 +252,9 @@ class LIIFModel(SRModel):
     def _target(
         self, data: dict, lq_size: tuple[int, int], gt: Tensor | None
     ) -> tuple[tuple[float, float], tuple[int, int]]:
-        """Scale and output size (H, W) of an item: the item's own, the ground truth's, or the option file's scale."""
+        """Scale and output size (H, W) of an item: the item's own, the ground truth's, or the
+        option file's scale.
+        """
         if gt is not None:
             size = tuple(gt.shape[-2:])
             own = (

@@ -1,4 +1,6 @@
-"""Checkpoint files: safe loading, whole writing, training states and the way back to them, and what fits a network."""
+"""Checkpoint files: safe loading, whole writing, training states and the way back to them, and what
+fits a network.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -89,7 +91,8 @@ def save_file(content: dict, path: str | Path) -> None:
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
         reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
         raise UserError(
-            f'{path}: cannot save this checkpoint ({reason}); earlier ones are whole. Free some space, and '
+            f'{path}: cannot save this checkpoint ({reason}); earlier ones are whole. Free some '
+            'space, and '
             'go on from the last with --auto_resume.'
         ) from None
 
@@ -105,7 +108,7 @@ def plain(value: object) -> object:
     return value.item() if hasattr(value, 'item') else value
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Saving, in the place of BasicSR's methods of these names, which write over what they replace and
 # ignore a failure
 
@@ -117,7 +120,9 @@ def save_network(
     current_iter: int,
     param_key: str | list[str] = 'params',
 ) -> None:
-    """`BaseModel.save_network`, with the option that built the network, so that the file alone says what it is."""
+    """`BaseModel.save_network`, with the option that built the network, so that the file alone says
+    what it is.
+    """
     if self.opt['rank'] != 0:
         return
     nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
@@ -136,7 +141,9 @@ def save_network(
 
 
 def save_training_state(self, epoch: int, current_iter: int) -> None:
-    """`BaseModel.save_training_state`, with all that a resumed run needs to go on as if it had not stopped."""
+    """`BaseModel.save_training_state`, with all that a resumed run needs to go on as if it had not
+    stopped.
+    """
     if current_iter == -1:
         return
     state = {
@@ -174,7 +181,7 @@ def _states(path: Mapping) -> Iterator[tuple[int, Path]]:
     yield from sorted(found, reverse=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Resuming
 
 
@@ -215,7 +222,8 @@ def _newest_whole(opt: dict) -> dict | None:
         return state
     if faults:
         raise UserError(
-            f'--auto_resume: none of the {len(faults)} training states in {folder} is whole ({faults[0]}); '
+            f'--auto_resume: none of the {len(faults)} training states in {folder} is whole '
+            f'({faults[0]}); '
             'start anew without --auto_resume, or put a whole state there.'
         )
     if opt['rank'] == 0:
@@ -229,7 +237,8 @@ def load_state(path: Path, opt: dict) -> dict:
     kinds = {'iter': int, 'epoch': int, 'optimizers': list, 'schedulers': list}
     if not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise UserError(
-            f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, schedulers).'
+            f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, '
+            'schedulers).'
         )
     ignored = opt['path'].get('ignore_resume_networks') or []
     saved = state.get('options', opt)
@@ -248,7 +257,9 @@ def remove_partial_files(path: Mapping) -> None:
 
 
 def misfits(net: nn.Module, state_dict: StateDict) -> list[str]:
-    """What keeps a state dict from fitting a network: missing and unexpected names, and other shapes."""
+    """What keeps a state dict from fitting a network: missing and unexpected names, and other
+    shapes.
+    """
     own = net.state_dict()
     lines = [f'missing {name} {tuple(own[name].shape)}' for name in own if name not in state_dict]
     lines += [

@@ -75,7 +75,9 @@ def run_pipeline(is_train: bool) -> dict:
 
 
 def _explained(error: Exception, opt: dict) -> MachineError | None:
-    """An error that ended a run, in a line, where it is no fault of the code; None for any other."""
+    """An error that ended a run, in a line, where it is no fault of the code; None for any
+    other.
+    """
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     is_allocation = any(text in str(error) for text in OUT_OF_MEMORY)
     if isinstance(error, MachineError):
@@ -85,7 +87,8 @@ def _explained(error: Exception, opt: dict) -> MachineError | None:
         batch = f' (now {train["batch_size_per_gpu"]})' if train else ''
         reason, status = (
             (
-                f'memory ran out: {first} Lower datasets.train.batch_size_per_gpu{batch}, lq_size or '
+                f'memory ran out: {first} Lower datasets.train.batch_size_per_gpu{batch}, lq_size '
+                'or '
                 'num_samples, or set train.precision: bfloat16.'
             ),
             1,
@@ -180,7 +183,9 @@ def run_processes(command: str, arguments: list[str], count: int, max_restarts: 
 
 
 def _status(command: str, codes: dict[int, int]) -> int:
-    """What the exit codes of failed processes, by rank, come to; one that failed by itself is named."""
+    """What the exit codes of failed processes, by rank, come to; one that failed by itself is
+    named.
+    """
     if STOPPED in codes.values():
         return STOPPED
     if 2 in codes.values():

@@ -1,4 +1,6 @@
-"""What must hold before a run creates or moves anything: networks, weights and data are built and looked at once."""
+"""What must hold before a run creates or moves anything: networks, weights and data are built and
+looked at once.
+"""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -73,7 +75,9 @@ def _check_run(opt: dict, problems: Problems) -> None:
 
 @contextmanager
 def silent_logger() -> Iterator[None]:
-    """Keep BasicSR's logger, which takes its log file at first use, from being set up before that file exists."""
+    """Keep BasicSR's logger, which takes its log file at first use, from being set up before that
+    file exists.
+    """
     from basicsr.utils.logger import initialized_logger
 
     before = dict(initialized_logger)
@@ -225,12 +229,14 @@ def _check_batch(opt: dict, place: str, dataset_opt: dict, length: int) -> None:
     available = length * ratio // opt['world_size']
     if length * ratio > MOST_SAMPLES:
         raise UserError(
-            f'{place}.dataset_enlarge_ratio: found {ratio}, which makes epochs of {length * ratio:g} '
+            f'{place}.dataset_enlarge_ratio: found {ratio}, which makes epochs of '
+            f'{length * ratio:g} '
             f'samples; needed {MOST_SAMPLES // length} or less.'
         )
     if batch > available:
         raise UserError(
-            f'{place}.batch_size_per_gpu: a batch of {batch} is larger than the set, {length} images x '
+            f'{place}.batch_size_per_gpu: a batch of {batch} is larger than the set, {length} '
+            'images x '
             f'dataset_enlarge_ratio {ratio}; lower it, or raise dataset_enlarge_ratio to '
             f'{-(-batch * opt["world_size"] // length)} or more.'
         )

@@ -23,7 +23,9 @@ _started_by = os.getppid()
 
 
 def launcher_is_gone() -> bool:
-    """Whether torchrun, or `basicsr train --nproc`, has been killed: nobody would end this process any more."""
+    """Whether torchrun, or `basicsr train --nproc`, has been killed: nobody would end this process
+    any more.
+    """
     return 'TORCHELASTIC_RUN_ID' in os.environ and os.getppid() != _started_by
 
 
@@ -106,7 +108,9 @@ def dist_validation(
 
 
 def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
-    """Every figure that BasicSR's validation computes, in its order; what it would log and remember is left out."""
+    """Every figure that BasicSR's validation computes, in its order; what it would log and remember
+    is left out.
+    """
     module = sys.modules[
         type(model).nondist_validation.__module__
     ]  # some plugins copy the function, to change a line
@@ -127,7 +131,9 @@ def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
 
 
 def leave() -> None:
-    """End the process groups while everything is still there: gloo's threads, if they outlive it, abort the process."""
+    """End the process groups while everything is still there: gloo's threads, if they outlive it,
+    abort the process.
+    """
     if dist.is_available() and dist.is_initialized():
         _host_group.cache_clear()
         gc.collect()  # models that hold a group

@@ -1,4 +1,6 @@
-"""Where random numbers come from: the global generators, kept in a training state or left as they were."""
+"""Where random numbers come from: the global generators, kept in a training state or left as they
+were.
+"""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +11,9 @@ import torch
 
 
 def capture() -> dict:
-    """The states of Python's, NumPy's and PyTorch's global generators, of types that load with `weights_only`."""
+    """The states of Python's, NumPy's and PyTorch's global generators, of types that load with
+    `weights_only`.
+    """
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
     state = {
@@ -50,7 +54,9 @@ def preserved() -> Iterator[None]:
 
 @contextmanager
 def seeded(*address: int) -> Iterator[None]:
-    """Run a block whose global generators are seeded from an address, and leave them as they were."""
+    """Run a block whose global generators are seeded from an address, and leave them as they
+    were.
+    """
     seeds = np.random.SeedSequence([n % 2**32 for n in address]).generate_state(3)
     with preserved():
         random.seed(int(seeds[0]))

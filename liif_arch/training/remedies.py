@@ -49,7 +49,9 @@ def load_network(
     strict: bool = True,
     param_key: str | None = 'params',
 ) -> None:
-    """`BaseModel.load_network` that executes nothing in the file, and says in one line what does not fit."""
+    """`BaseModel.load_network` that executes nothing in the file, and says in one line what does
+    not fit.
+    """
     from basicsr.utils import get_root_logger
 
     get_root_logger().info(
@@ -61,7 +63,9 @@ def load_network(
 
 
 def copy_opt_file(opt_file: str, experiments_root: str) -> None:
-    """`basicsr.train.copy_opt_file`; of an option file with a `_base_`, the copy is what both say together."""
+    """`basicsr.train.copy_opt_file`; of an option file with a `_base_`, the copy is what both say
+    together.
+    """
     import json
     from tempfile import TemporaryDirectory
 
@@ -166,7 +170,9 @@ def get_optimizer(
 
 
 class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
-    """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a database."""
+    """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a
+    database.
+    """
 
     def __init__(
         self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object
@@ -192,7 +198,9 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
 
 
 def show_validations() -> None:
-    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run without a terminal."""
+    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run
+    without a terminal.
+    """
     for module in (
         basicsr.models.sr_model,
         basicsr.models.hifacegan_model,

@@ -41,7 +41,9 @@ class Stopped(BaseException):
 
 
 class Run:
-    """One training's loaders, model and resumed state, as `train_pipeline` asks for them one after another."""
+    """One training's loaders, model and resumed state, as `train_pipeline` asks for them one after
+    another.
+    """
 
     def __init__(self) -> None:
         self.state: dict | None = None
@@ -50,7 +52,9 @@ class Run:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Let `basicsr.train` look its functions up here; end workers and put signals back afterwards."""
+        """Let `basicsr.train` look its functions up here; end workers and put signals back
+        afterwards.
+        """
         names = (
             'load_resume_state',
             'build_dataset',
@@ -68,7 +72,8 @@ class Run:
             if not killed:
                 raise
             raise MachineError(
-                f'data worker {", ".join(killed)} was ended from outside this run. If memory ran out, '
+                f'data worker {", ".join(killed)} was ended from outside this run. If memory ran '
+                'out, '
                 'lower datasets.train.num_worker_per_gpu.'
             ) from error
         finally:
@@ -93,7 +98,9 @@ class Run:
         return SampleSet(_build_dataset(opt), opt)
 
     def create_train_val_dataloader(self, opt: dict, logger) -> tuple:
-        """BasicSR's loaders, which draw nothing from the global generators, from the place where the run was saved."""
+        """BasicSR's loaders, which draw nothing from the global generators, from the place where
+        the run was saved.
+        """
         loader, sampler, val_loaders, _, total = _create_loaders(opt, logger)
         for each in (loader, *val_loaders):
             each.generator = torch.Generator().manual_seed(
@@ -150,7 +157,8 @@ def restored(state: dict, resume: Callable[[], None], rank: int, ranks: int, pat
     ) as error:
         raise UserError(
             f'path.resume_state: {path} is damaged, or of other options than these '
-            f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "?"}); use those it '
+            f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "?"}); use '
+            'those it '
             'was saved with, or start anew.'
         ) from None
 
@@ -184,7 +192,7 @@ class Supervisor:
     def __getattr__(self, name: str):
         return getattr(self.model, name)
 
-    # ------------------------------------------------------------------------------------------------------ resuming
+    # ------------------------------------------------------------------------------------- resuming
 
     def extra_state(self) -> dict:
         """What a training state holds beside BasicSR's content; called by all processes."""
@@ -232,7 +240,7 @@ class Supervisor:
         if state.get('validated'):
             self.validated = dict.fromkeys(range(len(self.run.val_loaders)), self.iteration)
 
-    # ----------------------------------------------------------------------------------------------------- iterations
+    # ----------------------------------------------------------------------------------- iterations
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """The beginning of an iteration: here a run can stop and lose nothing."""
@@ -267,7 +275,9 @@ class Supervisor:
     # saving, validation
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Networks, and the training state last; then older ones beyond `logger.keep_checkpoints` go."""
+        """Networks, and the training state last; then older ones beyond `logger.keep_checkpoints`
+        go.
+        """
         self.losses.check(self.saved)
         if current_iter == -1 and self.saved != self.iteration:  # BasicSR keeps no state of the end
             self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
@@ -281,7 +291,9 @@ class Supervisor:
                 )
 
     def validation(self, loader, current_iter: int, tb_logger, save_img: bool) -> None:
-        """BasicSR's, shared out among the processes; a state of the same iteration then says that it is done."""
+        """BasicSR's, shared out among the processes; a state of the same iteration then says that
+        it is done.
+        """
         current_iter = min(current_iter, self.total)  # at the end BasicSR counts one too far
         number = self.run.val_loaders.index(loader)
         if self.validated.get(number) == current_iter:
@@ -312,7 +324,7 @@ class Supervisor:
         for loader in self.run.val_loaders:
             self.validation(loader, self.iteration, self.run.tb_logger, self.opt['val']['save_img'])
 
-    # --------------------------------------------------------------------------------------------------------- signals
+    # -------------------------------------------------------------------------------------- signals
 
     def _listen(self) -> None:
         on_main = threading.current_thread() is threading.main_thread()
@@ -323,7 +335,9 @@ class Supervisor:
         }
 
     def _on_signal(self, number: int, frame) -> None:
-        """Stop after this iteration; at once in a validation of a single process, and at a second Ctrl+C."""
+        """Stop after this iteration; at once in a validation of a single process, and at a second
+        Ctrl+C.
+        """
         if self.signal is not None:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
@@ -333,12 +347,15 @@ class Supervisor:
             raise Stopped  # `validation` saves, once the generators are as they were
         if self.opt['rank'] == 0:
             print(
-                f'\n{signal.Signals(number).name}: saving after this iteration (Ctrl+C: stop at once).',
+                f'\n{signal.Signals(number).name}: saving after this iteration (Ctrl+C: stop at '
+                'once).',
                 flush=True,
             )
 
     def _stop(self) -> None:
-        """Save, and leave by an exception; processes leave together, since the first to go ends the others."""
+        """Save, and leave by an exception; processes leave together, since the first to go ends the
+        others.
+        """
         self.signal = self.signal or signal.SIGTERM
         if self.saved != self.iteration and self.iteration > 0:
             self.save(self.run.sampler.position(self.iteration, self.run.batch)[0], self.iteration)
@@ -346,7 +363,8 @@ class Supervisor:
         if self.run.tb_logger:
             self.run.tb_logger.close()
         text = (
-            f'{signal.Signals(self.signal).name}: stopped after iteration {self.iteration}, which is saved. '
+            f'{signal.Signals(self.signal).name}: stopped after iteration {self.iteration}, which '
+            'is saved. '
             'The same command with --auto_resume goes on from there.'
         )
         raise Stopped(text) if self.opt['rank'] == 0 else Stopped
@@ -395,6 +413,8 @@ class LossWatch:
                     )
                     raise UserError(
                         f'the loss is {value} at iteration {iteration}, with the batch '
-                        f'{", ".join(dict.fromkeys(names)) or "(unnamed)"}; {state}. Look at these images; '
-                        'a lower learning rate (train.optim_g.lr), warmup_iter or precision: float32 help.'
+                        f'{", ".join(dict.fromkeys(names)) or "(unnamed)"}; {state}. Look at these '
+                        'images; '
+                        'a lower learning rate (train.optim_g.lr), warmup_iter or precision: '
+                        'float32 help.'
                     )

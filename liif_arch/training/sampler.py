@@ -47,11 +47,15 @@ class AddressedSampler(EnlargedSampler):
         self.start_at(0, 0, 0)
 
     def start_at(self, iteration: int, epoch: int, consumed: int) -> None:
-        """Go on after `iteration` iterations, in an epoch of which all ranks together have drawn `consumed` samples."""
+        """Go on after `iteration` iterations, in an epoch of which all ranks together have drawn
+        `consumed` samples.
+        """
         self._start = iteration, epoch, min(consumed, self.total_size)
 
     def position(self, iteration: int, batch: int) -> tuple[int, int]:
-        """Epoch, and samples of it drawn by all ranks, after an iteration of this run; `batch`: of all ranks."""
+        """Epoch, and samples of it drawn by all ranks, after an iteration of this run; `batch`: of
+        all ranks.
+        """
         begun, epoch, consumed = self._start
         done, first = iteration - begun, (self.total_size - consumed) // batch
         if done <= first:

@@ -1,4 +1,6 @@
-"""What a run's datasets give: addressed randomness, errors that name the file, and bad samples left out if asked."""
+"""What a run's datasets give: addressed randomness, errors that name the file, and bad samples left
+out if asked.
+"""
 
 from collections.abc import Mapping
 
@@ -68,7 +70,9 @@ class SampleSet(Dataset):
             raise self._as_user_error(error, index) from error
 
     def _as_user_error(self, error: Exception, index: int) -> UserError:
-        """What a stranger's dataset raised, in a line: an option that is missing, or a bad sample."""
+        """What a stranger's dataset raised, in a line: an option that is missing, or a bad
+        sample.
+        """
         missing = error.args[0] if isinstance(error, KeyError) and error.args else None
         if missing not in self.opt and missing in [*dataset_options(type(self.dataset))]:
             return UserError(f'missing; {type(self.dataset).__name__} reads it.', key=str(missing))

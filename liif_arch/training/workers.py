@@ -27,7 +27,7 @@ WATCHED_EVERY = 1.0  # seconds between two looks of a child process at its paren
 GRACE = 3.0  # seconds that workers have for the sample they are at, once the run has ended
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # In a child process
 
 
@@ -50,7 +50,9 @@ def end_with_parent() -> None:
 
 
 def _watch_parent() -> None:
-    """Wait for the parent's SIGTERM or its end, and leave at once: nothing in a worker needs tidying."""
+    """Wait for the parent's SIGTERM or its end, and leave at once: nothing in a worker needs
+    tidying.
+    """
     parent = multiprocessing.parent_process()
     while parent.is_alive():
         if not hasattr(signal, 'sigtimedwait'):
@@ -67,7 +69,9 @@ def _watch_parent() -> None:
 
 
 class WorkerInit:
-    """`worker_init_fn` of a data loader: `end_with_parent`, and then the function that was there before."""
+    """`worker_init_fn` of a data loader: `end_with_parent`, and then the function that was there
+    before.
+    """
 
     def __init__(self, then) -> None:
         self.then = then
@@ -78,7 +82,7 @@ class WorkerInit:
             self.then(worker)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # In the parent
 
 
@@ -156,7 +160,8 @@ def _born_deaf() -> Iterator[None]:
         yield
         return
     if multiprocessing.get_start_method() != 'fork':
-        resource_tracker.ensure_running()  # would unblock the signals itself, where it is started later
+        # would unblock the signals itself, where it is started later
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
@@ -166,7 +171,9 @@ def _born_deaf() -> Iterator[None]:
 
 @contextmanager
 def _deaths_expected() -> Iterator[None]:
-    """Keep PyTorch's handler of SIGCHLD, which raises an error for a worker that was killed, from being called."""
+    """Keep PyTorch's handler of SIGCHLD, which raises an error for a worker that was killed, from
+    being called.
+    """
     on_main = threading.current_thread() is threading.main_thread() and hasattr(signal, 'SIGCHLD')
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if on_main else None
     try:
@@ -176,7 +183,7 @@ def _deaths_expected() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, before)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # BasicSR's prefetching thread; `remedies` puts these functions in the place of its own
 
 _prefetching: weakref.WeakSet = weakref.WeakSet()  # threads, in which `stopping` is an event
@@ -201,7 +208,9 @@ def prefetch(self) -> None:
 
 
 def _put(thread: threading.Thread, item: object) -> None:
-    """Put an item into a prefetching thread's queue, unless the thread is to stop while the queue is full."""
+    """Put an item into a prefetching thread's queue, unless the thread is to stop while the queue
+    is full.
+    """
     while not thread.stopping.is_set():
         try:
             thread.queue.put(item, timeout=0.1)
@@ -221,7 +230,9 @@ def next_prefetched(self) -> object:
 
 
 def prefetch_later(self, loader: 'DataLoader') -> None:
-    """`CPUPrefetcher.__init__`, which leaves the first batches to `reset`; BasicSR starts twice, in two threads."""
+    """`CPUPrefetcher.__init__`, which leaves the first batches to `reset`; BasicSR starts twice, in
+    two threads.
+    """
     self.ori_loader = loader
 
 

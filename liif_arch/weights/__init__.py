@@ -12,6 +12,8 @@ def shipped() -> list[str]:
 
 
 def weights_path(weights: str | Path) -> Path:
-    """The file that a path, or the name of weights that ship, stands for; a file of that name comes first."""
+    """The file that a path, or the name of weights that ship, stands for; a file of that name comes
+    first.
+    """
     path = Path(weights)
     return FOLDER / f'{weights}.pth' if str(weights) in shipped() and not path.is_file() else path

@@ -167,7 +167,8 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     ]
     if problems:
         raise UserError(
-            f'{path}: does not hold the encoder {type(encoder).__name__} as network_g.encoder describes it '
+            f'{path}: does not hold the encoder {type(encoder).__name__} as network_g.encoder '
+            'describes it '
             f'({len(problems)} of its {len(own)} tensors): {some(problems)}.'
         )
     unused = [k for k in given if k not in own and k not in buffers]
@@ -185,7 +186,8 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     ]
     if inner:  # more blocks than this encoder has
         raise UserError(
-            f'{path}: holds {some(inner)}, which the encoder {type(encoder).__name__} as network_g.encoder '
+            f'{path}: holds {some(inner)}, which the encoder {type(encoder).__name__} as '
+            'network_g.encoder '
             'describes it does not have; give it as many blocks as the weights.'
         )
     encoder.load_state_dict({k: given[k] for k in own}, strict=False)
@@ -220,7 +222,8 @@ def build(network: dict, source: str | Path) -> nn.Module:
         raise UserError(f'{source}: network_g: {error}') from None
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f'{source}: cannot build its network_g ({str(error).splitlines()[0] if str(error) else "?"}).'
+            f'{source}: cannot build its network_g '
+            f'({str(error).splitlines()[0] if str(error) else "?"}).'
         ) from None
 
 

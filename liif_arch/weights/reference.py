@@ -92,7 +92,8 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         or 'params' not in content
     ):
         raise UserError(
-            f'{path}: found {", ".join(map(str, content)) or "nothing"}; needed "params" and a "network_g" '
+            f'{path}: found {", ".join(map(str, content)) or "nothing"}; needed "params" and a '
+            '"network_g" '
             f'of type {", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
         )
     params = dict(content.get('params_ema', content['params']))
@@ -199,7 +200,9 @@ def _encoder_spec(encoder: dict, path: str | Path) -> dict:
 
 
 def _mean_shifts() -> dict[str, Tensor]:
-    """The reference EDSR's frozen mean shifts: identity convolutions with the DIV2K mean as bias."""
+    """The reference EDSR's frozen mean shifts: identity convolutions with the DIV2K mean as
+    bias.
+    """
     eye, mean = torch.eye(3).view(3, 3, 1, 1), torch.tensor(_DIV2K_MEAN)
     return dict(
         zip((f'encoder.{n}' for n in _MEAN_SHIFTS), (eye, -mean, eye.clone(), mean), strict=True)

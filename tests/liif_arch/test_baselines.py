@@ -1,4 +1,6 @@
-"""MetaSR and the fixed-scale network against loops written from their definitions, and golden numbers."""
+"""MetaSR and the fixed-scale network against loops written from their definitions, and golden
+numbers.
+"""
 
 import numpy as np
 import pytest
@@ -182,7 +184,9 @@ def test_interface__forward_with_gradients_equals_render(net):
 
 
 def test_liif_at_x30__no_seams_between_latents():
-    """From 17 rows to 510: steps across latent borders are no larger than those within, with the ensemble on."""
+    """From 17 rows to 510: steps across latent borders are no larger than those within, with the
+    ensemble on.
+    """
     from liif_arch import LIIF
 
     torch.manual_seed(0)

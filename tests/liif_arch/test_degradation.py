@@ -109,7 +109,9 @@ def test_make_batch__what_the_model_takes():
     ],
 )
 def test_make_batch__waits_for_no_device(device):
-    """A meta tensor has no values to wait for; on CUDA waiting is an error here, and the bits are the CPU's."""
+    """A meta tensor has no values to wait for; on CUDA waiting is an error here, and the bits are
+    the CPU's.
+    """
     crop, side = padded_batch(pictures(48, 3)[0], [12, 25, 48])
     arguments = (crop, side, torch.tensor([5, 6, 2**32 - 1]))
     moved = [a.to(device) for a in arguments]

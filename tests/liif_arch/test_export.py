@@ -136,7 +136,9 @@ def test_export__what_cannot_be_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_export__of_attention_masks_is_refused(tmp_path, monkeypatch, capsys):
-    """Their exporter fixes them to the size that it saw, without a word; the comparison finds it."""
+    """Their exporter fixes them to the size that it saw, without a word; the comparison finds
+    it.
+    """
     pytest.importorskip('onnxruntime')
     save(
         {

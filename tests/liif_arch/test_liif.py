@@ -1,4 +1,6 @@
-"""LIIF against a slow float64 loop written from the paper's equations, golden numbers, and its own plain form."""
+"""LIIF against a slow float64 loop written from the paper's equations, golden numbers, and its own
+plain form.
+"""
 
 import itertools
 import math
@@ -207,7 +209,9 @@ def test_forward__at_the_options_scale(scale, expected):
 
 
 def test_forward__with_gradients_equals_render(monkeypatch):
-    """Models that train on whole images (SRModel) get gradients, chunked with recomputation, and the same image."""
+    """Models that train on whole images (SRModel) get gradients, chunked with recomputation, and
+    the same image.
+    """
     from liif_arch.archs import coordinate_network as module
 
     net, lq = small_liif(scale=3), torch.rand(2, 3, 6, 5, dtype=torch.float64)
@@ -277,7 +281,9 @@ def test_render__equals_query_on_the_grid():
 
 @pytest.mark.parametrize('scale', [2, 3, 4, 5])
 def test_render__differs_from_the_areas_only_where_they_all_vanish(scale):
-    """At odd scales one row and one column lie on the last latent's centre; everywhere else the plain form agrees."""
+    """At odd scales one row and one column lie on the last latent's centre; everywhere else the
+    plain form agrees.
+    """
     net, lq = small_liif(), torch.rand(1, 3, 6, 5, dtype=torch.float64)
     size = (6 * scale, 5 * scale)
     coord = make_coord(size, dtype=torch.float64).view(1, -1, 2)
@@ -330,7 +336,7 @@ def test_encoders__parameter_counts_of_the_paper():
     assert math.isclose(count[1], 22.0e6, rel_tol=0.02)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Sine activations
 
 
@@ -357,7 +363,9 @@ def test_sine__equals_the_plain_form(flags):
 
 
 def test_sine__starts_with_activations_that_are_spread():
-    """SIREN's initialisation keeps the variance of every layer; PyTorch's own would let it vanish."""
+    """SIREN's initialisation keeps the variance of every layer; PyTorch's own would let it
+    vanish.
+    """
     torch.manual_seed(0)
     mlp = MLP(64, 3, [256, 256, 256], 'sine')
     x = torch.rand(4096, 64) * 2 - 1

@@ -1,4 +1,6 @@
-"""Networks of one scale as encoders: features as they compute them, windows, taps, weights, training."""
+"""Networks of one scale as encoders: features as they compute them, windows, taps, weights,
+training.
+"""
 
 import copy
 import math
@@ -148,7 +150,9 @@ class Wrapped(nn.Module):
 
 @pytest.mark.parametrize('encoder', [Wrapped(), {**NETWORKS['EDSR'], 'tap': 'body.1'}])
 def test_tap__deep_inside(encoder):
-    """Features, a training step, counting and copying, none of which may trip over the stop within other modules."""
+    """Features, a training step, counting and copying, none of which may trip over the stop within
+    other modules.
+    """
     torch.manual_seed(0)
     net = LIIF(as_encoder(encoder, 3), [8])
     lq = torch.rand(1, 3, 9, 8)
@@ -282,7 +286,7 @@ def test_encoder__refuses(encoder, part):
         as_encoder(encoder, 3)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Weights of the fixed-scale network
 
 

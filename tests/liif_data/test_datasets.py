@@ -60,7 +60,9 @@ def test_sample__shapes_ranges_and_paths(photos):
 
 
 def test_sample__colours_are_those_of_the_ground_truth(tmp_path):
-    """A picture whose colour is its position: the crop's affine map to coordinates must hold for every query."""
+    """A picture whose colour is its position: the crop's affine map to coordinates must hold for
+    every query.
+    """
     y, x = np.mgrid[:100, :100].astype(np.uint8)
     write_image(tmp_path / 'd/a.png', np.dstack([y, x, y]))
     sample = train_set(tmp_path / 'd', use_hflip=False, use_rot=False, num_samples=144)[0]

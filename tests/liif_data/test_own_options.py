@@ -1,4 +1,6 @@
-"""The datasets' tables of options: what the source reads, what the docstring tells, what `-OO` leaves."""
+"""The datasets' tables of options: what the source reads, what the docstring tells, what `-OO`
+leaves.
+"""
 
 import ast
 import inspect

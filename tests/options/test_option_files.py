@@ -1,4 +1,6 @@
-"""Option files as data: on stand-in images laid out as each names, it trains two iterations or tests, with a table."""
+"""Option files as data: on stand-in images laid out as each names, it trains two iterations or
+tests, with a table.
+"""
 
 import json
 import re
@@ -35,7 +37,9 @@ SMALL = {
 
 
 def lay_out(root, opt: dict, side: int) -> None:
-    """Two square images where each data set of an option file expects them, with inputs at its first scale."""
+    """Two square images where each data set of an option file expects them, with inputs at its
+    first scale.
+    """
     for dataset in opt['datasets'].values():
         gt = dataset['dataroot_gt']
         if gt.startswith('builtin:'):

@@ -124,7 +124,8 @@ def test_option_file__that_ships_is_named_where_a_path_was_given(
     monkeypatch, tmp_path, photos, capsys
 ):
     assert run_here(monkeypatch, tmp_path, 'complexity', '-opt', 'options/quickstart.yml') == 0
-    line = f'-opt options/quickstart.yml: not here; using the one that ships ({shipped_options()["quickstart"]})\n'
+    shipped = shipped_options()['quickstart']
+    line = f'-opt options/quickstart.yml: not here; using the one that ships ({shipped})\n'
     assert capsys.readouterr().err == line
     assert run_here(monkeypatch, tmp_path, 'complexity', '-opt', 'quickstart') == 0
     assert capsys.readouterr().err == ''
@@ -164,7 +165,9 @@ def test_convert__both_ways(monkeypatch, tmp_path, weights, capsys):
 
 
 def test_train__names_what_it_wrote_and_how_to_try_it(monkeypatch, tmp_path, photos, capsys):
-    """The command that is printed works; a network for one scale has none, a sub-pixel tail its own scale."""
+    """The command that is printed works; a network for one scale has none, a sub-pixel tail its own
+    scale.
+    """
     write_options(tmp_path / 'o.yml', tiny_train(photos, name='my run', train__total_iter=1))
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
     *_, weights, command = capsys.readouterr().out.splitlines()

@@ -52,7 +52,9 @@ def test_upscale__one_file(monkeypatch, tmp_path, weights, capsys, target, size)
 
 
 def test_upscale__precision(monkeypatch, tmp_path, weights, capsys):
-    """bfloat16 where the processor has it, unless float32 is asked for; 8-bit results differ by a level at most."""
+    """bfloat16 where the processor has it, unless float32 is asked for; 8-bit results differ by a
+    level at most.
+    """
     monkeypatch.setattr('liif_arch.precision.has_bfloat16', lambda device: True)
     write_image(tmp_path / 'a.png', photo(12, 10))
     images = {}

@@ -74,7 +74,8 @@ def test_find_option_file__paths_and_shipped_names(tmp_path, monkeypatch):
         ('d', 'd is a folder.'),
         (
             'd/zzz.yml',
-            'd has aaa.yml, bbb.yml, ccc.yml, quickstort.yml, train_mine.yml. `basicsr options` lists those',
+            'd has aaa.yml, bbb.yml, ccc.yml, quickstort.yml, train_mine.yml. `basicsr options` '
+            'lists those',
         ),
         ('nowhere/zzz.yml', 'nowhere does not exist'),
         ('e/zzz.yml', 'e has no option files. `basicsr options` lists'),
@@ -291,7 +292,9 @@ def test_read_yaml__merged_keys_may_be_overridden():
 
 
 def gan_options() -> dict:
-    """An adversarial training as BasicSR's users write it: every key is one that its models and datasets read."""
+    """An adversarial training as BasicSR's users write it: every key is one that its models and
+    datasets read.
+    """
     loader = {
         'use_shuffle': True,
         'num_worker_per_gpu': 6,

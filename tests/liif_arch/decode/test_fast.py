@@ -1,4 +1,6 @@
-"""Queries: gradients against the plain form in float64, precision, and the images of a batch apart."""
+"""Queries: gradients against the plain form in float64, precision, and the images of a batch
+apart.
+"""
 
 import itertools
 
@@ -28,7 +30,9 @@ def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
 
 
 def gradients(net: LIIF, query, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Of a loss that weighs every colour differently: of the inputs and the decoder's parameters."""
+    """Of a loss that weighs every colour differently: of the inputs and the decoder's
+    parameters.
+    """
     net.zero_grad()
     colours = query(*tensors)
     (
@@ -96,7 +100,9 @@ def test_query__a_batch_is_its_images():
 
 
 def test_sum_corners__rounded_weights_sum_to_one():
-    """In bfloat16 weights no longer sum to 1; the result is nearer to the exact sum than without what mends that."""
+    """In bfloat16 weights no longer sum to 1; the result is nearer to the exact sum than without
+    what mends that.
+    """
     torch.manual_seed(0)
     weight = torch.rand(500, 4).softmax(1)
     hidden = (2 + 0.1 * torch.randn(2000, 8)).bfloat16()

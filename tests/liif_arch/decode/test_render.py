@@ -96,7 +96,8 @@ def test_fused__equals_the_grid_in_the_interpreter():
         from liif_arch.decode.fast import FirstLayer
         assert fused.INTERPRETED
         torch.manual_seed(0)
-        for layers, ensemble, (colours, size) in itertools.product((2, 4), (True, False), ((3, (11, 18)), (1, (1, 1)))):
+        outputs = ((3, (11, 18)), (1, (1, 1)))
+        for layers, ensemble, (colours, size) in itertools.product((2, 4), (True, False), outputs):
             encoder = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
             widths = [32 << layers // 2] * layers
             net = LIIF(encoder, widths, local_ensemble=ensemble, num_out_ch=colours)
@@ -106,7 +107,8 @@ def test_fused__equals_the_grid_in_the_interpreter():
                 lookups = [grid_lookup(n, m, ensemble) for n, m in zip(size, (5, 7))]
                 decoder = render.Decoder.of(net.imnet, first, torch.float32)
                 expected = render.render_grid(decoder, table, *lookups, 64)
-                torch.testing.assert_close(fused.render_grid(decoder, table, *lookups), expected, rtol=0, atol=1e-6)
+                found = fused.render_grid(decoder, table, *lookups)
+                torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
                 assert expected.std() > 1e-3
                 decoder = render.Decoder.of(net.imnet, first, torch.float16)
                 rough = fused.render_grid(decoder, table, *lookups)

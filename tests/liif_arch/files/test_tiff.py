@@ -1,4 +1,6 @@
-"""TIFF files written in windows: every reader finds the pixels, and a run that fails leaves nothing."""
+"""TIFF files written in windows: every reader finds the pixels, and a run that fails leaves
+nothing.
+"""
 
 import errno
 

@@ -1,4 +1,6 @@
-"""Adversarial training: ours on patches at random scales, and LIIF as the generator of BasicSR's own models."""
+"""Adversarial training: ours on patches at random scales, and LIIF as the generator of BasicSR's
+own models.
+"""
 
 import copy
 

@@ -194,7 +194,9 @@ def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos, no_trial_step)
 
 
 def test_train__learns(monkeypatch, tmp_path, photos):
-    """A hundred iterations bring the loss down; a network that ignores its coordinates could not pass x2 in PSNR."""
+    """A hundred iterations bring the loss down; a network that ignores its coordinates could not
+    pass x2 in PSNR.
+    """
     opt = tiny_train(
         photos,
         train__total_iter=120,
@@ -244,7 +246,9 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
 
 
 def test_train__two_processes_share_the_validation_out(tmp_path, photos):
-    """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had it."""
+    """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had
+    it.
+    """
     opt = tiny_train(photos, val__panel=[2])
     command = [
         sys.executable,

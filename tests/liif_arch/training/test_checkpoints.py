@@ -1,4 +1,6 @@
-"""Weights: safe loading, fit, networks from files alone, and the reference implementation's form."""
+"""Weights: safe loading, fit, networks from files alone, and the reference implementation's
+form.
+"""
 
 import os
 import subprocess

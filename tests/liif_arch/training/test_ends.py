@@ -1,4 +1,6 @@
-"""However a training ends: its status, and that no process is left. All of it: `tests/support/endings.py`."""
+"""However a training ends: its status, and that no process is left. All of it:
+`tests/support/endings.py`.
+"""
 
 import subprocess
 import sys

@@ -74,7 +74,7 @@ def test_example__is_listed(python, tmp_path):
 
 
 def test_example__as_shown_is_better_than_bicubic(python, tmp_path):
-    """The training of README, on two of its scales."""
+    """The training of docs/plugins.md, on two of its scales."""
     result = basicsr(
         python,
         'train',

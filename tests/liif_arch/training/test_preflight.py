@@ -1,4 +1,6 @@
-"""Every mistake ends in one clear line before anything is created, and no earlier experiment is touched."""
+"""Every mistake ends in one clear line before anything is created, and no earlier experiment is
+touched.
+"""
 
 import random
 import subprocess
@@ -340,7 +342,9 @@ def test_bad_option_file__missing_and_misspelt(monkeypatch, tmp_path, capsys):
 
 
 def test_bad_options__as_a_user_sees_them(tmp_path):
-    """A whole process: exit status, one line of error, no traceback, the earlier experiment in place."""
+    """A whole process: exit status, one line of error, no traceback, the earlier experiment in
+    place.
+    """
     photos = write_photos(tmp_path / 'gt', [(40, 40)] * 2)
     (tmp_path / 'experiments/tiny').mkdir(parents=True)
     opt = tiny_train(photos, datasets__train__scale_range=[4, 1])
@@ -358,10 +362,12 @@ def test_image_that_breaks_during_the_run__is_named_by_its_worker(tmp_path, phot
     )
     path = write_options(tmp_path / 'a.yml', opt)
     (tmp_path / 'run.py').write_text(
-        'import pathlib, sys\nfrom liif_arch.training import preflight\nfrom liif_arch.cli import main\n'
+        'import pathlib, sys\nfrom liif_arch.training import preflight\nfrom liif_arch.cli import '
+        'main\n'
         'check = preflight.check\n'
         'def check_then_break(*arguments):\n'
-        '    check(*arguments)\n    p = pathlib.Path("gt/im01.png")\n    p.write_bytes(p.read_bytes()[:500])\n'
+        '    check(*arguments)\n    p = pathlib.Path("gt/im01.png")\n    '
+        'p.write_bytes(p.read_bytes()[:500])\n'
         'preflight.check = check_then_break\nsys.exit(main())\n'
     )
     result = subprocess.run(

@@ -1,4 +1,6 @@
-"""Several processes on CPUs (gloo): the same training, the same figures, one that dies, stopping and going on."""
+"""Several processes on CPUs (gloo): the same training, the same figures, one that dies, stopping
+and going on.
+"""
 
 import json
 import os

@@ -43,7 +43,10 @@ def paired_lmdb(folder: Path) -> dict:
 
 
 def test_remedy__basicsr_imports_once_the_package_has():
-    code = 'import liif_arch.register, basicsr.data.degradations as d; print(d.rgb_to_grayscale.__module__)'
+    code = (
+        'import liif_arch.register, basicsr.data.degradations as d\n'
+        'print(d.rgb_to_grayscale.__module__)'
+    )
     found = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True
     )
@@ -224,9 +227,11 @@ def test_remedy__the_last_validation_has_the_last_iteration(tmp_path, monkeypatc
 def test_remedy__gathering_without_a_gpu():
     """mmengine's collectives, in a group of one that gloo has made."""
     code = (
-        'import os\nos.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT="0")\n'
+        'import os\nos.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", '
+        'MASTER_PORT="0")\n'
         'from liif_arch.training import processes, remedies\nremedies.init_dist_pytorch("gloo")\n'
-        'import torch.distributed as d\nprint(d.get_backend(), processes.gather([1, "a"]), processes.any_of(True))'
+        'import torch.distributed as d\nprint(d.get_backend(), processes.gather([1, "a"]), '
+        'processes.any_of(True))'
     )
     found = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True
@@ -298,7 +303,9 @@ def test_apply__twice_wraps_nothing_twice():
 
 @pytest.mark.parametrize('how', ['run', 'library'])
 def test_meshgrid__torchs_warning_is_not_for_users(tmp_path, how):
-    """It says once that BasicSR's SwinIR should name the indexing, whose default is what it means."""
+    """It says once that BasicSR's SwinIR should name the indexing, whose default is what it
+    means.
+    """
     network = {
         'type': 'SwinIR',
         'embed_dim': 8,
@@ -312,7 +319,10 @@ def test_meshgrid__torchs_warning_is_not_for_users(tmp_path, how):
         'run': 'from liif_arch.training import remedies\nremedies.apply()\nbuild_network(network)',
         'library': 'from liif_arch.weights.networks import build\nbuild(network, "a test")',
     }[how]
-    code = f'import liif_arch.register\nfrom basicsr.archs import build_network\nnetwork = {network}\n{build}'
+    code = (
+        'import liif_arch.register\nfrom basicsr.archs import build_network\n'
+        f'network = {network}\n{build}'
+    )
     result = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path
     )

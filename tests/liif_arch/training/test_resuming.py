@@ -68,7 +68,9 @@ def train(monkeypatch, folder: Path, options: dict, *flags: str) -> int:
 
 
 def saved_at_3(monkeypatch, folder: Path, options: dict, with_options: bool = True) -> None:
-    """Leave a run that ended after its third iteration, as this version saves it or the one before."""
+    """Leave a run that ended after its third iteration, as this version saves it or the one
+    before.
+    """
     whole = with_changes(options, {'train__total_iter': 3})
     assert train(monkeypatch, folder, whole) == 0
     path = folder / STATES / '3.state'
@@ -224,7 +226,9 @@ def test_resume__refuses_a_discriminator_that_is_new(tmp_path, photos, monkeypat
 
 
 def test_resume__keeps_a_seed_that_was_drawn(tmp_path, photos, monkeypatch, caplog):
-    """Without manual_seed each start draws one; a resumed run goes on with the samples of the first."""
+    """Without manual_seed each start draws one; a resumed run goes on with the samples of the
+    first.
+    """
     options = with_changes(options_of('LIIFModel', tmp_path, photos), {'manual_seed': None})
     saved_at_3(monkeypatch, tmp_path, options)
     assert train(monkeypatch, tmp_path, options, '--auto_resume') == 0

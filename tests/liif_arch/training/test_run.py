@@ -1,4 +1,6 @@
-"""Stopping, resuming, saving and losses: nothing is lost, and a resumed run ends as one that was not stopped."""
+"""Stopping, resuming, saving and losses: nothing is lost, and a resumed run ends as one that was
+not stopped.
+"""
 
 import os
 import signal
@@ -155,7 +157,9 @@ def test_keep_checkpoints__keeps_the_newest_and_their_networks(tmp_path, photos,
 
 
 def test_keep_checkpoints__leaves_later_ones_of_an_abandoned_run(tmp_path, photos, monkeypatch):
-    """Going back to an earlier state: what is saved then is kept, though later iterations lie there."""
+    """Going back to an earlier state: what is saved then is kept, though later iterations lie
+    there.
+    """
     options = tiny_train(photos, train__total_iter=6, logger__save_checkpoint_freq=2)
     write_options(tmp_path / 'o.yml', options)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 0
@@ -195,7 +199,9 @@ def test_save__a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(
 
 
 def test_epochs__are_enough_where_batches_do_not_divide_the_set(tmp_path, photos, monkeypatch):
-    """BasicSR counts the batch that drop_last drops: 4 images in batches of 3 ended after 7 of 12 iterations."""
+    """BasicSR counts the batch that drop_last drops: 4 images in batches of 3 ended after 7 of 12
+    iterations.
+    """
     write_options(
         tmp_path / 'o.yml',
         tiny_train(

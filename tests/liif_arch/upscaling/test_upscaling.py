@@ -306,7 +306,8 @@ def test_upscale_to_file__memory_does_not_grow_with_the_output(tmp_path):
     """100 MB of output after 1 MB: the process's peak rises by less than 60 MB."""
     code = (
         'import resource, numpy, torch; from liif_arch import LIIF, upscale_to_file\n'
-        'net = LIIF({"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, [4], local_ensemble=False)\n'
+        'net = LIIF({"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, [4], '
+        'local_ensemble=False)\n'
         'image = numpy.zeros((60, 60, 3), numpy.float32)\n'
         'for side in (289, 2890):\n'
         '    upscale_to_file(net, image, f"{side}.tif", size=(side, side), memory=16)\n'

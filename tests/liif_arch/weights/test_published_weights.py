@@ -1,4 +1,6 @@
-"""The published EDSR-baseline weights, converted, through `basicsr test` on Set5: the reference's own figures."""
+"""The published EDSR-baseline weights, converted, through `basicsr test` on Set5: the reference's
+own figures.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""The weights that ship: what they are, that they upscale out of the box, and that they are better than bicubic."""
+"""The weights that ship: what they are, that they upscale out of the box, and that they are better
+than bicubic.
+"""
 
 import socket
 

@@ -1,1 +1,1 @@
-"""TinySR, a plugin of BasicSR: the worked example of README, section "Your own plugin"."""
+"""TinySR, a plugin of BasicSR: the worked example of docs/plugins.md."""
