@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from liif_arch.archs.encoder import Encoder
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
 
@@ -34,7 +35,7 @@ def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
         conv.weight[i, i, middle, middle] = factor
 
 
-class EDSREncoder(nn.Module):
+class EDSREncoder(Encoder):
     """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size
     is kept.
 
@@ -70,8 +71,9 @@ class EDSREncoder(nn.Module):
         copy_channels(self.body[-1], self.head[0].in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured
-        on a CPU).
+        """Floats that are alive at once while an image is encoded without gradients.
+
+        Measured on a CPU, for memory budgets.
         """
         return 5 * self.num_out_feat * height * width
 

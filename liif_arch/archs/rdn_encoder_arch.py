@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.archs.edsr_encoder_arch import copy_channels
+from liif_arch.archs.encoder import Encoder
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
 
@@ -55,7 +56,7 @@ class ResidualDenseBlock(nn.Module):
         return out
 
 
-class RDNEncoder(nn.Module):
+class RDNEncoder(Encoder):
     """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size
     is kept.
 
@@ -106,8 +107,9 @@ class RDNEncoder(nn.Module):
         copy_channels(self.GFF[1], self.SFENet1.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured
-        on a CPU).
+        """Floats that are alive at once while an image is encoded without gradients.
+
+        Measured on a CPU, for memory budgets.
         """
         side = TILE + 2 * self.RDBs[0].reach
         return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * min(

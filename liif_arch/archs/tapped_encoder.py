@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.archs import own_network
+from liif_arch.archs.encoder import Encoder, complete
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.taps import Reached, first_run, remove_from
 from liif_arch.errors import UserError
@@ -36,7 +37,9 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
         UserError: It has no features of the input's size, or not under `tap`.
     """
     if isinstance(encoder, nn.Module):
-        return encoder if hasattr(encoder, 'num_out_feat') else TappedEncoder(encoder, num_in_ch)
+        if hasattr(encoder, 'num_out_feat'):
+            return complete(encoder)
+        return TappedEncoder(encoder, num_in_ch)
     if not isinstance(encoder, dict) or not isinstance(encoder.get('type'), str):
         raise UserError(f'encoder: found {encoder!r}; needed "type: NAME" and its options.')
     options = dict(encoder)
@@ -48,7 +51,7 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
                 f'encoder.tap: found {tap!r}, but {options["type"]} is an encoder itself; remove '
                 'it.'
             )
-        return net
+        return complete(net)
     return TappedEncoder(net, num_in_ch, tap)
 
 
@@ -81,7 +84,7 @@ def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
     return {key: num_in_ch for key in found if key is not None}
 
 
-class TappedEncoder(nn.Module):
+class TappedEncoder(Encoder):
     """Features of a network for one scale: what goes into its upsampler.
 
     The network's own forward pass runs as far as that, with what it does to its input (mean shift,

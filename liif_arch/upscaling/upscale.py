@@ -39,7 +39,7 @@ def upscale(
     and smaller on one, is not shown to the network at all: there is nothing to add to it.
 
     Args:
-        net: A `CoordinateNetwork`, for RGB or for the image's own channels.
+        net: A `LatentNetwork`, for RGB or for the image's own channels.
         image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or 16
             bit, or float in [0, 1]. Alpha is not multiplied into the colours.
         scale: A number, or a pair (sy, sx): height first, as in NumPy, unlike the command line's

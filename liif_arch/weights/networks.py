@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.archs import is_own, own_network
+from liif_arch.archs.encoder import named_network
 from liif_arch.config.option_check import Problems, check_network
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, load_file, misfits, some
@@ -129,7 +130,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     encoder.
 
     Args:
-        net: A `CoordinateNetwork`.
+        net: A `LatentNetwork`.
         path: A file of BasicSR's (the EMA weights if it has them), of this package or of the
             reference implementation.
 
@@ -143,7 +144,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     content = load_file(path)
     key = next((k for k in ('params_ema', 'params') if k in content), None)
     given = state_dict_of(content, path, key)
-    encoder = getattr(net.encoder, 'net', net.encoder)
+    encoder = named_network(net.encoder)
     if (
         any(k.startswith('encoder.') for k in given)
         and not encoder.state_dict().keys() <= given.keys()
@@ -174,7 +175,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     unused = [k for k in given if k not in own and k not in buffers]
     roots, removed = (
         {k.split('.')[0] for k in own if k.count('.') > 1},
-        getattr(net.encoder, 'removed', []),
+        net.encoder.removed,
     )
     there = {name for name, _ in encoder.named_modules()}
     inner = [

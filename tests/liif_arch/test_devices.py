@@ -9,6 +9,7 @@ from helpers import tiny_train
 from torch import Tensor
 
 from liif_arch import LIIF, LTE, MetaSR, SubPixelSR
+from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.coordinates import grid_lookup
 from liif_arch.decode import fast
 from liif_arch.degradation import make_batch
@@ -57,11 +58,17 @@ def test_networks__on_a_gpu(network, encoder, precision):
 def _train(net: torch.nn.Module, lq: Tensor, coord: Tensor, cell: Tensor, precision: str) -> None:
     """Queries under autograd, all at once and in chunks, and whole images to train on."""
     with autocast(CUDA, TYPES[precision]):
-        made = [net.query(net.encode(lq), coord, cell, chunk=chunk) for chunk in (None, 17)]
+        made = [net.query(net.encode(lq), coord, cell, *more) for more in _chunks(net)]
         if not isinstance(net, SubPixelSR):
             made.append(net(lq, size=(43, 50)))
+    shapes = [(2, 50, 3)] if isinstance(net, SubPixelSR) else [(2, 50, 3)] * 2 + [(2, 3, 43, 50)]
     assert all(x.device == CUDA and x.requires_grad and x.dtype == torch.float32 for x in made)
-    assert [tuple(x.shape) for x in made] == [(2, 50, 3), (2, 50, 3), (2, 3, 43, 50)][: len(made)]
+    assert [tuple(x.shape) for x in made] == shapes
+
+
+def _chunks(net: torch.nn.Module) -> list[tuple[int, ...]]:
+    """What else `query` is given: nothing, and a chunk of 17 where the network knows chunks."""
+    return [(), (17,)] if isinstance(net, CoordinateNetwork) else [()]
 
 
 @torch.no_grad()
@@ -70,15 +77,14 @@ def _render(net: torch.nn.Module, lq: Tensor, coord: Tensor, cell: Tensor) -> No
     feat = net.encode(lq)
     size = (40, 54) if isinstance(net, SubPixelSR) else (41, 60)
     made = [
-        net.query(feat, coord, cell),
-        net.query(feat, coord, cell, chunk=17),
+        *(net.query(feat, coord, cell, *more) for more in _chunks(net)),
         net.render(feat, size),
         net.render_window(
             feat[:, :, 2:], size, (2, 0), (20, 27), (20, 33), (5, 50), progress=lambda pixels: None
         ),
     ]
     assert {x.device for x in made} == {CUDA}
-    assert [tuple(x.shape) for x in made] == [(2, 50, 3), (2, 50, 3), (2, 3, *size), (2, 3, 13, 45)]
+    assert [tuple(x.shape) for x in made[-2:]] == [(2, 3, *size), (2, 3, 13, 45)]
 
 
 @pytest.mark.parametrize('precision', TYPES)
@@ -103,9 +109,9 @@ def test_networks__gradients_wait_for_nothing(network, encoder):
     lq, coord, cell = (
         torch.rand(*shape, device='meta') for shape in ((2, 3, 20, 27), (2, 50, 2), (2, 50, 2))
     )
-    for chunk in (None, 17):
+    for more in _chunks(net):
         net.zero_grad()
-        net.query(net.encode(lq), coord, cell, chunk=chunk).abs().mean().backward()
+        net.query(net.encode(lq), coord, cell, *more).abs().mean().backward()
         with_gradient = [p for p in net.parameters() if p.grad is not None]
         assert len(with_gradient) > 3 and {p.grad.device.type for p in with_gradient} == {'meta'}
 

@@ -134,7 +134,7 @@ def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[
     Yields:
         What stands in for the Triton kernel.
     """
-    from liif_arch.decode import fused, render
+    from liif_arch.decode import fused, lookup, lte, render
 
     launch = Launch()
     with pytest.MonkeyPatch.context() as patch:
@@ -146,9 +146,8 @@ def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[
         )  # the kernel's launch enters it
         patch.setattr(fused, '_kernel', launch)
         patch.setattr(render, '_unfused', [])
-        patch.setattr(
-            render, '_corner_rows', render._corner_rows.__wrapped__
-        )  # keeps no fake tensor
+        for module in (render, lte):  # keeps no fake tensor
+            patch.setattr(module, 'corner_rows', lookup.corner_rows.__wrapped__)
         with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting(reads):
             yield launch
         assert not render._unfused, render._unfused

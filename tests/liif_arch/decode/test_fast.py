@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from liif_arch import LIIF, MetaSR
-from liif_arch.decode.fast import relu_backward_, sum_corners
+from liif_arch.decode.fast import relu_backward_
+from liif_arch.decode.lookup import sum_corners
 from liif_arch.decode.mlp import linear_relu
 
 FLAGS = [
