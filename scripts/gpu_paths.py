@@ -158,14 +158,16 @@ def kernel(args: argparse.Namespace, device: torch.device) -> list[Check]:
     cell = (2 * 24 / SIZE[0], 2 * 31 / SIZE[1])
     table = net.grid_table(torch.randn(1, net.code_channels, 24, 31), cell)
     rows, cols = (grid_lookup(n, m, True) for n, m in zip(SIZE, (24, 31), strict=True))
-    exact = net.double().decode_grid(table.double(), Grid(rows, cols, cell))
+    exact = net.double().decode_grid(table.double(), Grid.of(rows, cols, cell))
     net.float().to(device)
     rows, cols = (grid_lookup(n, m, True, device) for n, m in zip(SIZE, (24, 31), strict=True))
     found = []
     for dtype in fused.DTYPES:
         name = str(dtype).removeprefix('torch.')
         decoder = GridDecoder.of(net.imnet, net.first_layer(), dtype)
-        made = fused.render_grid(decoder, table.to(device), Grid(rows, cols, cell)).cpu().double()
+        made = (
+            fused.render_grid(decoder, table.to(device), Grid.of(rows, cols, cell)).cpu().double()
+        )
         found.append(
             Check.of(f'Triton kernel, {name}', (made - exact).abs().max().item(), 2 * LARGEST[name])
         )

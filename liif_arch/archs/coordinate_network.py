@@ -171,8 +171,8 @@ class CoordinateNetwork(LatentNetwork):
         cell = (2 * full[0] / size[0], 2 * full[1] / size[1])
         by_row = self.look_up_axis(size[0], full[0], feat.device).window(*rows, origin[0])
         by_col = self.look_up_axis(size[1], full[1], feat.device).window(*cols, origin[1])
-        table = self.grid_table(feat, cell)
-        return to_unit_(self.decode_grid(table, Grid(by_row, by_col, cell), progress))
+        grid = Grid.of(by_row, by_col, cell)
+        return to_unit_(self.decode_grid(self.grid_table(feat, cell), grid, progress))
 
     def decode_grid(
         self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
@@ -211,7 +211,8 @@ class CoordinateNetwork(LatentNetwork):
         if coord.numel() == 0:
             return table.new_zeros(*coord.shape[:2], self.num_out_ch)
         found = self.look_up(coord, cell, tuple(table.shape[1:3]))
-        return self.colours(table, found).unflatten(0, (len(table), -1))
+        # Not len(table): exporters take that for a constant.
+        return self.colours(table, found).unflatten(0, (table.shape[0], -1))
 
     def _tile_by_queries(self, table: Tensor, grid: Grid) -> Tensor:
         """A tile of one image by `colours`."""

@@ -19,7 +19,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from liif_arch.coordinates import axis_weights
 from liif_arch.decode.first_layer import GridDecoder
 from liif_arch.decode.lookup import Grid
 
@@ -89,9 +88,12 @@ def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
     # Once for each corner: one for all would be held in registers from the first to the last.
     rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
     axes = [
-        t.contiguous()
-        for axis in (grid.rows, grid.cols)
-        for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))
+        grid.rows.index.int(),
+        grid.rows.rel,
+        grid.row_weight,
+        grid.cols.index.int(),
+        grid.cols.rel,
+        grid.col_weight,
     ]
 
     def programs(meta: dict) -> tuple[int, int]:
@@ -102,7 +104,7 @@ def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
     ):  # Triton launches on the current one
         _kernel[programs](
             table.contiguous(),
-            *axes,
+            *(x.contiguous() for x in axes),
             rel,
             hidden,
             bias,

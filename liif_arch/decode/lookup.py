@@ -95,12 +95,21 @@ class Grid(NamedTuple):
     Attributes:
         rows: Look-ups of the R rows, (I, R); I = 2 with the local ensemble, else 1.
         cols: Look-ups of the C columns, (J, C).
+        row_weight: The rows' factor of the local ensemble's weights, (I, R).
+        col_weight: The columns' factor, (J, C).
         cell: Height and width of every output pixel in latents.
     """
 
     rows: AxisLookup
     cols: AxisLookup
+    row_weight: Tensor
+    col_weight: Tensor
     cell: tuple[float, float]
+
+    @classmethod
+    def of(cls, rows: AxisLookup, cols: AxisLookup, cell: tuple[float, float]) -> 'Grid':
+        """A grid of the look-ups of its rows and columns."""
+        return cls(rows, cols, axis_weights(rows.rel), axis_weights(cols.rel), cell)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,8 +118,13 @@ class Grid(NamedTuple):
 
     def window(self, rows: slice, cols: slice, origin: int = 0) -> 'Grid':
         """Some rows and columns; rows of latents are counted from `origin`."""
-        part = self.rows.window(rows.start, rows.stop, origin)
-        return Grid(part, self.cols.window(cols.start, cols.stop), self.cell)
+        return Grid(
+            self.rows.window(rows.start, rows.stop, origin),
+            self.cols.window(cols.start, cols.stop),
+            self.row_weight[:, rows],
+            self.col_weight[:, cols],
+            self.cell,
+        )
 
     def index(self, width: int) -> Tensor:
         """Which latent of an image of `width` columns each corner looks up, (I, R, J, C)."""
@@ -123,7 +137,7 @@ class Grid(NamedTuple):
 
     def weight(self) -> Tensor:
         """Weights of the local ensemble, (I, R, J, C)."""
-        return axis_weights(self.rows.rel)[:, :, None, None] * axis_weights(self.cols.rel)
+        return self.row_weight[:, :, None, None] * self.col_weight
 
     def lookups(self, width: int) -> Lookups:
         """The same as queries of one image, row by row; latents lie in rows of `width`."""

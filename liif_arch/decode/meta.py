@@ -107,9 +107,9 @@ def decode_meta_tile(imnet: MLP, table: Tensor, grid: Grid) -> Tensor:
     Returns:
         (B, out, R, C), in imnet's range.
     """
-    rel = grid.rel()[0, :, 0]  # (R, C, 2)
-    inverse_scale = torch.full_like(rel[..., :1], grid.cell[0] / 2)
-    inputs = torch.cat([rel, inverse_scale], dim=-1)
+    rel_y, rel_x = torch.broadcast_tensors(grid.rows.rel[0][:, None], grid.cols.rel[0])
+    inverse_scale = torch.full_like(rel_y, grid.cell[0] / 2)
+    inputs = torch.stack([rel_y, rel_x, inverse_scale], dim=-1)  # (R, C, 3)
     hidden = _hidden(imnet, inputs, table.dtype).flatten(0, 1)  # the same for every image
     index = grid.index(table.shape[2]).flatten()
     colours = []

@@ -32,7 +32,7 @@ def grid(
     )
     decode = partial(decode_tile, GridDecoder.of(net.imnet, net.first_layer(), dtype))
     table = net.grid_table(feat, cell)
-    return decode_tiles(decode, table, Grid(rows, cols, cell), net.num_out_ch, chunk)
+    return decode_tiles(decode, table, Grid.of(rows, cols, cell), net.num_out_ch, chunk)
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def test_fused__equals_the_grid_in_the_interpreter():
             with torch.no_grad():
                 table = net.grid_table(torch.randn(2, 8, 5, 7), (0.5, 0.5))
                 lookups = [grid_lookup(n, m, ensemble) for n, m in zip(size, (5, 7))]
-                grid = Grid(*lookups, (0.5, 0.5))
+                grid = Grid.of(*lookups, (0.5, 0.5))
                 expected = net.decode_grid(table, grid)
                 first = net.first_layer()
                 decoder = GridDecoder.of(net.imnet, first, torch.float32)
