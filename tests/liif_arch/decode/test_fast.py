@@ -118,13 +118,6 @@ def test_sum_corners__rounded_weights_sum_to_one():
     torch.testing.assert_close(sum_corners(hidden.double(), corners, weight.double()), exact)
 
 
-@pytest.mark.parametrize('shape', [(2, 0), (0, 4)])
-def test_query__nothing_asked(shape):
-    net = LIIF(ENCODER, [16, 16])
-    coord = torch.zeros(*shape, 2)
-    assert net.query(torch.randn(shape[0], 6, 5, 7), coord, coord).shape == (*shape, 3)
-
-
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('network', [LIIF, MetaSR])
 def test_query__a_network_of_half_precision(network, dtype):
