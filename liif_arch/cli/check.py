@@ -82,18 +82,20 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
     from liif_arch.errors import UserError
     from liif_arch.progress import progress_bar, write_line
 
+    faulty, shapes = [], []
     try:
         dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
-    except UserError as error:
+        images = list(images_of(dataset, dataset_opt))
+    except UserError as error:  # often one image of many: the others are looked at all the same
         print(f'datasets.{phase}: {error}')
-        return error.paths
-    faulty, shapes = [], []
-    images = list(images_of(dataset, dataset_opt))
+        faulty += error.paths
+        images = list(images_of_folders(dataset_opt))
     for path, read in progress_bar(images, unit='image', desc=f'datasets.{phase}'):
         try:
             shapes.append(read())
         except UserError as error:
-            faulty.append(path)
+            if path not in faulty:
+                faulty.append(path)
             write_line(f'datasets.{phase}: {error}')
     print(
         f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, '
@@ -117,6 +119,20 @@ def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
     samples = SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})
     for index in range(len(samples)):
         yield name_of(dataset, index), lambda index=index: samples[index] and None
+
+
+def images_of_folders(dataset_opt: dict) -> Iterator[tuple]:
+    """Path and reading function of each image that a dataset's options name."""
+    from liif_arch.errors import UserError
+    from liif_data.store import open_store
+
+    for option in ('dataroot_gt', 'dataroot_lq'):
+        try:
+            store = open_store(dataset_opt.get(option), option)
+        except UserError:  # it is not given, or is what the dataset has named
+            continue
+        for key in store.keys:
+            yield store.path(key), lambda store=store, key=key: store.read(key, 'unchanged').shape
 
 
 def describe(shapes: list[tuple[int, int, int]]) -> str:

@@ -5,7 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
-STOPPED = 'stopped. The same command with --auto_resume goes on from the last saved state.'
+STOPPED = (
+    'stopped. The same command with --auto_resume goes on from the last saved state, if there is '
+    'one.'
+)
 
 
 def main() -> int:

@@ -481,7 +481,13 @@ def _check_dataset(dataset: dict, place: str, problems: Problems) -> None:
         if place == 'datasets.train'
         else {k: v for k, v in LOADER.items() if k not in SKIPPING}
     )
-    _check_mapping(dataset, known, dataset_options(cls), place, problems, DATASET_TYPES)
+    own = dataset_options(cls)
+    if 'scale' in dataset and 'scales' in own and hasattr(cls, 'own_options'):
+        problems.add(
+            f'{place}.scale',
+            f'{place}: found scale, which {cls.__name__} does not read; did you mean scales?',
+        )
+    _check_mapping(dataset, known, own, place, problems, DATASET_TYPES)
 
 
 def _check_io_backend(found: object, place: str, problems: Problems) -> None:

@@ -34,6 +34,7 @@ _COLOURS = {  # bands of colours, without alpha
 }
 # Colours that are stored as others, which Pillow converts, 8 bits of them.
 _BY_PILLOW = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.YCBCR, PHOTOMETRIC.SEPARATED)
+_DNG_VERSION = 50706  # the tag that says that a file is a camera's raw one, Adobe DNG
 _REDUCED, _MASK = 1, 4  # NewSubfileType: a smaller copy of another page, or its mask
 
 
@@ -83,6 +84,11 @@ def is_plain(page: tifffile.TiffPage) -> bool:
 
 def require_one_image(page: tifffile.TiffPage, name: str) -> None:
     """Raise UserError where a page's bands or values are none that this package knows."""
+    if int(page.subfiletype) & _REDUCED or _DNG_VERSION in page.tags:
+        raise UserError(
+            f'{name}: its first page is a preview of another image, as in the raw files of cameras '
+            '(.dng, .nef, ...). Develop it, and save the picture as PNG or TIFF.'
+        )
     kind, bands, alphas = page.photometric, page.samplesperpixel, tuple(page.extrasamples)
     kind_name = getattr(kind, 'name', kind)
     if page.imagedepth != 1:

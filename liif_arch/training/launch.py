@@ -29,6 +29,7 @@ OUT_OF_MEMORY = (
     'not enough memory',
     'Cannot allocate memory',
 )  # of CPU allocators
+GO_ON = 'The same command with --auto_resume goes on from the last saved state, if there is one.'
 GRACE = 60  # seconds that processes have to save, once they are told to stop
 
 
@@ -98,7 +99,7 @@ def _explained(error: Exception, opt: dict) -> MachineError | None:
     else:
         return None
     if status != LOST:  # the process that failed first says how to go on
-        reason += ' The same command with --auto_resume goes on from the last saved state.'
+        reason += f' {GO_ON}'
     return MachineError(reason, status)
 
 
@@ -193,9 +194,11 @@ def _status(command: str, codes: dict[int, int]) -> int:
     ended_by_others = (LOST, -signal.SIGTERM)
     rank, code = min(codes.items(), key=lambda item: item[1] in ended_by_others)
     how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
+    way_on = ''
+    if command == 'train':
+        way_on = f' {GO_ON}'
     print(
-        f'basicsr {command}: process {rank} {how}; the others were ended. The same command with '
-        '--auto_resume goes on from the last saved state.',
+        f'basicsr {command}: process {rank} {how}; the others were ended.{way_on}',
         file=sys.stderr,
     )
     return 1

@@ -58,6 +58,11 @@ def load_network(
         f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".'
     )
     left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if param_key == 'params' and not self.is_train and networks.has_average(load_path):
+        get_root_logger().warning(
+            f'{load_path} also holds averaged parameters, which `basicsr upscale` uses; '
+            'path.param_key_g: params_ema measures those.'
+        )
     if left_out:
         get_root_logger().warning(f'strict_load is false: {left_out}')
 

@@ -59,6 +59,12 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
     return {k.removeprefix('module.'): v for k, v in found.items()}
 
 
+def has_average(path: str | Path) -> bool:
+    """Whether a checkpoint holds a moving average of its parameters beside them."""
+    content = load_file(path)
+    return 'params' in content and 'params_ema' in content
+
+
 def _generator_of(state_dict: dict, averaged: bool) -> dict:
     """The network in a state dict of MMEngine, which may hold a discriminator and losses too."""
     state_dict = {name.removeprefix('module.'): value for name, value in state_dict.items()}

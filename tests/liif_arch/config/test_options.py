@@ -213,6 +213,7 @@ def test_parse_options__names_all_missing_keys(monkeypatch, tmp_path):
         ({'num_gpu': 9}, 'num_gpu: found 9'),
         ({'num_gpu': 'all'}, 'needed auto'),
         ({'datasets__extra': {}}, 'found "extra"'),
+        ({'datasets__val__scale': [2, 3]}, 'datasets.val: found scale, .*did you mean scales'),
     ],
 )
 def test_parse_options__refuses(monkeypatch, tmp_path, change, message):
