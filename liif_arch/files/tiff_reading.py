@@ -48,6 +48,7 @@ def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.Tif
     try:
         with tifffile.TiffFile(source) as file:
             page = file.pages.first
+            _require_no_preview(page, name)
             pages = sum(not int(other.subfiletype) & (_REDUCED | _MASK) for other in file.pages)
             pages = max(pages, int((file.imagej_metadata or {}).get('images', 1)))
             if pages > 1:
@@ -61,6 +62,14 @@ def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.Tif
     except Exception as error:  # a damaged file makes tifffile raise anything
         text = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise UserError(f'{name}: not a readable image ({text}); replace or remove it.') from None
+
+
+def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
+    if int(page.subfiletype) & _REDUCED or _DNG_VERSION in page.tags:
+        raise UserError(
+            f'{name}: its first page is a preview of another image, as in the raw files of cameras '
+            '(.dng, .nef, ...). Develop it, and save the picture as PNG or TIFF.'
+        )
 
 
 def page_orientation(page: tifffile.TiffPage) -> int:
@@ -84,11 +93,6 @@ def is_plain(page: tifffile.TiffPage) -> bool:
 
 def require_one_image(page: tifffile.TiffPage, name: str) -> None:
     """Raise UserError where a page's bands or values are none that this package knows."""
-    if int(page.subfiletype) & _REDUCED or _DNG_VERSION in page.tags:
-        raise UserError(
-            f'{name}: its first page is a preview of another image, as in the raw files of cameras '
-            '(.dng, .nef, ...). Develop it, and save the picture as PNG or TIFF.'
-        )
     kind, bands, alphas = page.photometric, page.samplesperpixel, tuple(page.extrasamples)
     kind_name = getattr(kind, 'name', kind)
     if page.imagedepth != 1:
