@@ -11,6 +11,18 @@ import torch
 
 from liif_arch.files.images import write_image
 
+# Code for a process of its own: `peak()` is the most memory that it has held, in MiB. Linux hands
+# `ru_maxrss` down from the process that starts another, which may have held far more.
+PEAK = """
+import re
+from pathlib import Path
+
+def peak():
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1024
+
+"""
+
 
 def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
     """A smooth random colour image, (h, w, 3) uint8."""
