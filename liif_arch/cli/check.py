@@ -7,6 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # --help answers without what reads images
+    from liif_data.store import ImageStore
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,11 +114,7 @@ def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
 
     if hasattr(dataset, 'stores'):
         for store in dataset.stores():
-            for key in store.keys:
-                yield (
-                    store.path(key),
-                    lambda store=store, key=key: store.read(key, 'unchanged').shape,
-                )
+            yield from images_of_store(store)
         return
     samples = SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})
     for index in range(len(samples)):
@@ -131,8 +131,13 @@ def images_of_folders(dataset_opt: dict) -> Iterator[tuple]:
             store = open_store(dataset_opt.get(option), option)
         except UserError:  # it is not given, or is what the dataset has named
             continue
-        for key in store.keys:
-            yield store.path(key), lambda store=store, key=key: store.read(key, 'unchanged').shape
+        yield from images_of_store(store)
+
+
+def images_of_store(store: 'ImageStore') -> Iterator[tuple]:
+    """Path and reading function of each image of a store."""
+    for key in store.keys:
+        yield store.path(key), lambda key=key: store.read(key, 'unchanged').shape
 
 
 def describe(shapes: list[tuple[int, int, int]]) -> str:
