@@ -37,7 +37,7 @@ class PlainLines(tqdm):
     def __init__(self, iterable: Iterable | None = None, **options: object) -> None:
         timing = {'miniters': 1, 'mininterval': LOG_INTERVAL, 'delay': LOG_INTERVAL}
         super().__init__(iterable, **{**options, **timing})
-        if self.total and not self.bar_format:
+        if not self.disable and self.total and not self.bar_format:
             self.bar_format = PLAIN_FORMAT
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
