@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import yaml
 
-from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.files import shipped_options
+from liif_arch.config.read import load_options
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import PRECISIONS
 from liif_data.store import open_store
