@@ -135,7 +135,7 @@ def keywords(
 
 
 def typed(kind: Kind, found: object) -> Fragment:
-    """`type: NAME` and the keys of that name: of the file at hand, or a reference to all of them."""
+    """`type: NAME` and that name's keys: of the file at hand, or a reference to all of them."""
     if found is EVERY_FILE:
         return {'$ref': f'#/definitions/{kind.label}'}
     members = kind.members()

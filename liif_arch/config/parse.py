@@ -32,7 +32,8 @@ def build_parser(command: str) -> argparse.ArgumentParser:
         prog=f'basicsr {command}',
         allow_abbrev=False,
         description={
-            'train': "Train a model with BasicSR's train_pipeline; the current directory is the root.",
+            'train': "Train a model with BasicSR's train_pipeline; "
+            'the current directory is the root.',
             'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
         }[command],
     )
@@ -105,8 +106,8 @@ def parse_options(
     opt['dist'] = args.launcher != 'none'
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError(
-            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m liif_arch.cli '
-            'train -opt FILE --launcher pytorch.'
+            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m '
+            'liif_arch.cli train -opt FILE --launcher pytorch.'
         )
     if opt['dist']:
         if (
@@ -119,8 +120,8 @@ def parse_options(
         here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
             raise UserError(
-                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there are, or '
-                'set num_gpu: 0.'
+                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
+                'there are, or set num_gpu: 0.'
             )
         port = (opt.get('dist_params') or {}).get('port') if args.launcher == 'slurm' else None
         init_dist(
@@ -160,7 +161,7 @@ def parse_options(
 
 
 def _test_of_training_options(opt: dict, root_path: str) -> None:
-    """Let a training's option file test what it trained: its validation sets, and its own last weights."""
+    """Let a training's option file test its last weights, on its validation sets."""
     datasets = opt.get('datasets')
     if isinstance(datasets, dict) and 'train' in datasets and len(datasets) > 1:
         del datasets['train']
@@ -242,8 +243,8 @@ def _complete_datasets(opt: dict) -> None:
             )  # threads of two epochs would share one iterator
             if dataset.get('num_worker_per_gpu') == 0 and not _is_addressed(dataset['type']):
                 print(
-                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the same random numbers as '
-                    'the model; using none.',
+                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the '
+                    'same random numbers as the model; using none.',
                     flush=True,
                 )
                 dataset['prefetch_mode'] = None

@@ -32,21 +32,26 @@ def load_plugins() -> dict[str, str | None]:
         ) as error:  # whatever a stranger's module raises; it is named, not swallowed
             outcome[entry.value] = _line(error)
             print(
-                f'basicsr: plugin "{entry.name}" ({entry.value}) does not load: {outcome[entry.value]}',
+                f'basicsr: plugin "{entry.name}" ({entry.value}) does not load: '
+                f'{outcome[entry.value]}',
                 file=sys.stderr,
             )
     return outcome
 
 
 def option_files() -> dict[str, Path]:
-    """Option files of other plugins, by name without extension; a package that does not load is named and left out."""
+    """Option files of other plugins, by name without extension.
+
+    A package that does not load is named and left out.
+    """
     found: dict[str, Path] = {}
     for entry in sorted(entry_points(group=OPTIONS), key=lambda e: e.name):
         try:
             found |= yaml_files(entry.value)
         except (Exception, SystemExit) as error:
             print(
-                f'basicsr: option files of plugin "{entry.name}" ({entry.value}) do not load: {_line(error)}',
+                f'basicsr: option files of plugin "{entry.name}" ({entry.value}) do not load: '
+                f'{_line(error)}',
                 file=sys.stderr,
             )
     return found

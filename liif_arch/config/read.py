@@ -16,7 +16,10 @@ from liif_arch.errors import UserError, suggest
 
 
 class OptionLoader(yaml.SafeLoader):
-    """YAML without Python tags, with ordered mappings, floats as in YAML 1.2 (1e-4), and no key twice."""
+    """YAML without Python tags and without a key twice.
+
+    Mappings are ordered, and floats are YAML 1.2's (1e-4).
+    """
 
 
 def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
@@ -58,9 +61,8 @@ def read_yaml(text: str, name: str) -> OrderedDict:
         problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
         raise UserError(f'{name}{place}: {problem}.') from None
     if not isinstance(opt, dict):
-        raise UserError(
-            f'{name}: found {type(opt).__name__ if opt is not None else "nothing"}; needed "key: value".'
-        )
+        found = 'nothing' if opt is None else type(opt).__name__
+        raise UserError(f'{name}: found {found}; needed "key: value".')
     return opt
 
 
@@ -119,7 +121,8 @@ def force_option(opt: dict, entry: str) -> None:
     keys = path.strip().split(':')
     if not equals:
         raise UserError(
-            f'--force_yml: found {entry!r}; needed key:key=value, for instance train:ema_decay=0.999.'
+            f'--force_yml: found {entry!r}; needed key:key=value, for instance '
+            'train:ema_decay=0.999.'
         )
     place: object = opt
     for depth, key in enumerate(keys):

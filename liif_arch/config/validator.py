@@ -1,7 +1,7 @@
 """jsonschema's validator with the types of YAML and an error for each key.
 
-It differs from draft 7 in what a whole number is (not 3.0), in keys that are no text, in a key whose
-value is null (missing, where it is required and null is not allowed), and in `x-misspelt`.
+It differs from draft 7 in what a whole number is (not 3.0), in keys that are no text, in a key
+whose value is null (missing, where it is required and null is not allowed), and in `x-misspelt`.
 """
 
 import difflib
