@@ -40,12 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
-    from liif_arch.config.options import load_options, require_option_file
+    from liif_arch.config.files import require_option_file
+    from liif_arch.config.read import load_options
 
     is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
-    from liif_arch.config import options
-    from liif_arch.config.option_check import Problems
+    from liif_arch.config import parse
+    from liif_arch.config.check import Problems
     from liif_arch.config.plugins import load_plugins
     from liif_arch.errors import UserError
     from liif_arch.training import preflight, remedies
@@ -55,7 +56,7 @@ def main() -> int:
     forced = ['--force_yml', *args.force_yml] if args.force_yml else []
     sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
     problems, failure = Problems(), None
-    opt, _ = options.parse_options(os.getcwd(), is_train, problems)
+    opt, _ = parse.parse_options(os.getcwd(), is_train, problems)
     sound = [phase for phase in opt['datasets'] if not problems.at(f'datasets.{phase}')]
     try:
         preflight.check(opt, problems)
@@ -82,7 +83,7 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
     """
     from basicsr.utils.registry import DATASET_REGISTRY
 
-    from liif_arch.config.option_check import registered
+    from liif_arch.config.registries import registered
     from liif_arch.errors import UserError
     from liif_arch.progress import progress_bar, write_line
 

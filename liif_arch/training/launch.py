@@ -16,7 +16,7 @@ from dataclasses import fields
 
 import torch
 
-from liif_arch.config import options
+from liif_arch.config import parse
 from liif_arch.config.plugins import load_plugins
 from liif_arch.errors import MachineError, UserError
 
@@ -39,7 +39,7 @@ def run_pipeline(is_train: bool) -> dict:
     Returns:
         The options of the run.
     """
-    from liif_arch.config.option_check import Problems
+    from liif_arch.config.check import Problems
     from liif_arch.training import preflight, processes, remedies
 
     processes.end_when_told()
@@ -50,7 +50,7 @@ def run_pipeline(is_train: bool) -> dict:
     def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
         try:
             problems = Problems()
-            opt, args = options.parse_options(root_path, is_train, problems)
+            opt, args = parse.parse_options(root_path, is_train, problems)
         except UserError:
             if int(os.environ.get('LOCAL_RANK', 0)) > 0:  # the first process of a machine says it
                 raise SystemExit(2) from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.data import Dataset
 
-from liif_arch.config.option_check import dataset_options
+from liif_arch.config.registries import dataset_options
 from liif_arch.errors import UserError, require_whole, suggest
 from liif_arch.training import randomness
 from liif_arch.training.sampler import SampleIndex

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.archs import is_own, own_network
-from liif_arch.config.option_check import Problems, check_network
+from liif_arch.config.check import Problems, check_network
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.weights import DEFAULT

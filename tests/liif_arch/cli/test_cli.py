@@ -20,7 +20,7 @@ from helpers import (
 from liif_arch import read_image, write_image
 from liif_arch.cli.options import listing
 from liif_arch.cli.train import scale_to_try
-from liif_arch.config.options import shipped_options
+from liif_arch.config.files import shipped_options
 from liif_arch.errors import exit_status
 from liif_arch.training.checkpoints import load_file
 
