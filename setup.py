@@ -46,13 +46,14 @@ setup(
         'opencv-python',
         'lmdb',
         'pyyaml',
+        'jsonschema',  # checks option files
         # Headers of streamed .tif files, BigTIFF too; basicsr's scikit-image requires it as well.
         'tifffile',
         'matplotlib',  # result plots and comparison pictures; mmengine requires it too
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', 'jsonschema', *EXPORT],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *EXPORT],
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },
@@ -61,7 +62,7 @@ setup(
     packages=['liif_arch.options', *find_packages(include=['liif_arch*', 'liif_data*'])],
     package_dir={'liif_arch.options': 'options'},
     package_data={
-        'liif_arch.options': ['*.yml', 'schema.json'],
+        'liif_arch.options': ['*.yml'],
         'liif_arch': ['*.sha256'],
         'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
     },

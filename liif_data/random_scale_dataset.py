@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.config.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
-from liif_arch.config.option_check import LOADER
+from liif_arch.config.tables import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
 from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
 from liif_arch.training.datasets import fill_template, nearest
@@ -64,7 +64,7 @@ class RandomScalePairedDataset(Dataset):
         UserError: An option that cannot work, or an image smaller than the largest crop.
     """
 
-    own_options: ClassVar = {  # beside `option_check.LOADER`
+    own_options: ClassVar = {  # beside `config.tables.LOADER`
         'dataroot_gt': TEXT,
         'dataroot_lq': maybe(TEXT),
         'filename_tmpl': TEXT,
@@ -273,7 +273,7 @@ def positive_int(opt: Mapping, key: str) -> int:
 
 
 def require_options(dataset: Dataset, opt: Mapping) -> None:
-    """Raise UserError for an option that neither the dataset's table nor `option_check.LOADER`
+    """Raise UserError for an option that neither the dataset's table nor `config.tables.LOADER`
     has.
     """
     known = [*type(dataset).own_options, *LOADER, 'phase']

@@ -50,7 +50,7 @@ class ScaleSetDataset(Dataset):
         UserError: An option that cannot work.
     """
 
-    own_options: ClassVar = {  # beside `option_check.LOADER`
+    own_options: ClassVar = {  # beside `config.tables.LOADER`
         'dataroot_gt': TEXT,
         'scales': {'type': 'array', 'items': {'type': ['number', 'array']}},
         'dataroot_lq': maybe(TEXT),

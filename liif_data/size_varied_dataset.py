@@ -46,7 +46,7 @@ class SizeVariedDataset(Dataset):
         UserError: An option that cannot work, or images of other sizes.
     """
 
-    own_options: ClassVar = {  # beside `option_check.LOADER`
+    own_options: ClassVar = {  # beside `config.tables.LOADER`
         'dataroot_gt': TEXT,
         'dataroot_lq': maybe(TEXT),
         'lq_size': WHOLE,

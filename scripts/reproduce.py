@@ -24,7 +24,7 @@ from reproduce_options import test_options, training_options
 from reproduce_report import write_report
 from reproduce_runs import GROUPS, Run
 
-from liif_arch.config.options import load_options
+from liif_arch.config.read import load_options
 from liif_arch.errors import UserError, exit_status
 from liif_arch.precision import PRECISIONS
 from liif_data.store import open_store

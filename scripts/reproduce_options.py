@@ -5,7 +5,8 @@ from collections import OrderedDict
 
 from reproduce_runs import Run
 
-from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.files import shipped_options
+from liif_arch.config.read import load_options
 from liif_data.store import open_store
 
 SMALL_ENCODER = {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8}

@@ -107,7 +107,7 @@ def commands(page: Path) -> list[list[str]]:
 def parser_of(command: str):
     """The parser of one of the command's subcommands."""
     if command in ('train', 'test'):
-        from liif_arch.config.options import build_parser
+        from liif_arch.config.parse import build_parser
 
         return build_parser(command)
     return import_module(f'liif_arch.cli.{command}').build_parser()
@@ -115,7 +115,7 @@ def parser_of(command: str):
 
 @pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_commands__parse_and_name_option_files_that_ship(page):
-    from liif_arch.config.options import find_option_file
+    from liif_arch.config.files import find_option_file
 
     for command, *arguments in commands(page):
         if not arguments or command == 'COMMAND' or '--help' in arguments:
@@ -132,7 +132,7 @@ def test_commands__are_found_and_looked_at():
     with pytest.raises(SystemExit):
         parser_of('upscale').parse_args(['photo.jpg', '--scales', '2'])
     with pytest.raises(UserError):
-        from liif_arch.config.options import find_option_file
+        from liif_arch.config.files import find_option_file
 
         find_option_file('options/quickstrat.yml')
 

@@ -7,6 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # --help answers without what reads images
+    from liif_data.store import ImageStore
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,12 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
-    from liif_arch.config.options import load_options, require_option_file
+    from liif_arch.config.files import require_option_file
+    from liif_arch.config.read import load_options
 
     is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
-    from liif_arch.config import options
-    from liif_arch.config.option_check import Problems
+    from liif_arch.config import parse
+    from liif_arch.config.check import Problems
     from liif_arch.config.plugins import load_plugins
     from liif_arch.errors import UserError
     from liif_arch.training import preflight, remedies
@@ -51,7 +56,7 @@ def main() -> int:
     forced = ['--force_yml', *args.force_yml] if args.force_yml else []
     sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
     problems, failure = Problems(), None
-    opt, _ = options.parse_options(os.getcwd(), is_train, problems)
+    opt, _ = parse.parse_options(os.getcwd(), is_train, problems)
     sound = [phase for phase in opt['datasets'] if not problems.at(f'datasets.{phase}')]
     try:
         preflight.check(opt, problems)
@@ -78,22 +83,24 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
     """
     from basicsr.utils.registry import DATASET_REGISTRY
 
-    from liif_arch.config.option_check import registered
+    from liif_arch.config.registries import registered
     from liif_arch.errors import UserError
     from liif_arch.progress import progress_bar, write_line
 
+    faulty, shapes = [], []
     try:
         dataset = registered(DATASET_REGISTRY)[dataset_opt['type']](dataset_opt)
-    except UserError as error:
+        images = list(images_of(dataset, dataset_opt))
+    except UserError as error:  # often one image of many: the others are looked at all the same
         print(f'datasets.{phase}: {error}')
-        return error.paths
-    faulty, shapes = [], []
-    images = list(images_of(dataset, dataset_opt))
+        faulty += error.paths
+        images = list(images_of_folders(dataset_opt))
     for path, read in progress_bar(images, unit='image', desc=f'datasets.{phase}'):
         try:
             shapes.append(read())
         except UserError as error:
-            faulty.append(path)
+            if path not in faulty:
+                faulty.append(path)
             write_line(f'datasets.{phase}: {error}')
     print(
         f'datasets.{phase}: {len(images)} images{describe([s for s in shapes if s])}, '
@@ -108,15 +115,30 @@ def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
 
     if hasattr(dataset, 'stores'):
         for store in dataset.stores():
-            for key in store.keys:
-                yield (
-                    store.path(key),
-                    lambda store=store, key=key: store.read(key, 'unchanged').shape,
-                )
+            yield from images_of_store(store)
         return
     samples = SampleSet(dataset, {**dataset_opt, 'on_bad_sample': 'raise'})
     for index in range(len(samples)):
         yield name_of(dataset, index), lambda index=index: samples[index] and None
+
+
+def images_of_folders(dataset_opt: dict) -> Iterator[tuple]:
+    """Path and reading function of each image that a dataset's options name."""
+    from liif_arch.errors import UserError
+    from liif_data.store import open_store
+
+    for option in ('dataroot_gt', 'dataroot_lq'):
+        try:
+            store = open_store(dataset_opt.get(option), option)
+        except UserError:  # it is not given, or is what the dataset has named
+            continue
+        yield from images_of_store(store)
+
+
+def images_of_store(store: 'ImageStore') -> Iterator[tuple]:
+    """Path and reading function of each image of a store."""
+    for key in store.keys:
+        yield store.path(key), lambda key=key: store.read(key, 'unchanged').shape
 
 
 def describe(shapes: list[tuple[int, int, int]]) -> str:

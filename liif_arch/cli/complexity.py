@@ -59,7 +59,7 @@ def main() -> int:
 def load(weights: str | None, option_file: str | None):
     """The network for any scale of `--weights` or, with initial weights, of `-opt`."""
     from liif_arch.archs.coordinate_network import CoordinateNetwork
-    from liif_arch.config.options import network_option
+    from liif_arch.config.read import network_option
     from liif_arch.errors import UserError
     from liif_arch.weights.networks import build, load_network
 

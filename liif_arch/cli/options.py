@@ -3,7 +3,6 @@
 import argparse
 import shutil
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 START = ('quickstart', 'train_own')  # what a newcomer runs first
@@ -22,19 +21,23 @@ def build_parser() -> argparse.ArgumentParser:
         '--copy', action='store_true', help='write it to ./options/NAME.yml instead of printing it'
     )
     parser.add_argument(
-        '--schema', action='store_true', help='print where the JSON schema for editors lies'
+        '--schema',
+        action='store_true',
+        help='print the JSON schema for editors, with what installed plugins bring',
     )
     return parser
 
 
 def main() -> int:
     """List, print or copy shipped option files."""
-    from liif_arch.config.options import find_option_file, shipped_options
+    from liif_arch.config.files import find_option_file, shipped_options
     from liif_arch.errors import UserError
 
     args = build_parser().parse_args()
     if args.schema:
-        print(files('liif_arch.options') / 'schema.json')
+        from liif_arch.config.schema import text_for_editors
+
+        print(text_for_editors(), end='')
         return 0
     if args.name is None:
         if args.copy:

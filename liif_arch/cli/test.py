@@ -7,7 +7,8 @@ from pathlib import Path
 
 def main() -> int:
     """Run BasicSR's test_pipeline; ends with the table and the folder of the results."""
-    from liif_arch.config.options import build_parser, require_option_file
+    from liif_arch.config.files import require_option_file
+    from liif_arch.config.parse import build_parser
     from liif_arch.errors import require_whole
 
     args = build_parser('test').parse_args()

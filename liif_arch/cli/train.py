@@ -5,12 +5,16 @@ import shlex
 import sys
 from pathlib import Path
 
-STOPPED = 'stopped. The same command with --auto_resume goes on from the last saved state.'
+STOPPED = (
+    'stopped. The same command with --auto_resume goes on from the last saved state, if there is '
+    'one.'
+)
 
 
 def main() -> int:
     """Run BasicSR's train_pipeline; ends with the last validation's table and the weights."""
-    from liif_arch.config.options import build_parser, require_option_file
+    from liif_arch.config.files import require_option_file
+    from liif_arch.config.parse import build_parser
     from liif_arch.errors import require_whole
 
     args = build_parser('train').parse_args()
@@ -88,7 +92,7 @@ def scale_to_try(network: dict) -> int | None:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     from liif_arch.archs.subpixel_arch import SubPixelSR
-    from liif_arch.config.option_check import registered
+    from liif_arch.config.registries import registered
 
     kind = registered(ARCH_REGISTRY)[network['type']]
     if not hasattr(kind, 'render_window'):

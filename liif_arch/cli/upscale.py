@@ -119,7 +119,7 @@ def main() -> int:
         _tell(note)
     network = None
     if args.opt is not None:  # what reads option files is imported for them alone
-        from liif_arch.config.options import network_option
+        from liif_arch.config.read import network_option
 
         network = network_option(args.opt)
     if jobs:

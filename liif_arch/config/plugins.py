@@ -40,8 +40,9 @@ def load_plugins() -> dict[str, str | None]:
 
 
 def option_files() -> dict[str, Path]:
-    """Option files of other plugins, by name without extension; a package that does not load is
-    named and left out.
+    """Option files of other plugins, by name without extension.
+
+    A package that does not load is named and left out.
     """
     found: dict[str, Path] = {}
     for entry in sorted(entry_points(group=OPTIONS), key=lambda e: e.name):

@@ -34,6 +34,7 @@ _COLOURS = {  # bands of colours, without alpha
 }
 # Colours that are stored as others, which Pillow converts, 8 bits of them.
 _BY_PILLOW = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.YCBCR, PHOTOMETRIC.SEPARATED)
+_DNG_VERSION = 50706  # the tag that says that a file is a camera's raw one, Adobe DNG
 _REDUCED, _MASK = 1, 4  # NewSubfileType: a smaller copy of another page, or its mask
 
 
@@ -47,6 +48,7 @@ def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.Tif
     try:
         with tifffile.TiffFile(source) as file:
             page = file.pages.first
+            _require_no_preview(page, name)
             pages = sum(not int(other.subfiletype) & (_REDUCED | _MASK) for other in file.pages)
             pages = max(pages, int((file.imagej_metadata or {}).get('images', 1)))
             if pages > 1:
@@ -60,6 +62,14 @@ def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.Tif
     except Exception as error:  # a damaged file makes tifffile raise anything
         text = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise UserError(f'{name}: not a readable image ({text}); replace or remove it.') from None
+
+
+def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
+    if int(page.subfiletype) & _REDUCED or _DNG_VERSION in page.tags:
+        raise UserError(
+            f'{name}: its first page is a preview of another image, as in the raw files of cameras '
+            '(.dng, .nef, ...). Develop it, and save the picture as PNG or TIFF.'
+        )
 
 
 def page_orientation(page: tifffile.TiffPage) -> int:

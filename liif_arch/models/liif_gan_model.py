@@ -11,7 +11,7 @@ from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
-from liif_arch.config.option_check import COUNT, OBJECT, WHOLE, maybe
+from liif_arch.config.fragments import COUNT, OBJECT, WHOLE, maybe
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.precision import autocast

@@ -14,7 +14,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from liif_arch.config.option_check import FLAG, LIST, OBJECT, TEXT, maybe
+from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.devices import from_host
@@ -53,7 +53,7 @@ class LIIFModel(SRModel):
         pbar: Show progress. Default true.
     """
 
-    own_options: ClassVar = {  # beside BasicSR's common ones, see `config.option_check`
+    own_options: ClassVar = {  # beside BasicSR's common ones, see `config.registries`
         'path': {'pretrain_encoder': maybe(TEXT)},
         'train': {
             'optim_g': OBJECT,

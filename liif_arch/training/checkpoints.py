@@ -32,9 +32,12 @@ def load_file(path: str | Path) -> dict:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and re.fullmatch(r'\w+', str(path)):
             raise UserError(
-                f'{path}: no such file, and no weights that ship: {suggest(path, shipped())}'
+                f'{path}: no such file, and no weights that ship{_trained_beside(path)}: '
+                f'{suggest(path, shipped())}'
             ) from None
-        raise UserError(f'{path}: cannot read these weights ({error.strerror}).') from None
+        raise UserError(
+            f'{path}: cannot read these weights ({error.strerror}){_trained_beside(path)}.'
+        ) from None
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise UserError(
             f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).'
@@ -44,6 +47,15 @@ def load_file(path: str | Path) -> dict:
             f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.'
         )
     return content
+
+
+def _trained_beside(path: str | Path) -> str:
+    """Names the weights of a training whose folder, or whose name, was given in their place."""
+    for folder in (Path(path), Path('experiments', path)):
+        weights = folder / 'models/net_g_latest.pth'
+        if weights.is_file():
+            return f'; this training wrote {weights}'
+    return ''
 
 
 # What a checkpoint of MMEngine's runner holds beside tensors: its message hub, of figures it logs.

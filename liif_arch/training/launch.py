@@ -16,7 +16,7 @@ from dataclasses import fields
 
 import torch
 
-from liif_arch.config import options
+from liif_arch.config import parse
 from liif_arch.config.plugins import load_plugins
 from liif_arch.errors import MachineError, UserError
 
@@ -29,6 +29,7 @@ OUT_OF_MEMORY = (
     'not enough memory',
     'Cannot allocate memory',
 )  # of CPU allocators
+GO_ON = 'The same command with --auto_resume goes on from the last saved state, if there is one.'
 GRACE = 60  # seconds that processes have to save, once they are told to stop
 
 
@@ -38,7 +39,7 @@ def run_pipeline(is_train: bool) -> dict:
     Returns:
         The options of the run.
     """
-    from liif_arch.config.option_check import Problems
+    from liif_arch.config.check import Problems
     from liif_arch.training import preflight, processes, remedies
 
     processes.end_when_told()
@@ -49,7 +50,7 @@ def run_pipeline(is_train: bool) -> dict:
     def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
         try:
             problems = Problems()
-            opt, args = options.parse_options(root_path, is_train, problems)
+            opt, args = parse.parse_options(root_path, is_train, problems)
         except UserError:
             if int(os.environ.get('LOCAL_RANK', 0)) > 0:  # the first process of a machine says it
                 raise SystemExit(2) from None
@@ -98,7 +99,7 @@ def _explained(error: Exception, opt: dict) -> MachineError | None:
     else:
         return None
     if status != LOST:  # the process that failed first says how to go on
-        reason += ' The same command with --auto_resume goes on from the last saved state.'
+        reason += f' {GO_ON}'
     return MachineError(reason, status)
 
 
@@ -193,9 +194,11 @@ def _status(command: str, codes: dict[int, int]) -> int:
     ended_by_others = (LOST, -signal.SIGTERM)
     rank, code = min(codes.items(), key=lambda item: item[1] in ended_by_others)
     how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
+    way_on = ''
+    if command == 'train':
+        way_on = f' {GO_ON}'
     print(
-        f'basicsr {command}: process {rank} {how}; the others were ended. The same command with '
-        '--auto_resume goes on from the last saved state.',
+        f'basicsr {command}: process {rank} {how}; the others were ended.{way_on}',
         file=sys.stderr,
     )
     return 1

@@ -13,7 +13,8 @@ from basicsr.archs import build_network
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset, default_collate
 
-from liif_arch.config.option_check import Problems, registered
+from liif_arch.config.check import Problems
+from liif_arch.config.registries import registered
 from liif_arch.errors import UserError
 from liif_arch.training import datasets, randomness
 from liif_arch.training.checkpoints import some

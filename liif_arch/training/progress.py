@@ -96,9 +96,22 @@ class TrainingProgress:
 def log_apart(text: str, console: str) -> None:
     """Log a text to log files, and another one to where people watch."""
     logger = basicsr_logger.get_root_logger()
-    for handler in logger.handlers if logger.isEnabledFor(logging.INFO) else ():
-        message = text if isinstance(handler, logging.FileHandler) else console
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    for handler in _handlers_of(logger):
+        message = console
+        if isinstance(handler, logging.FileHandler):
+            message = text
         handler.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None))
+
+
+def _handlers_of(logger: logging.Logger) -> list[logging.Handler]:
+    """All that a record of a logger reaches: its own handlers, and those that it passes on to."""
+    handlers = list(logger.handlers)
+    while logger.propagate and logger.parent is not None:
+        logger = logger.parent
+        handlers += logger.handlers
+    return handlers
 
 
 def describe(losses: Mapping) -> str:

@@ -2,7 +2,7 @@
 mends.
 
 Others have a file of their own: `torchvision_alias` (importing BasicSR at all),
-`options.parse_options` (safe option files), `sampler` and `samples` (samples that differ between
+`parse.parse_options` (safe option files), `sampler` and `samples` (samples that differ between
 epochs, and say which is broken), `checkpoints` (saving and resuming), `progress` (remaining time),
 `processes` (validation on several), `run` (the training loop).
 """
@@ -26,8 +26,8 @@ import basicsr.utils.file_client
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from liif_arch.config import options
-from liif_arch.config.option_check import optimizers
+from liif_arch.config import read
+from liif_arch.config.registries import optimizers
 from liif_arch.errors import UserError, require_known
 from liif_arch.files.lmdb_environments import environment
 from liif_arch.progress import progress_bar
@@ -58,6 +58,11 @@ def load_network(
         f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".'
     )
     left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if param_key == 'params' and not self.is_train and networks.has_average(load_path):
+        get_root_logger().warning(
+            f'{load_path} also holds averaged parameters, which `basicsr upscale` uses; '
+            'path.param_key_g: params_ema measures those.'
+        )
     if left_out:
         get_root_logger().warning(f'strict_load is false: {left_out}')
 
@@ -72,11 +77,11 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
     import yaml
     from basicsr.utils.options import copy_opt_file as copy
 
-    if '_base_' not in options.read_yaml(Path(opt_file).read_text(encoding='utf-8'), opt_file):
+    if '_base_' not in read.read_yaml(Path(opt_file).read_text(encoding='utf-8'), opt_file):
         return copy(opt_file, experiments_root)
     with TemporaryDirectory() as folder:
         whole = Path(folder, Path(opt_file).name)
-        plain = json.loads(json.dumps(options.load_options(Path(opt_file))))
+        plain = json.loads(json.dumps(read.load_options(Path(opt_file))))
         whole.write_text(yaml.safe_dump(plain, sort_keys=False), encoding='utf-8')
         return copy(str(whole), experiments_root)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.data import Dataset
 
-from liif_arch.config.option_check import dataset_options
+from liif_arch.config.registries import dataset_options
 from liif_arch.errors import UserError, require_whole, suggest
 from liif_arch.training import randomness
 from liif_arch.training.sampler import SampleIndex
@@ -26,7 +26,8 @@ class SampleSet(Dataset):
     Options (of `datasets.train`):
         on_bad_sample: raise (default), or skip: the next sample takes its place, with a line that
             names the bad one.
-        most_bad_samples: Number of skipped samples above which the run stops. Default 100.
+        most_bad_samples: Number of different samples that are skipped above which the run stops,
+            however often each of them comes up. Default 100.
 
     Raises:
         UserError: An option that cannot work; from `__getitem__`: a sample that cannot be made,
@@ -38,7 +39,8 @@ class SampleSet(Dataset):
         self.skip = require_choice(opt) == 'skip' and opt['phase'] == 'train'
         self.most_bad = opt.get('most_bad_samples', 100)
         require_whole(least=0, most_bad_samples=self.most_bad)
-        self.bad = torch.zeros(1, dtype=torch.int64).share_memory_()  # of all workers
+        # Which samples were skipped; all workers see the same.
+        self.bad = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
 
     def __getattr__(self, name: str):
         if name == 'dataset':  # not there yet, while it is unpickled
@@ -50,12 +52,13 @@ class SampleSet(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         for step in range(len(self)):
+            place = (index + step) % len(self)
             try:
-                return self._sample(SampleIndex((index + step) % len(self), *_draw(index)))
+                return self._sample(SampleIndex(place, *_draw(index)))
             except UserError as error:
                 if not self.skip:
                     raise
-                self._count(error)
+                self._skip(place, error)
         raise UserError(f'{self.opt["name"]}: none of its {len(self)} samples can be made.')
 
     def _sample(self, index: int) -> dict:
@@ -83,11 +86,14 @@ class SampleSet(Dataset):
             f'it{skip}.'
         )
 
-    def _count(self, error: UserError) -> None:
+    def _skip(self, place: int, error: UserError) -> None:
+        """Say once of each sample that it is skipped; raise UserError where they are too many."""
         from basicsr.utils import get_root_logger
 
-        self.bad += 1
-        number = int(self.bad)
+        if self.bad[place]:
+            return
+        self.bad[place] = True
+        number = int(self.bad.sum())
         get_root_logger().warning(f'Sample {number} that is skipped: {error}')
         if number > self.most_bad:
             raise UserError(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from liif_arch.archs import is_own, own_network
 from liif_arch.archs.encoder import named_network
-from liif_arch.config.option_check import Problems, check_network
+from liif_arch.config.check import Problems, check_network
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.weights import DEFAULT
@@ -58,6 +58,12 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
             '"params" or "params_ema".'
         )
     return {k.removeprefix('module.'): v for k, v in found.items()}
+
+
+def has_average(path: str | Path) -> bool:
+    """Whether a checkpoint holds a moving average of its parameters beside them."""
+    content = load_file(path)
+    return 'params' in content and 'params_ema' in content
 
 
 def _generator_of(state_dict: dict, averaged: bool) -> dict:

@@ -7,7 +7,8 @@ from helpers import run_here, write_options
 
 from liif_arch import LIIF, LTE, MetaSR, RDNEncoder, SubPixelSR
 from liif_arch.complexity import complexity
-from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.files import shipped_options
+from liif_arch.config.read import load_options
 from liif_arch.training.checkpoints import save_file
 
 SMALL = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}

@@ -65,6 +65,11 @@ def test_plain_lines__are_not_written_again_by_other_lines(capsys):
     assert capsys.readouterr().out == 'found\n'
 
 
+def test_plain_lines__disabled():
+    """As a validation with `pbar: false` in a log asks for it; tqdm then has no format."""
+    assert list(PlainLines(range(3), disable=True)) == [0, 1, 2]
+
+
 def test_progress_bar__in_a_file():
     done = subprocess.run([sys.executable, '-c', LOOP], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs import build_network
-from helpers import run_here, tiny_train, write_options
+from helpers import catch_logs, run_here, tiny_train, write_options
 from torch import nn
 
 from liif_arch import LIIF, EDSREncoder, load_network, upscale
@@ -171,10 +171,7 @@ def test_tap__deep_inside(encoder):
 
 
 def test_tap__is_told(caplog):
-    import logging
-
-    logging.getLogger('basicsr').propagate = True
-    caplog.set_level(logging.INFO, 'basicsr')
+    catch_logs(caplog)
     assert as_encoder(NETWORKS['EDSR'], 3).tap == 'upsample'
     assert (
         'Encoder EDSR: features in front of upsample, 8 channels; not used: upsample, conv_last.'
@@ -302,10 +299,7 @@ def training(photos, weights, **changes) -> dict:
 
 @pytest.mark.parametrize('wrapped', [None, 'params', 'params_ema'])
 def test_pretrain_encoder__is_used_and_reported(tmp_path, photos, monkeypatch, caplog, wrapped):
-    import logging
-
-    logging.getLogger('basicsr').propagate = True
-    caplog.set_level(logging.INFO, 'basicsr')
+    catch_logs(caplog)
     state = build('EDSR').state_dict()
     save_file(state if wrapped is None else {wrapped: state}, tmp_path / 'edsr.pth')
     write_options(

@@ -10,16 +10,18 @@ import sys
 
 import pytest
 
-from liif_arch.config.fragments import keys_read_by, keys_read_in
-from liif_arch.config.option_check import LOADER, Problems, check_options
+from liif_arch.config.check import Problems, check_options
+from liif_arch.config.sources import keys_read_by, keys_read_in
+from liif_arch.config.tables import LOADER
 from liif_data.random_scale_dataset import RandomScalePairedDataset, require_color, require_options
 from liif_data.scale_set_dataset import ScaleSetDataset
 from liif_data.size_varied_dataset import SizeVariedDataset
 
 DATASETS = [RandomScalePairedDataset, ScaleSetDataset, SizeVariedDataset]
 CHECK = """
-from liif_arch.config.option_check import Problems, check_options
-from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.check import Problems, check_options
+from liif_arch.config.files import shipped_options
+from liif_arch.config.read import load_options
 from liif_arch.config.plugins import load_plugins
 load_plugins()
 for name, path in shipped_options().items():

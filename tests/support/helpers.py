@@ -1,5 +1,6 @@
 """What tests share: small images on disk, and the command as a user runs it."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -7,9 +8,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from liif_arch.files.images import write_image
+
+# Code for a process of its own: `peak()` is the most memory that it has held, in MiB. Linux hands
+# `ru_maxrss` down from the process that starts another, which may have held far more.
+PEAK = """
+import re
+from pathlib import Path
+
+def peak():
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1024
+
+"""
 
 
 def photo(h: int, w: int, seed: int = 0) -> np.ndarray:
@@ -167,6 +181,15 @@ def differences(a: object, b: object, place: str = '') -> list[str]:
     else:
         equal = a == b
     return [] if equal else [place]
+
+
+def catch_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Let pytest see what BasicSR's logger says, which its first use keeps from others."""
+    from basicsr.utils import get_root_logger  # once liif_arch lets it be imported
+
+    get_root_logger()
+    logging.getLogger('basicsr').propagate = True
+    caplog.set_level(logging.INFO, 'basicsr')
 
 
 def run_here(monkeypatch, cwd: Path, *arguments: object) -> int:

@@ -20,7 +20,7 @@ from helpers import (
 from liif_arch import read_image, write_image
 from liif_arch.cli.options import listing
 from liif_arch.cli.train import scale_to_try
-from liif_arch.config.options import shipped_options
+from liif_arch.config.files import shipped_options
 from liif_arch.errors import exit_status
 from liif_arch.training.checkpoints import load_file
 
@@ -214,6 +214,18 @@ def test_check__lists_all_images_that_are_too_small(monkeypatch, tmp_path, photo
         'im00.png',
         'im02.png',
     }
+
+
+def test_check__lists_faulty_images_beside_one_that_stops_the_dataset(
+    monkeypatch, tmp_path, photos, capsys
+):
+    write_options(tmp_path / 'o.yml', tiny_train(photos))
+    (photos / 'fake.png').write_bytes(b'no')
+    (photos / 'im01.png').write_bytes((photos / 'im01.png').read_bytes()[:300])
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--fix-list', 'bad.txt') == 2
+    assert 'datasets.train: 5 images' in capsys.readouterr().out
+    listed = [Path(p).name for p in (tmp_path / 'bad.txt').read_text().split()]
+    assert sorted(set(listed)) == ['fake.png', 'im01.png']
 
 
 def test_check__all_problems_in_one_list(monkeypatch, tmp_path, photos, capsys):

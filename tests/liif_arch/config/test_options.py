@@ -8,8 +8,8 @@ import pytest
 import yaml
 from helpers import tiny_train, write_options
 
-from liif_arch.config import options
-from liif_arch.config.option_check import Problems
+from liif_arch.config import files, parse, read
+from liif_arch.config.check import Problems
 from liif_arch.errors import UserError
 
 
@@ -28,7 +28,7 @@ from liif_arch.errors import UserError
     ],
 )
 def test_read_yaml__numbers(text, value):
-    found = options.read_yaml(f'a: {text}', 'x.yml')['a']
+    found = read.read_yaml(f'a: {text}', 'x.yml')['a']
     assert found == value and type(found) is type(value)
 
 
@@ -48,21 +48,21 @@ def test_read_yaml__numbers(text, value):
 )
 def test_read_yaml__refuses(text, message):
     with pytest.raises(UserError, match=message):
-        options.read_yaml(text, 'x.yml')
+        read.read_yaml(text, 'x.yml')
 
 
 def test_find_option_file__paths_and_shipped_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('quickstart', 'quickstart.yml', 'options/quickstart.yml'):
-        assert options.find_option_file(name).name == 'quickstart.yml'
+        assert files.find_option_file(name).name == 'quickstart.yml'
     (tmp_path / 'quickstart.yml').write_text('name: mine')
-    assert options.find_option_file('quickstart.yml').read_text() == 'name: mine'
+    assert files.find_option_file('quickstart.yml').read_text() == 'name: mine'
     for name, hint in [
         ('quickstrat', 'did you mean quickstart'),
         ('other/quickstart.yml', 'other/quickstart.yml'),
     ]:
         with pytest.raises(UserError, match=hint):
-            options.find_option_file(name)
+            files.find_option_file(name)
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,23 @@ def test_find_option_file__paths_and_shipped_names(tmp_path, monkeypatch):
 )
 def test_find_option_file__the_nearest_files_are_named(tmp_path, monkeypatch, name, hint):
     monkeypatch.chdir(tmp_path)
-    for folder, files in (
+    for folder, names in (
         ('.', ['mine.yml']),
         ('e', []),
         ('d', ['train_mine.yml', 'quickstort.yml', 'aaa.yml', 'bbb.yml', 'ccc.yml']),
     ):
         (tmp_path / folder).mkdir(exist_ok=True)
-        for file in files:
+        for file in names:
             (tmp_path / folder / file).write_text('name: a')
     with pytest.raises(UserError) as error:
-        options.find_option_file(name)
+        files.find_option_file(name)
     assert hint in str(error.value) and len(str(error.value)) < 400
     (tmp_path / 'e/on.yml').write_text('_base_: of.yml')
     (tmp_path / 'e/off.yml').write_text('name: a')
     with pytest.raises(
         UserError, match=r'e/on.yml: _base_: found of.yml, .* did you mean e/off.yml'
     ):
-        options.load_options(Path('e/on.yml'))
+        read.load_options(Path('e/on.yml'))
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_find_option_file__the_nearest_files_are_named(tmp_path, monkeypatch, na
 )
 def test_automatic_workers__the_share_of_the_cores(monkeypatch, cores, here, num_gpu, workers):
     """BasicSR starts them once a GPU where one process drives several."""
-    monkeypatch.setattr(options.os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
+    monkeypatch.setattr(parse.os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
     monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
     if here:
         monkeypatch.setenv('LOCAL_WORLD_SIZE', str(here))
-    assert options.automatic_workers({'dist': here is not None, 'num_gpu': num_gpu}) == workers
+    assert parse.automatic_workers({'dist': here is not None, 'num_gpu': num_gpu}) == workers
 
 
 @pytest.mark.parametrize('workers', ['auto', 3, 'many', -1])
@@ -128,8 +128,8 @@ def test_parse_options__num_worker_per_gpu(monkeypatch, tmp_path, workers):
         tmp_path / 'a.yml', tiny_train(tmp_path, datasets__train__num_worker_per_gpu=workers)
     )
     if workers in ('auto', 3):
-        monkeypatch.setattr(options.os, 'sched_getaffinity', lambda pid: range(5), raising=False)
-        opt, _ = parse(monkeypatch, path)
+        monkeypatch.setattr(parse.os, 'sched_getaffinity', lambda pid: range(5), raising=False)
+        opt, _ = parsed(monkeypatch, path)
         assert opt['datasets']['train']['num_worker_per_gpu'] == (5 if workers == 'auto' else 3)
         return
     with pytest.raises(
@@ -137,16 +137,16 @@ def test_parse_options__num_worker_per_gpu(monkeypatch, tmp_path, workers):
         match=r'num_worker_per_gpu: found .*; needed auto or a whole number of at least 0',
     ):
         problems = Problems()
-        parse(monkeypatch, path, problems=problems)
+        parsed(monkeypatch, path, problems=problems)
         problems.raise_any()
 
 
 def test_force_option__sets_existing_keys():
     opt = {'train': {'lr': 1, 'list': [1]}, 'name': 'a'}
     for entry in ('train:lr=1e-3', 'train:list=[2, 3]', 'name=b=c'):
-        options.force_option(opt, entry)
+        read.force_option(opt, entry)
     assert opt == {'train': {'lr': 1e-3, 'list': [2, 3]}, 'name': 'b=c'}
-    options.force_option(opt, 'train:lr=None')
+    read.force_option(opt, 'train:lr=None')
     assert opt['train']['lr'] is None
 
 
@@ -162,12 +162,12 @@ def test_force_option__sets_existing_keys():
 )
 def test_force_option__refuses(entry, message):
     with pytest.raises(UserError, match=message):
-        options.force_option({'train': {'lr': 1}, 'name': 'a'}, entry)
+        read.force_option({'train': {'lr': 1}, 'name': 'a'}, entry)
 
 
-def parse(monkeypatch, path, *flags, is_train=True, problems=None):
+def parsed(monkeypatch, path, *flags, is_train=True, problems=None):
     monkeypatch.setattr(sys, 'argv', ['basicsr', '-opt', str(path), *flags])
-    return options.parse_options('/root_of_run', is_train, problems)
+    return parse.parse_options('/root_of_run', is_train, problems)
 
 
 @pytest.mark.parametrize('is_train', [True, False])
@@ -181,7 +181,7 @@ def test_parse_options__is_what_basicsr_parses(monkeypatch, tmp_path, is_train, 
     if not is_train:
         opt['datasets'] = {'test_1': opt['datasets']['val']}
     path = write_options(tmp_path / 'a.yml', opt)
-    ours, args = parse(monkeypatch, path, *flags, is_train=is_train)
+    ours, args = parsed(monkeypatch, path, *flags, is_train=is_train)
     expected, expected_args = theirs('/root_of_run', is_train)
     for dataset in ours['datasets'].values():
         assert dataset.pop('seed') == 0
@@ -204,7 +204,7 @@ def test_parse_options__names_all_missing_keys(monkeypatch, tmp_path):
     with pytest.raises(
         UserError, match='missing model_type, train:total_iter, val:save_img, datasets:val:type'
     ):
-        parse(monkeypatch, write_options(tmp_path / 'a.yml', opt))
+        parsed(monkeypatch, write_options(tmp_path / 'a.yml', opt))
 
 
 @pytest.mark.parametrize(
@@ -213,15 +213,16 @@ def test_parse_options__names_all_missing_keys(monkeypatch, tmp_path):
         ({'num_gpu': 9}, 'num_gpu: found 9'),
         ({'num_gpu': 'all'}, 'needed auto'),
         ({'datasets__extra': {}}, 'found "extra"'),
+        ({'datasets__val__scale': [2, 3]}, 'datasets.val: found scale, .*did you mean scales'),
     ],
 )
 def test_parse_options__refuses(monkeypatch, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
-        parse(monkeypatch, write_options(tmp_path / 'a.yml', tiny_train(tmp_path, **change)))
+        parsed(monkeypatch, write_options(tmp_path / 'a.yml', tiny_train(tmp_path, **change)))
 
 
 def test_shipped_options__are_strict_yaml_with_the_command_on_top():
-    shipped = options.shipped_options()
+    shipped = files.shipped_options()
     assert {
         'quickstart',
         'train_liif_edsr',
@@ -231,9 +232,9 @@ def test_shipped_options__are_strict_yaml_with_the_command_on_top():
     } <= set(shipped)
     for name, path in shipped.items():
         text = path.read_text()
-        opt = options.load_options(path)
+        opt = read.load_options(path)
         assert opt['name'] == name and f'-opt options/{name}.yml' in text
-        assert options.read_yaml(text, name) == yaml.safe_load(text)  # plain YAML 1.1 readers agree
+        assert read.read_yaml(text, name) == yaml.safe_load(text)  # plain YAML 1.1 readers agree
 
 
 def test_load_options__bases_are_merged_and_mappings_replaced(tmp_path):
@@ -243,24 +244,24 @@ def test_load_options__bases_are_merged_and_mappings_replaced(tmp_path):
     (tmp_path / 'b.yml').write_text(
         '_base_: a.yml\ntrain: {list: [3]}\nnet: {_delete_: true, type: Y}\nnew: {k: 1}'
     )
-    assert options.load_options(tmp_path / 'b.yml') == {
+    assert read.load_options(tmp_path / 'b.yml') == {
         'name': 'a',
         'net': {'type': 'Y'},
         'train': {'lr': 1, 'list': [3]},
         'new': {'k': 1},
     }
     (tmp_path / 'c.yml').write_text('_base_: quickstart\nname: mine')  # a shipped one
-    assert options.load_options(tmp_path / 'c.yml')['model_type'] == 'LIIFModel'
+    assert read.load_options(tmp_path / 'c.yml')['model_type'] == 'LIIFModel'
 
 
 def test_load_options__another_type_replaces_a_mapping(tmp_path):
     """The base's options are of another network: an encoder must not train with its width."""
     (tmp_path / 'a.yml').write_text('net: {type: X, encoder: {type: E, num_feat: 32}, flag: 1}')
     (tmp_path / 'b.yml').write_text('_base_: a.yml\nnet: {encoder: {type: F, num_block: 2}}')
-    net = options.load_options(tmp_path / 'b.yml')['net']
+    net = read.load_options(tmp_path / 'b.yml')['net']
     assert net == {'type': 'X', 'flag': 1, 'encoder': {'type': 'F', 'num_block': 2}}
     (tmp_path / 'c.yml').write_text('_base_: a.yml\nnet: {encoder: {type: E, num_block: 2}}')
-    assert options.load_options(tmp_path / 'c.yml')['net']['encoder'] == {
+    assert read.load_options(tmp_path / 'c.yml')['net']['encoder'] == {
         'type': 'E',
         'num_feat': 32,
         'num_block': 2,
@@ -277,17 +278,17 @@ def test_load_options__another_type_replaces_a_mapping(tmp_path):
 def test_load_options__refuses_bases(tmp_path, text, message):
     (tmp_path / 'd.yml').write_text(text)
     with pytest.raises(UserError, match=message):
-        options.load_options(tmp_path / 'd.yml')
+        read.load_options(tmp_path / 'd.yml')
 
 
 def test_load_options__not_text(tmp_path):
     (tmp_path / 'd.yml').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(UserError, match='cannot read this option file'):
-        options.load_options(tmp_path / 'd.yml')
+        read.load_options(tmp_path / 'd.yml')
 
 
 def test_read_yaml__merged_keys_may_be_overridden():
-    opt = options.read_yaml('a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}', 'x.yml')
+    opt = read.read_yaml('a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}', 'x.yml')
     assert opt['b'] == {'x': 1, 'y': 3}
 
 
@@ -415,7 +416,7 @@ def gan_options() -> dict:
     ],
 )
 def test_check_options__keys_that_basicsrs_models_read_pass(change):
-    from liif_arch.config.option_check import Problems, check_options
+    from liif_arch.config.check import Problems, check_options
 
     problems = Problems()
     check_options({**gan_options(), **change}, True, problems)
@@ -464,8 +465,8 @@ def test_check_options__keys_that_basicsrs_models_read_pass(change):
 def test_check_options__nested_mappings(section, value, place, text):
     import jsonschema
 
-    from liif_arch.config.option_check import Problems, check_options
-    from liif_arch.config.option_schema import schema
+    from liif_arch.config.check import Problems, check_options
+    from liif_arch.config.schema import schema_for_editors
 
     problems, opt = Problems(), json.loads(json.dumps(gan_options()))
     *outer, key = section
@@ -475,8 +476,8 @@ def test_check_options__nested_mappings(section, value, place, text):
     where[key] = value
     check_options(opt, True, problems)
     assert [p.place for p in problems] == [place] and text in problems[0].text, problems
-    if key != 'ignore_resume_networks' and text != 'did you mean disk?':  # plugins bring backends
-        assert list(jsonschema.Draft7Validator(schema()).iter_errors(opt))
+    if key != 'ignore_resume_networks':  # whose names are those of the file at hand
+        assert list(jsonschema.Draft7Validator(schema_for_editors()).iter_errors(opt))
 
 
 def test_suggest__a_key_of_two_tables_once():

@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import EntryPoint
 
 from liif_arch.config import plugins
-from liif_arch.config.options import shipped_options
+from liif_arch.config.files import shipped_options
 
 
 def test_load_plugins__ours_are_installed():

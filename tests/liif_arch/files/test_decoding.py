@@ -44,6 +44,11 @@ REFUSED = {
         tiff(noise(3, 8, 9), imagej=True, metadata={'axes': 'ZYX'}),
         'found a stack of 3 pages',
     ),
+    'raw.nef': (tiff(noise(8, 9, 3), subfiletype=1), 'preview of another image.*Develop it'),
+    'raw.dng': (
+        tiff(noise(8, 9, 3), extratags=[(50706, 1, 4, (1, 4, 0, 0), True)]),
+        'preview of another image.*Develop it',
+    ),
     'volume.tif': (
         tiff(noise(3, 16, 16), photometric='minisblack', volumetric=True, tile=(1, 16, 16)),
         'found a volume of 3 slices',

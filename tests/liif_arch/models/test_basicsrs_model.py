@@ -1,9 +1,7 @@
 """BasicSR's own model through this project's command."""
 
-import logging
-
 import pytest
-from helpers import run_here, tiny_train, write_options, write_photos
+from helpers import catch_logs, run_here, tiny_train, write_options, write_photos
 
 from liif_arch import read_image, write_image
 from liif_arch.files.images import resize_bicubic
@@ -57,8 +55,7 @@ def test_basicsrs_own_model__trains_validates_and_tests(monkeypatch, tmp_path, n
     """A plain EDSR x4 option file, and LIIF at scale 4 inside the unmodified SRModel."""
     opt = paired_options(tmp_path)
     opt['network_g'] = EDSR if network == 'EDSR' else {**opt['network_g'], 'scale': 4}
-    logging.getLogger('basicsr').propagate = True
-    caplog.set_level(logging.INFO, 'basicsr')
+    catch_logs(caplog)
     assert (
         run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
         == 0

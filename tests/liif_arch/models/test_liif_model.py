@@ -1,7 +1,6 @@
 """Training, validation and testing through BasicSR's own pipelines."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import photo, run_here, tiny_train, write_options
+from helpers import catch_logs, photo, run_here, tiny_train, write_options
 from PIL import Image
 
 from liif_arch import LIIF, EDSREncoder, load_network, read_image
@@ -30,8 +29,7 @@ def test_train__checkpoints_tables_and_log(monkeypatch, tmp_path, photos, capsys
         val__save_img=True,
         logger__use_tb_logger=True,
     )
-    logging.getLogger('basicsr').propagate = True
-    caplog.set_level(logging.INFO, 'basicsr')
+    catch_logs(caplog)
     assert (
         run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
         == 0
@@ -237,8 +235,7 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
             f'path:resume_state={tmp_path}/experiments/tiny/training_states/2.state',
         ]
     )
-    logging.getLogger('basicsr').propagate = True
-    caplog.set_level(logging.INFO, 'basicsr')
+    catch_logs(caplog)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', path, *flags) == 0
     assert 'Resuming training from epoch: 0, iter: 2' in caplog.text
     assert load_file(tmp_path / 'experiments/tiny/training_states/4.state')['iter'] == 4

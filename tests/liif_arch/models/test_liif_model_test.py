@@ -10,6 +10,23 @@ from liif_arch import LIIF, EDSREncoder, read_image
 from liif_arch.files.images import resize_bicubic
 
 
+def test_test__says_that_averaged_weights_are_in_the_file(monkeypatch, tmp_path, photos, caplog):
+    parameters = LIIF(EDSREncoder(num_feat=8, num_block=1), [16]).state_dict()
+    train = tiny_train(photos)
+    opt = {k: train[k] for k in ('model_type', 'num_gpu', 'network_g')} | {
+        'name': 'run',
+        'path': {'pretrain_network_g': str(tmp_path / 'w.pth')},
+        'datasets': {'test_1': {**train['datasets']['val'], 'name': 'One'}},
+        'val': {'save_img': False, 'metrics': ['psnr']},
+    }
+    write_options(tmp_path / 'a.yml', opt)
+    for keys, told in (('params',), False), (('params', 'params_ema'), True):
+        torch.save(dict.fromkeys(keys, parameters), tmp_path / 'w.pth')
+        caplog.clear()
+        assert run_here(monkeypatch, tmp_path, 'test', '-opt', 'a.yml') == 0
+        assert ('path.param_key_g: params_ema measures those' in caplog.text) == told
+
+
 def test_test__table_and_files(monkeypatch, tmp_path, photos, capsys):
     torch.manual_seed(0)
     net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])

@@ -20,7 +20,7 @@ from helpers import (
 )
 
 from liif_arch import LIIF, EDSREncoder
-from liif_arch.config import options
+from liif_arch.config import parse
 from liif_arch.training import preflight
 from liif_data.lmdb_writer import create_lmdb
 
@@ -383,7 +383,7 @@ def test_check__leaves_the_random_state_alone(monkeypatch, tmp_path, photos):
     monkeypatch.setattr(
         sys, 'argv', ['basicsr', '-opt', str(write_options(tmp_path / 'a.yml', tiny_train(photos)))]
     )
-    opt, _ = options.parse_options(str(tmp_path))
+    opt, _ = parse.parse_options(str(tmp_path))
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     preflight.check(opt)
     assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(

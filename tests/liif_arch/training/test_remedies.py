@@ -130,14 +130,15 @@ def test_on_bad_sample__stops_above_the_limit_and_is_not_silent(tmp_path, caplog
     options = paired_options(tmp_path)['datasets']['train']
     for name in ('im00', 'im01'):
         (tmp_path / f'plq/{name}.png').write_bytes(b'')
-    options.update(phase='train', scale=2, on_bad_sample='skip', most_bad_samples=3)
+    options.update(phase='train', scale=2, on_bad_sample='skip', most_bad_samples=1)
     samples = SampleSet(build_dataset(options), options)
-    assert samples[0]['lq_path'].endswith('im02.png') and int(samples.bad) == 2
-    assert samples[1]['lq_path'].endswith('im02.png') and int(samples.bad) == 3
+    for _ in range(3):  # one broken sample counts once, however often it comes up
+        assert samples[1]['lq_path'].endswith('im02.png')
+    assert samples.bad.tolist() == [False, True, False]
     with pytest.raises(
-        UserError, match=r'4 samples were skipped, and most_bad_samples is 3; the last: .*im01\.png'
+        UserError, match=r'2 samples were skipped, and most_bad_samples is 1; the last: .*im00\.png'
     ):
-        samples[1]
+        samples[0]
     for name in ('pgt', 'plq'):
         shutil.rmtree(tmp_path / name)
     options['most_bad_samples'] = 99

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from helpers import photo
+from helpers import PEAK, photo
 
 from liif_arch import LIIF, read_image, upscale, upscale_to_file
 from liif_arch.archs import rdn_encoder_arch
@@ -305,13 +305,13 @@ def test_upscale_to_file__every_format(net, tmp_path, name):
 def test_upscale_to_file__memory_does_not_grow_with_the_output(tmp_path):
     """100 MB of output after 1 MB: the process's peak rises by less than 60 MB."""
     code = (
-        'import resource, numpy, torch; from liif_arch import LIIF, upscale_to_file\n'
+        f'{PEAK}import numpy, torch; from liif_arch import LIIF, upscale_to_file\n'
         'net = LIIF({"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, [4], '
         'local_ensemble=False)\n'
         'image = numpy.zeros((60, 60, 3), numpy.float32)\n'
         'for side in (289, 2890):\n'
         '    upscale_to_file(net, image, f"{side}.tif", size=(side, side), memory=16)\n'
-        '    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)'
+        '    print(peak())'
     )
     result = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, capture_output=True, text=True

@@ -11,7 +11,8 @@ import pytest
 from helpers import run_here, write_options
 from parameters import GOLDEN
 
-from liif_arch.config.options import load_options, shipped_options
+from liif_arch.config.files import shipped_options
+from liif_arch.config.read import load_options
 
 SCRIPT = Path(__file__).parents[3] / 'scripts/convert_official_checkpoint.py'
 PROTOCOLS = {'psnr_y': 'y_shave_s', 'psnr_div2k': 'rgb_shave_s_plus_6', 'psnr': 'rgb'}

@@ -96,6 +96,12 @@ def test_weights__names_and_files(monkeypatch, tmp_path):
         UserError, match='esdr: no such file, and no weights that ship: did you mean edsr'
     ):
         load_network('esdr')
+    written = tmp_path / 'experiments/mine/models/net_g_latest.pth'
+    written.parent.mkdir(parents=True)
+    written.touch()
+    for name in ('mine', 'experiments/mine'):
+        with pytest.raises(UserError, match=f'{name}: .*wrote experiments/mine/models/net_g_late'):
+            load_network(name)
     tiny = {
         'type': 'LIIF',
         'encoder': {'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1},

@@ -1,9 +1,8 @@
-"""Option files: finding them, reading them safely, and the options that BasicSR's pipelines run
-with.
+"""Command line of `basicsr train` and `test`, and the options that BasicSR's pipelines run with.
 
 `parse_options` takes the place of BasicSR's function of that name (same flags, same result). It
-mends: an unsafe YAML loader, `1e-4` read as a string, `--force_yml` through exec and eval, and
-paths that were only looked at after the previous experiment had been renamed.
+mends: paths that were only looked at after the previous experiment had been renamed. How option
+files are read safely is in `read`.
 """
 
 import argparse
@@ -11,197 +10,20 @@ import multiprocessing
 import os
 import random
 import re
-import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from liif_arch.config.plugins import option_files, yaml_files
-from liif_arch.config.similar_options import similar_options, stem_of
-from liif_arch.errors import UserError, suggest
+from liif_arch.config.files import find_option_file
+from liif_arch.config.read import force_option, load_options
+from liif_arch.errors import UserError
 
 if TYPE_CHECKING:
-    from liif_arch.config.option_check import Problems
-
+    from liif_arch.config.check import Problems
 
 MOST_WORKERS = 8  # of `num_worker_per_gpu: auto`
 MOST_NAME = 200  # bytes; a file system holds 255, and logs and archived runs add some
-
-
-class OptionLoader(yaml.SafeLoader):
-    """YAML without Python tags, with ordered mappings, floats as in YAML 1.2 (1e-4), and no key
-    twice.
-    """
-
-
-def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
-    seen = set()
-    for key_node, _ in node.value:  # before "<<" brings in keys that this mapping may override
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.value in seen:
-            problem = (
-                f'key "{key_node.value}" stands twice'
-                if isinstance(key_node, yaml.ScalarNode)
-                else 'not a key'
-            )
-            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-        seen.add(key_node.value)
-    loader.flatten_mapping(node)
-    return OrderedDict(loader.construct_pairs(node, deep=True))
-
-
-OptionLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-OptionLoader.add_implicit_resolver(
-    'tag:yaml.org,2002:float',
-    re.compile(r'^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.nan$'),
-    list('-+0123456789.'),
-)
-# Whole numbers match the float pattern too; YAML asks the resolvers in order, so the integers'
-# stays in front.
-
-
-def shipped_options() -> dict[str, Path]:
-    """Option files inside this package and other installed plugins, by name without extension; ours
-    come first.
-    """
-    own = yaml_files('liif_arch.options')
-    return own | {name: path for name, path in option_files().items() if name not in own}
-
-
-def find_option_file(name: str, folder: Path | None = None) -> Path:
-    """An option file by its path, or a shipped one by its name (`quickstart`,
-    `options/quickstart.yml`).
-
-    Args:
-        name: What was asked for.
-        folder: Where an error looks for similar names; None: where the path leads from here.
-
-    Raises:
-        UserError: Neither; suggests the nearest files beside it and the nearest shipped name.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    shipped = shipped_options()
-    stem = stem_of(path.name)
-    if stem in shipped and str(path.parent) in ('.', 'options'):
-        return shipped[stem]
-    beside = path if folder is None else folder / path
-    hint = similar_options(beside, shipped)
-    raise UserError(
-        f'-opt: found {name}, which is neither a file nor a shipped option file; {hint}'
-    )
-
-
-def require_option_file(name: str) -> Path:
-    """`find_option_file` for a command's `-opt`.
-
-    Where a path was given and a shipped file is used, a line says so.
-    """
-    path = find_option_file(name)
-    by_path = name != stem_of(name) or os.sep in name
-    if by_path and not Path(name).expanduser().is_file() and 'RANK' not in os.environ:
-        print(f'-opt {name}: not here; using the one that ships ({path})', file=sys.stderr)
-    return path
-
-
-def read_yaml(text: str, name: str) -> OrderedDict:
-    """Parse an option file's text.
-
-    Raises:
-        UserError: Not YAML, a Python tag, a key twice, or not a mapping; says where.
-    """
-    try:
-        opt = yaml.load(text, Loader=OptionLoader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        place = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
-        problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
-        raise UserError(f'{name}{place}: {problem}.') from None
-    if not isinstance(opt, dict):
-        raise UserError(
-            f'{name}: found {type(opt).__name__ if opt is not None else "nothing"}; needed "key: '
-            'value".'
-        )
-    return opt
-
-
-def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
-    """Read an option file; one with `_base_: FILE` holds what it changes in FILE (a path beside it,
-    or a shipped name).
-
-    `_base_` and `_delete_` mean what they mean in MMEngine's configs.
-
-    Raises:
-        UserError: It or a base cannot be used, or it is its own base.
-    """
-    try:
-        opt = read_yaml(path.read_text(encoding='utf-8'), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot read this option file ({error}).') from None
-    name = opt.pop('_base_', None)
-    if name is None:
-        return opt
-    beside = path.parent / str(name)
-    try:
-        base = beside if beside.is_file() else find_option_file(str(name), path.parent)
-    except UserError as error:
-        raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
-    if base.resolve() in [p.resolve() for p in (path, *children)]:
-        raise UserError(f'{path}: _base_: {name} leads back to this file.')
-    return merge(load_options(base, (path, *children)), opt)
-
-
-def merge(base: OrderedDict, changes: Mapping) -> OrderedDict:
-    """`base` with `changes`: mappings are merged key by key, others are replaced.
-
-    A mapping that says `_delete_: true`, or another `type`, whose options would not be the base's,
-    is replaced too.
-    """
-    for key, value in changes.items():
-        if isinstance(value, Mapping):
-            keep = base.get(key) if isinstance(base.get(key), Mapping) else OrderedDict()
-            if value.pop('_delete_', False) or (
-                'type' in value and value['type'] != keep.get('type', value['type'])
-            ):
-                keep = OrderedDict()
-            base[key] = merge(keep, value)
-        else:
-            base[key] = value
-    return base
-
-
-def force_option(opt: dict, entry: str) -> None:
-    """Apply one `--force_yml` entry, `a:b=value`; the key must exist, the value is read as YAML.
-
-    Raises:
-        UserError: No "=", or no such key; suggests the nearest.
-    """
-    path, equals, text = entry.partition('=')
-    keys = path.strip().split(':')
-    if not equals:
-        raise UserError(
-            f'--force_yml: found {entry!r}; needed key:key=value, for instance '
-            'train:ema_decay=0.999.'
-        )
-    place: object = opt
-    for depth, key in enumerate(keys):
-        if not isinstance(place, dict) or key not in place:
-            hint = suggest(key, place if isinstance(place, dict) else [])
-            raise UserError(
-                f'--force_yml: the option file has no key {":".join(keys[: depth + 1])}; {hint} '
-                f'{"Keys are joined by colons." if "." in key else "A new key goes into the file."}'
-            )
-        if depth < len(keys) - 1:
-            place = place[key]
-    try:
-        place[keys[-1]] = (
-            None if text.strip().lower() == 'none' else yaml.load(text, Loader=OptionLoader)
-        )
-    except yaml.YAMLError:
-        raise UserError(f'--force_yml: {entry!r}: the value is not YAML.') from None
 
 
 def build_parser(command: str) -> argparse.ArgumentParser:
@@ -210,7 +32,8 @@ def build_parser(command: str) -> argparse.ArgumentParser:
         prog=f'basicsr {command}',
         allow_abbrev=False,
         description={
-            'train': "Train a model with BasicSR's train_pipeline; this folder is the root.",
+            'train': "Train a model with BasicSR's train_pipeline; "
+            'the current directory is the root.',
             'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
         }[command],
     )
@@ -261,7 +84,7 @@ def parse_options(
     from basicsr.utils import set_random_seed
     from basicsr.utils.dist_util import get_dist_info, init_dist
 
-    from liif_arch.config.option_check import Problems, check_options
+    from liif_arch.config.check import Problems, check_options
 
     args = build_parser('train' if is_train else 'test').parse_args()
     args.opt = str(find_option_file(args.opt))
@@ -284,8 +107,7 @@ def parse_options(
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError(
             '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m '
-            'liif_arch.cli '
-            'train -opt FILE --launcher pytorch.'
+            'liif_arch.cli train -opt FILE --launcher pytorch.'
         )
     if opt['dist']:
         if (
@@ -298,9 +120,8 @@ def parse_options(
         here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
             raise UserError(
-                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as there '
-                'are, or '
-                'set num_gpu: 0.'
+                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
+                'there are, or set num_gpu: 0.'
             )
         port = (opt.get('dist_params') or {}).get('port') if args.launcher == 'slurm' else None
         init_dist(
@@ -339,25 +160,8 @@ def parse_options(
     return opt, args
 
 
-def network_option(name: str | None) -> dict | None:
-    """`network_g` of the option file that a command's `-opt` names; None without one.
-
-    Raises:
-        UserError: The file is not there, or has no network_g.
-    """
-    if name is None:
-        return None
-    path = require_option_file(name)
-    opt = load_options(path)
-    if 'network_g' not in opt:
-        raise UserError(f'-opt: {path} has no network_g.')
-    return opt['network_g']
-
-
 def _test_of_training_options(opt: dict, root_path: str) -> None:
-    """Let a training's option file test what it trained: its validation sets, and its own last
-    weights.
-    """
+    """Let a training's option file test its last weights, on its validation sets."""
     datasets = opt.get('datasets')
     if isinstance(datasets, dict) and 'train' in datasets and len(datasets) > 1:
         del datasets['train']
@@ -439,9 +243,8 @@ def _complete_datasets(opt: dict) -> None:
             )  # threads of two epochs would share one iterator
             if dataset.get('num_worker_per_gpu') == 0 and not _is_addressed(dataset['type']):
                 print(
-                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the same '
-                    'random numbers as '
-                    'the model; using none.',
+                    f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the '
+                    'same random numbers as the model; using none.',
                     flush=True,
                 )
                 dataset['prefetch_mode'] = None

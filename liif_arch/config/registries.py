@@ -1,0 +1,118 @@
+"""What BasicSR, this package and other plugins have registered, by the names that options use."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from liif_arch.archs import MODULES, is_own, own_network
+from liif_arch.config.fragments import Fragment
+from liif_arch.config.sources import EVERYTHING, keys_read_by
+from liif_arch.config.tables import IO_BACKENDS, LOADER, LOGGER, ROOT, TRAIN, VAL
+
+SECTIONS = ('', 'train', 'val', 'path')  # sections in which models read options of their own
+
+
+def registered(registry: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """What a registry holds, by the names that options use, in their order."""
+    return {name.removesuffix('_basicsr'): value for name, value in _by_name(registry)}
+
+
+def _by_name(registry: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
+    return sorted(iter(registry), key=lambda pair: pair[0])
+
+
+def networks_for(network: object) -> dict[str, object]:
+    """The networks that an option `network_g` may name.
+
+    Args:
+        network: The option. Of one of this package, with an encoder of this package, no others are
+            imported.
+    """
+    if is_own(network):
+        return {name: own_network(name) for name in MODULES}
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    return registered(ARCH_REGISTRY)
+
+
+def models() -> dict[str, object]:
+    """The models."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    return registered(MODEL_REGISTRY)
+
+
+def datasets() -> dict[str, object]:
+    """The datasets."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    return registered(DATASET_REGISTRY)
+
+
+def losses() -> dict[str, object]:
+    """The losses."""
+    from basicsr.utils.registry import LOSS_REGISTRY
+
+    return registered(LOSS_REGISTRY)
+
+
+def metrics() -> dict[str, object]:
+    """The metrics that BasicSR's own models take."""
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    return registered(METRIC_REGISTRY)
+
+
+def storage_backends() -> dict[str, Mapping[str, Fragment] | None]:
+    """The keys of the storage backends of `basicsr.utils.FileClient`; None of those of plugins."""
+    from basicsr.utils import FileClient
+
+    return {name: IO_BACKENDS.get(name) for name in FileClient._backends}
+
+
+def optimizers() -> dict[str, object]:
+    """The optimisers of torch.optim."""
+    found = {}
+    for name, value in vars(torch.optim).items():
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+            found[name] = value
+    del found['Optimizer']  # their base
+    return found
+
+
+def schedulers() -> dict[str, object]:
+    """The schedulers that BasicSR builds."""
+    from basicsr.models import lr_scheduler
+
+    return {
+        'MultiStepLR': lr_scheduler.MultiStepRestartLR,
+        'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
+        'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
+    }
+
+
+def model_options(model: type | None) -> Mapping[str, Iterable[str]]:
+    """What a model reads beside BasicSR's common keys, by section ('': the file's own keys).
+
+    Args:
+        model: Its class; None: one that is not known, which may read everything.
+
+    Returns:
+        Its table `own_options`, or the keys that its source reads.
+    """
+    if model is None:
+        return dict.fromkeys(SECTIONS, EVERYTHING)
+    if hasattr(model, 'own_options'):
+        return model.own_options
+    read = keys_read_by(model)
+    own = dict.fromkeys(SECTIONS, read)
+    if isinstance(read, frozenset):  # its source does not tell the sections apart
+        own['path'] = read - {*ROOT, *TRAIN, *VAL, *LOGGER, *LOADER}
+    return own
+
+
+def dataset_options(dataset: type) -> Iterable[str]:
+    """The options of a dataset's own: its table `own_options`, or what its source reads."""
+    if hasattr(dataset, 'own_options'):
+        return dataset.own_options
+    return keys_read_by(dataset)
