@@ -16,6 +16,7 @@ _HOME = {
     'LIIF': 'liif_arch.archs.liif_arch',
     'LTE': 'liif_arch.archs.lte_arch',
     'MetaSR': 'liif_arch.archs.metasr_arch',
+    'Thera': 'liif_arch.archs.thera_arch',
     'SubPixelSR': 'liif_arch.archs.subpixel_arch',
     'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
     'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',

@@ -11,6 +11,7 @@ MODULES = {
     'LIIF': 'liif_arch',
     'LTE': 'lte_arch',
     'MetaSR': 'metasr_arch',
+    'Thera': 'thera_arch',
     'SubPixelSR': 'subpixel_arch',
     'EDSREncoder': 'edsr_encoder_arch',
     'RDNEncoder': 'rdn_encoder_arch',

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from liif_arch import LIIF, LTE, MetaSR
+from liif_arch import LIIF, LTE, MetaSR, Thera
 from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.decode.lookup import Lookups, by_latent
 from liif_arch.decode.plain import corners, ensemble, look_up
@@ -51,5 +51,8 @@ DECODERS = {
     'LIIF, sine': lambda: LIIF(ENCODER, [24, 16], activation='sine'),
     'LTE': lambda: LTE(ENCODER, 16, [32, 32]),
     'MetaSR': lambda: MetaSR(ENCODER, [16]),
+    'Thera': lambda: Thera(ENCODER, 6),
+    'Thera, bilinear': lambda: Thera(ENCODER, 6, 'bilinear', bilinear_start=True),
+    'Thera, ensemble': lambda: Thera(ENCODER, 6, 'bilinear', True, bilinear_start=True),
     'Linear': lambda: Linear(ENCODER),
 }

@@ -1,0 +1,129 @@
+"""Thera: Neural Heat Fields (Becker et al., arXiv 2311.17643), and a start of this project's."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from liif_arch.archs.coordinate_network import CoordinateNetwork
+from liif_arch.archs.latent_network import to_signed
+from liif_arch.coordinates import AxisLookup, grid_lookup
+from liif_arch.decode.heat_field import Waves, field_plain, field_table, query_field
+from liif_arch.decode.lookup import Lookups, nearest
+from liif_arch.errors import UserError, require_whole
+from liif_arch.precision import autocast
+
+KAPPA = math.sqrt(math.log(4)) / (2 * math.pi**2)
+PUBLISHED_REACH = 16 * math.pi  # radians per input pixel: the highest frequency to begin with
+BILINEAR_REACH = 3 * math.pi  # what an input pixel can hold is pi
+
+
+class Thera(CoordinateNetwork):
+    """The colour around every latent is a sum of waves that fade as the heat equation has it.
+
+    A query costs a product of one small matrix, six multiply-adds a wave, so that the encoder is
+    the cost of an image. `encode` returns amplitudes, phases and the image itself, see
+    `decode.heat_field`.
+
+    Args:
+        encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision.
+        decode_memory: See `CoordinateNetwork`.
+        hidden_dim: Waves.
+        skip: How the input image is added to the field: `nearest` as published, or `bilinear`,
+            which has no blocks.
+        local_ensemble: The field is that of the four nearest latents, weighted by distance (LIIF
+            eq. 4), so that it has no edges between latents; as published it is the nearest one's.
+        mean: Mean colour in [0, 1], by which the published networks centre what the encoder sees;
+            they add it to the colours too. None: images are centred at 0.5, and nothing is added.
+        bilinear_start: Initial values of this project instead of the published ones: waves of low
+            frequency and little amplitude, so that a training begins at about the image that `skip`
+            makes. For trainings of fewer than a million iterations.
+    """
+
+    reach = 0
+    field_variation = True
+
+    def __init__(
+        self,
+        encoder: nn.Module | dict | None = None,
+        hidden_dim: int = 32,
+        skip: str = 'nearest',
+        local_ensemble: bool = False,
+        mean: Sequence[float] | None = None,
+        bilinear_start: bool = False,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        scale: float | Sequence[float] | None = None,
+        precision: str = 'float32',
+        decode_memory: float | None = None,
+    ) -> None:
+        super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
+        require_whole(hidden_dim=hidden_dim)
+        if skip not in ('nearest', 'bilinear'):
+            raise UserError(f'skip: found {skip!r}; needed nearest or bilinear.')
+        if num_in_ch != num_out_ch:
+            raise UserError(
+                f'num_out_ch: found {num_out_ch}; Thera adds its input, of {num_in_ch} channels '
+                '(num_in_ch).'
+            )
+        self.skip, self.local_ensemble = skip, local_ensemble
+        self.mean = mean
+        self.components = nn.Parameter(torch.empty(2, hidden_dim))
+        self.kappa = nn.Parameter(torch.tensor(KAPPA))
+        self.head = nn.Conv2d(self.encoder.num_out_feat, hidden_dim * (num_out_ch + 1), 1)
+        self._start(bilinear_start)
+        self.code_channels = hidden_dim * (num_out_ch + 1) + num_out_ch
+        self.table_channels = 4 * num_out_ch * (2 * hidden_dim + 2)
+        self.floats_per_query = num_out_ch * (2 * hidden_dim + 1) * 8
+
+    @torch.no_grad()
+    def _start(self, bilinear: bool) -> None:
+        """Initial values: published, or those of `bilinear_start`."""
+        waves = self.components.shape[1]
+        reach = BILINEAR_REACH if bilinear else PUBLISHED_REACH
+        radius, angle = reach * torch.rand(waves).sqrt(), 2 * math.pi * torch.rand(waves)
+        self.components.copy_(torch.stack([radius * torch.sin(angle), radius * torch.cos(angle)]))
+        std = self.head.in_channels**-0.5  # LeCun's normal distribution
+        nn.init.trunc_normal_(self.head.weight, 0, std / 0.87962566, -2 * std / 0.87962566, 2 * std / 0.87962566)
+        nn.init.zeros_(self.head.bias)
+        if bilinear:
+            amplitudes = self.head.out_channels - waves
+            self.head.weight[:amplitudes] /= 100
+            self.head.bias[amplitudes:].uniform_(0, 2 * math.pi)
+
+    def waves(self) -> Waves:
+        """What the decoder's functions need of this network."""
+        return Waves(self.components, self.kappa, self.local_ensemble, self.skip == 'bilinear')
+
+    def encode(self, lq: Tensor) -> Tensor:
+        """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, code_channels, h, w), float32."""
+        if self.mean is None:
+            centred, image = lq, to_signed(lq)
+        else:
+            mean = lq.new_tensor(self.mean).view(-1, 1, 1)
+            centred, image = lq + (0.5 - mean), to_signed(lq) + 2 * mean
+        feat = super().encode(centred)
+        with autocast(lq.device, torch.float32):
+            feat = feat.to(self.head.weight.dtype)
+            return torch.cat([self.head(feat), image], dim=1)
+
+    def table(self, feat: Tensor) -> Tensor:
+        """See `decode.heat_field.field_table`, (B, h, w, num_out_ch, 2 hidden_dim + 1)."""
+        return field_table(self.components.shape[1], feat)
+
+    def look_up(self, coord: Tensor, cell: Tensor, size: tuple[int, int]) -> Lookups:
+        """See `CoordinateNetwork.look_up`."""
+        return nearest(coord, cell, size, self.waves().corners)
+
+    def look_up_axis(self, n_out: int, n: int, device: torch.device) -> AxisLookup:
+        """See `CoordinateNetwork.look_up_axis`."""
+        return grid_lookup(n_out, n, self.waves().corners, device)
+
+    def colours(self, table: Tensor, found: Lookups) -> Tensor:
+        """See `CoordinateNetwork.colours`; computed by `decode.heat_field`."""
+        return query_field(self.waves(), table, found)
+
+    def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """See `CoordinateNetwork.plain_colours`."""
+        return field_plain(self.waves(), feat, coord, cell)

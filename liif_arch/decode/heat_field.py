@@ -1,0 +1,150 @@
+"""Heat fields (Thera, Becker et al., arXiv 2311.17643): plain, and as users run them.
+
+Around the centre of every latent the colour is a sum of K waves. Their frequencies are the same for
+all latents; what belongs to a latent are each wave's amplitudes (one for each channel) and phase.
+With an offset x from the latent's centre in input pixels, and a cell of 2 / s latents at scale s:
+
+    field(x) = sum_k amplitude_k sin(frequency_k . x + phase_k) exp(-kappa |frequency_k|^2 / s^2)
+
+The exponential is the heat equation's: a coarser pixel has seen the finer waves fade. To the field
+the input image is added, nearest or bilinear at the query.
+
+`codes` are [amplitude (K out: the channels of a wave side by side), phase (K), image (out)] of each
+latent. By sin(u + phase) = sin u cos phase + cos u sin phase a query needs the sine and cosine of u
+alone, and a wave of frequency 0 and phase pi / 2 carries the image. Everything here is float32 in
+every precision, but the matrix products of whole images.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liif_arch.coordinates import axis_weights
+from liif_arch.decode.lookup import Grid, Lookups
+from liif_arch.decode.plain import corners, ensemble, look_up
+from liif_arch.precision import autocast
+
+
+class Waves(NamedTuple):
+    """What all latents share.
+
+    Attributes:
+        frequency: (2, K), (y, x), in radians per input pixel.
+        kappa: How fast waves fade, a number ().
+        ensemble: The field is that of the four nearest latents, weighted (LIIF eq. 4); else that of
+            the nearest one.
+        bilinear: The image is added bilinear at the query; else its nearest pixel.
+    """
+
+    frequency: Tensor
+    kappa: Tensor
+    ensemble: bool
+    bilinear: bool
+
+    @property
+    def corners(self) -> bool:
+        """Whether a query needs the four nearest latents."""
+        return self.ensemble or self.bilinear
+
+    def fading(self, cell: Tensor) -> Tensor:
+        """How much of each wave is left in pixels of a size in latents, (..., 2) -> (..., K).
+
+        The published form, exp(-kappa |frequency|^2 / s^2), with a scale of its own for each axis.
+        """
+        squared = self.frequency.square()
+        exponent = cell[..., :1] ** 2 * squared[0] + cell[..., 1:] ** 2 * squared[1]
+        return torch.exp(exponent * (-self.kappa / 4))
+
+
+def split_codes(codes: Tensor, waves: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitudes (K out), phases (K) and image (out) along a dimension of codes."""
+    out = (codes.shape[dim] - waves) // (waves + 1)
+    return codes.split([waves * out, waves, out], dim=dim)
+
+
+def field_plain(waves: Waves, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """Colours at continuous coordinates, step by step.
+
+    Args:
+        waves: Waves.
+        codes: See above, (B, K out + K + out, h, w).
+        coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1].
+        cell: Height and width of the query pixel in coordinates, (B, Q, 2).
+
+    Returns:
+        (B, Q, out), in the image's range.
+    """
+    size = tuple(codes.shape[-2:])
+    amplitude, phase, image = split_codes(codes, waves.frequency.shape[1], dim=1)
+    fading = waves.fading(cell * coord.new_tensor(size))  # (B, Q, K)
+    fields, areas = [], []
+    for shifted, rel, area in corners(coord, size, waves.ensemble):
+        u = rel / 2 @ waves.frequency + look_up(phase, shifted)  # (B, Q, K)
+        strength = (torch.sin(u) * fading).unsqueeze(-1)
+        amplitudes = look_up(amplitude, shifted).unflatten(-1, (u.shape[-1], -1))
+        fields.append((amplitudes * strength).sum(-2))
+        areas.append(area)
+    skip = F.grid_sample(
+        image,
+        coord.flip(-1).unsqueeze(1),
+        mode='bilinear' if waves.bilinear else 'nearest',
+        padding_mode='border',
+        align_corners=False,
+    )  # (B, out, 1, Q)
+    return ensemble(fields, areas) + skip[:, :, 0].transpose(1, 2)
+
+
+def field_table(waves: int, codes: Tensor) -> Tensor:
+    """What each latent holds for a query: how much of each sine, each cosine and of the image.
+
+    Args:
+        waves: Number of waves K.
+        codes: See above, (B, K out + K + out, h, w).
+
+    Returns:
+        (B, h, w, out, 2K + 1), at least float32.
+    """
+    codes = codes.permute(0, 2, 3, 1)
+    amplitude, phase, image = split_codes(codes, waves, dim=-1)
+    amplitude = amplitude.unflatten(-1, (waves, -1)).transpose(-1, -2)  # (B, h, w, out, K)
+    phase = phase.unsqueeze(-2)
+    parts = [amplitude * torch.cos(phase), amplitude * torch.sin(phase), image.unsqueeze(-1)]
+    return torch.cat(parts, dim=-1)
+
+
+def query_field(waves: Waves, table: Tensor, found: Lookups) -> Tensor:
+    """`field_plain`, differentiable.
+
+    Args:
+        waves: Waves.
+        table: See `field_table`.
+        found: Look-ups of N queries: of the four nearest latents where `waves.corners`.
+
+    Returns:
+        (N, out), in the image's range, at least float32.
+    """
+    with autocast(table.device, torch.float32):
+        found = found.to(table.dtype)
+        frequency = waves.frequency.to(table.dtype)
+        u = found.rel / 2 @ frequency  # (T, N, K)
+        weight = found.weight.unsqueeze(-1)
+        of_field = weight if waves.ensemble else nearest_alone(weight)
+        of_image = weight if waves.bilinear else nearest_alone(weight)
+        strength = waves.fading(found.cell) * of_field
+        parts = torch.cat([torch.sin(u) * strength, torch.cos(u) * strength, of_image], dim=-1)
+        rows = F.embedding(found.index, table.flatten(0, 2).flatten(1))
+        rows = rows.unflatten(-1, table.shape[-2:])  # (T, N, out, 2K + 1)
+        return (rows * parts.unsqueeze(-2)).sum((0, -1))
+
+
+def nearest_alone(weight: Tensor) -> Tensor:
+    """1 for the corner that weighs most, the first of them where several do, and 0 for the others.
+
+    Args:
+        weight: Weights of the local ensemble, (T, ...).
+    """
+    if len(weight) == 1:
+        return weight
+    return torch.zeros_like(weight).scatter_(0, weight.argmax(0, keepdim=True), 1)
