@@ -1,7 +1,7 @@
 """Thera: Neural Heat Fields (Becker et al., arXiv 2311.17643), and a start of this project's."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,8 @@ from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.archs.latent_network import to_signed
 from liif_arch.coordinates import AxisLookup, grid_lookup
 from liif_arch.decode.heat_field import Waves, field_plain, field_table, query_field
-from liif_arch.decode.lookup import Lookups, nearest
+from liif_arch.decode.heat_field_grid import grid_table, render_field
+from liif_arch.decode.lookup import Grid, Lookups, nearest
 from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
@@ -85,7 +86,9 @@ class Thera(CoordinateNetwork):
         radius, angle = reach * torch.rand(waves).sqrt(), 2 * math.pi * torch.rand(waves)
         self.components.copy_(torch.stack([radius * torch.sin(angle), radius * torch.cos(angle)]))
         std = self.head.in_channels**-0.5  # LeCun's normal distribution
-        nn.init.trunc_normal_(self.head.weight, 0, std / 0.87962566, -2 * std / 0.87962566, 2 * std / 0.87962566)
+        nn.init.trunc_normal_(
+            self.head.weight, 0, std / 0.87962566, -2 * std / 0.87962566, 2 * std / 0.87962566
+        )
         nn.init.zeros_(self.head.bias)
         if bilinear:
             amplitudes = self.head.out_channels - waves
@@ -127,3 +130,14 @@ class Thera(CoordinateNetwork):
     def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """See `CoordinateNetwork.plain_colours`."""
         return field_plain(self.waves(), feat, coord, cell)
+
+    def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
+        """See `decode.heat_field_grid.grid_table`, in the precision of rendering."""
+        return grid_table(self.components.shape[1], feat, self.render_dtype())
+
+    def decode_grid(
+        self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """See `CoordinateNetwork.decode_grid`; computed by `decode.heat_field_grid`."""
+        floats = self.chunk_size(1) // torch.get_num_threads()
+        return render_field(self.waves(), table, grid, floats, progress)
