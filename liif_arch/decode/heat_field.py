@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liif_arch.coordinates import axis_weights
-from liif_arch.decode.lookup import Grid, Lookups
+from liif_arch.decode.lookup import Lookups
 from liif_arch.decode.plain import corners, ensemble, look_up
 from liif_arch.precision import autocast
 
