@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.archs.latent_network import to_signed
+from liif_arch.archs.tails import TailedEncoder
 from liif_arch.coordinates import AxisLookup, grid_lookup
-from liif_arch.decode.heat_field import Waves, field_plain, field_table, query_field
+from liif_arch.decode.heat_field import Waves, field_gradient, field_plain, field_table, query_field
 from liif_arch.decode.heat_field_grid import grid_table, render_field
 from liif_arch.decode.lookup import Grid, Lookups, nearest
 from liif_arch.errors import UserError, require_whole
@@ -30,7 +31,9 @@ class Thera(CoordinateNetwork):
     Args:
         encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision.
         decode_memory: See `CoordinateNetwork`.
-        hidden_dim: Waves.
+        hidden_dim: Waves: 32 in the published Air, 512 in Plus and Pro.
+        tail: What follows the encoder: None as in the published Air, `convnext` as in Plus,
+            `swinir` as in Pro; see `archs.tails`.
         skip: How the input image is added to the field: `nearest` as published, or `bilinear`,
             which has no blocks.
         local_ensemble: The field is that of the four nearest latents, weighted by distance (LIIF
@@ -43,12 +46,12 @@ class Thera(CoordinateNetwork):
     """
 
     reach = 0
-    field_variation = True
 
     def __init__(
         self,
         encoder: nn.Module | dict | None = None,
         hidden_dim: int = 32,
+        tail: str | None = None,
         skip: str = 'nearest',
         local_ensemble: bool = False,
         mean: Sequence[float] | None = None,
@@ -62,12 +65,14 @@ class Thera(CoordinateNetwork):
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision, decode_memory)
         require_whole(hidden_dim=hidden_dim)
         if skip not in ('nearest', 'bilinear'):
-            raise UserError(f'skip: found {skip!r}; needed nearest or bilinear.')
+            raise UserError(f'found {skip!r}; needed nearest or bilinear.', key='skip')
         if num_in_ch != num_out_ch:
             raise UserError(
-                f'num_out_ch: found {num_out_ch}; Thera adds its input, of {num_in_ch} channels '
-                '(num_in_ch).'
+                f'found {num_out_ch}; Thera adds its input, of {num_in_ch} channels (num_in_ch).',
+                key='num_out_ch',
             )
+        if tail is not None:
+            self.encoder = TailedEncoder(self.encoder, tail)
         self.skip, self.local_ensemble = skip, local_ensemble
         self.mean = mean
         self.components = nn.Parameter(torch.empty(2, hidden_dim))
@@ -130,6 +135,42 @@ class Thera(CoordinateNetwork):
     def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """See `CoordinateNetwork.plain_colours`."""
         return field_plain(self.waves(), feat, coord, cell)
+
+    def gradient(self, feat: Tensor, coord: Tensor) -> Tensor:
+        """How the field changes with the place at cells of no size, differentiable.
+
+        Args:
+            feat: Codes, (B, code_channels, h, w).
+            coord: Places, (B, Q, 2), (y, x) in [-1, 1].
+
+        Returns:
+            Derivatives of colours in [-1, 1] by (y, x), per input pixel, (B, Q, num_out_ch, 2): the
+            nearest latent's, without the image that is added.
+        """
+        found = nearest(coord, torch.zeros_like(coord), tuple(feat.shape[-2:]), False)
+        gradient = field_gradient(self.waves(), self.table(feat), found)
+        return gradient.unflatten(0, coord.shape[:2])
+
+    def forward(
+        self,
+        lq: Tensor,
+        coord: Tensor | None = None,
+        cell: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        with_variation: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """See `LatentNetwork.forward`.
+
+        Args:
+            lq, coord, cell, size: As there.
+            with_variation: Return, beside the colours at `coord`, the field's total variation
+                there, which the published networks are trained to keep low: the mean absolute value
+                of `gradient`, a number ().
+        """
+        if not with_variation:
+            return super().forward(lq, coord, cell, size)
+        feat = self.encode(lq)
+        return self.query(feat, coord, cell), self.gradient(feat, coord).abs().mean()
 
     def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
         """See `decode.heat_field_grid.grid_table`, in the precision of rendering."""

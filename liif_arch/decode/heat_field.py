@@ -147,3 +147,25 @@ def nearest_alone(weight: Tensor) -> Tensor:
     if len(weight) == 1:
         return weight
     return torch.zeros_like(weight).scatter_(0, weight.argmax(0, keepdim=True), 1)
+
+
+def field_gradient(waves: Waves, table: Tensor, found: Lookups) -> Tensor:
+    """How the nearest latent's field changes with the place, before any wave has faded.
+
+    Args:
+        waves: Waves.
+        table: See `field_table`.
+        found: Look-ups of the nearest latents of N queries, (1, N).
+
+    Returns:
+        Derivatives by (y, x) per input pixel, (N, out, 2), differentiable.
+    """
+    with autocast(table.device, torch.float32):
+        found = found.to(table.dtype)
+        frequency = waves.frequency.to(table.dtype)
+        u = found.rel[0] / 2 @ frequency
+        rows = F.embedding(found.index[0], table.flatten(0, 2).flatten(1))
+        rows = rows.unflatten(-1, table.shape[-2:])  # (N, out, 2K + 1)
+        sine, cosine, _ = rows.split([u.shape[1], u.shape[1], 1], dim=-1)
+        slope = sine * torch.cos(u).unsqueeze(-2) - cosine * torch.sin(u).unsqueeze(-2)
+        return slope @ frequency.t()

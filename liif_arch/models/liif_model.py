@@ -39,6 +39,8 @@ class LIIFModel(SRModel):
         precision: Of the matrix products in training: float32 (default), bfloat16, or auto
             (bfloat16 where the device has it). Parameters, coordinates and loss are float32.
         compile: torch.compile the encoder. Default false.
+        variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
+            Default 0.
 
     Under `path`:
         pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or
@@ -61,6 +63,7 @@ class LIIFModel(SRModel):
             'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
             'precision': {'enum': list(PRECISIONS)},
             'compile': FLAG,
+            'variation_weight': {'type': 'number', 'minimum': 0},
         },
         'val': {
             'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
@@ -94,10 +97,15 @@ class LIIFModel(SRModel):
                     'remove '
                     'one.'
                 )
-            if path.get('pretrain_encoder') and opt['network_g'].get('bilinear_start'):
+            if path.get('pretrain_encoder') and _starts_encoder(opt['network_g']):
                 raise UserError(
                     'path.pretrain_encoder: its weights would replace those of '
                     'network_g.bilinear_start; remove one.'
+                )
+            if opt['train'].get('variation_weight') and opt['network_g']['type'] != 'Thera':
+                raise UserError(
+                    f'train.variation_weight: found a {opt["network_g"]["type"]}, which has no '
+                    'field; remove it, or use Thera.'
                 )
             if not opt['train'].get('pixel_opt'):
                 raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
@@ -164,14 +172,28 @@ class LIIFModel(SRModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""
         self.optimizer_g.zero_grad()
-        with autocast(self.device, self.dtype):
-            self.output = self.net_g(self.lq, self.coord, self.cell)
-        loss = self.cri_pix(self.output.float(), self.gt)
+        loss = self._loss()
         loss.backward()
         self.optimizer_g.step()
-        self.log_dict = OrderedDict(l_pix=loss.detach())
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def _loss(self) -> Tensor:
+        """The batch's loss, a number (), and its parts in `log_dict`."""
+        weight = self.opt['train'].get('variation_weight', 0)
+        with autocast(self.device, self.dtype):
+            if weight:
+                self.output, variation = self.net_g(
+                    self.lq, self.coord, self.cell, with_variation=True
+                )
+            else:
+                self.output = self.net_g(self.lq, self.coord, self.cell)
+        loss = self.cri_pix(self.output.float(), self.gt)
+        self.log_dict = OrderedDict(l_pix=loss.detach())
+        if weight:
+            self.log_dict['l_variation'] = variation.detach() * weight
+            loss = loss + variation * weight
+        return loss
 
     def get_current_log(self) -> dict[str, float]:
         """The last losses, averaged over the processes; only here the step waits for the device."""
@@ -317,6 +339,11 @@ class LIIFModel(SRModel):
         write_report(self.results, folder)
         if panel:
             write_panel(panel, folder / f'comparison_{dataset}.png')
+
+
+def _starts_encoder(network: dict) -> bool:
+    """Whether the initial values of a network's options are the encoder's too."""
+    return bool(network.get('bilinear_start')) and network['type'] == 'LIIF'
 
 
 def _to_array(image: Tensor):

@@ -75,7 +75,7 @@ def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         network.update({flag: bool(args.get(flag, True)) for flag in _FLAGS})
     if kind == 'LTE' and 'coef.weight' in params:
         network['hidden_dim'] = len(params['coef.weight'])
-    _require_fit(network, params, path)
+    require_fit(network, params, path)
     return {'params': params, 'network_g': network}
 
 
@@ -97,7 +97,7 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
             f'of type {", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
         )
     params = dict(content.get('params_ema', content['params']))
-    _require_fit(network, params, path)
+    require_fit(network, params, path)
     if network.get('num_in_ch', 3) != 3 or network.get('num_out_ch', 3) != 3:
         raise UserError(
             f'{path}: has other than three channels; the reference implementation has RGB alone.'
@@ -124,7 +124,7 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
     return {'model': {'name': name, 'args': args, 'sd': params}, 'epoch': None}
 
 
-def _require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
+def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
     """Raise UserError with every missing, unexpected and differently shaped name."""
     from liif_arch.weights.networks import build_own
 

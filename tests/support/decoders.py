@@ -52,7 +52,9 @@ DECODERS = {
     'LTE': lambda: LTE(ENCODER, 16, [32, 32]),
     'MetaSR': lambda: MetaSR(ENCODER, [16]),
     'Thera': lambda: Thera(ENCODER, 6),
-    'Thera, bilinear': lambda: Thera(ENCODER, 6, 'bilinear', bilinear_start=True),
-    'Thera, ensemble': lambda: Thera(ENCODER, 6, 'bilinear', True, bilinear_start=True),
+    'Thera, bilinear': lambda: Thera(ENCODER, 6, skip='bilinear', bilinear_start=True),
+    'Thera, ensemble': lambda: Thera(
+        ENCODER, 6, skip='bilinear', local_ensemble=True, bilinear_start=True
+    ),
     'Linear': lambda: Linear(ENCODER),
 }

@@ -1,0 +1,157 @@
+"""Checkpoints of Thera's reference implementation (prs-eth/thera, in JAX), to ours.
+
+They are pickles: {'model': {'params': ...}, 'backbone': ..., 'size': ...}, with NumPy or JAX arrays
+in plain and in Flax's frozen dictionaries. Convolution kernels are (kh, kw, in, out) there.
+"""
+
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liif_arch.errors import UserError
+
+MEAN = [0.4488, 0.4371, 0.4040]
+SIZES = {
+    'air': {'hidden_dim': 32, 'tail': None},
+    'plus': {'hidden_dim': 512, 'tail': 'convnext'},
+}
+ENCODERS = {'edsr-baseline': {'type': 'EDSREncoder', 'num_feat': 64, 'num_block': 16}}
+NAMES = (  # a part of a reference name, and ours
+    (r'^params\.', ''),
+    (r'^encoder\.', '{encoder}'),
+    (r'^refine\.', 'encoder.tail.'),
+    (r'^out_conv\.', 'head.'),
+    (r'^k$', 'kappa'),
+    (r'layers_(\d+)', r'\1'),
+    (r'residual\.0\.', 'depthwise.'),
+    (r'residual\.1\.', 'norm.'),
+    (r'residual\.2\.', 'widen.'),
+    (r'residual\.4\.', 'narrow.'),
+    (r'LayerNorm_0\.', 'norm.'),
+    (r'Conv_0\.', 'linear.'),
+    (r'\.(kernel|scale)$', '.weight'),
+)
+ADMITTED = {  # what a pickle of arrays and plain containers may call
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('numpy.core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],
+    ('numpy._core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],
+    ('numpy.core.multiarray', 'scalar'): np.float32(0).__reduce__()[0],
+    ('numpy._core.multiarray', 'scalar'): np.float32(0).__reduce__()[0],
+    ('collections', 'OrderedDict'): dict,
+}
+
+
+class FrozenDict(dict):
+    """Stands for Flax's class of that name, whose pickled state is its dictionary."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.update(state.get('_dict', {}))
+
+
+def _jax_array(function: object, arguments: tuple, state: tuple, *_: object) -> np.ndarray:
+    """Stands for JAX's function that makes one of its arrays of a pickled NumPy array."""
+    if function is not ADMITTED['numpy', 'ndarray'] and not callable(function):
+        raise pickle.UnpicklingError('an array of another kind')
+    array = function(*arguments)
+    array.__setstate__(state)
+    return array
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays and plain containers; anything else is refused by name, and nothing is run."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) in ADMITTED:
+            return ADMITTED[module, name]
+        if module.startswith('flax.core') and name == 'FrozenDict':
+            return FrozenDict
+        if module.startswith('jax') and name == '_reconstruct_array':
+            return _jax_array
+        raise pickle.UnpicklingError(f'{module}.{name}')
+
+
+def read_pickle(path: str | Path) -> dict:
+    """The content of a pickle of arrays and plain containers.
+
+    Raises:
+        UserError: The file is none, or holds something else, which is named and was not run.
+    """
+    try:
+        content = _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        ImportError,
+    ) as error:
+        raise UserError(
+            f'{path}: found {error or type(error).__name__}; needed a pickle of arrays and plain '
+            "containers, as Thera's authors publish them. Nothing in it was run."
+        ) from None
+    if not isinstance(content, dict):
+        raise UserError(f'{path}: found {type(content).__name__}; needed a dictionary.')
+    return content
+
+
+def is_thera(content: dict) -> bool:
+    """Whether a loaded pickle has the reference implementation's form."""
+    return {'model', 'backbone', 'size'} <= content.keys()
+
+
+def from_thera(content: dict, path: str | Path = 'checkpoint') -> dict:
+    """`{'params', 'network_g'}` of a reference checkpoint.
+
+    Raises:
+        UserError: Another network, or parameters that are not those of the network it names.
+    """
+    from liif_arch.weights.reference import require_fit
+
+    backbone, size = content['backbone'], content['size']
+    if backbone not in ENCODERS or size not in SIZES:
+        raise UserError(
+            f'{path}: found Thera {size} on {backbone}; needed {" or ".join(SIZES)} on '
+            f'{" or ".join(ENCODERS)}.'
+        )
+    network = {'type': 'Thera', 'encoder': dict(ENCODERS[backbone]), 'mean': list(MEAN)}
+    network.update(SIZES[size])
+    encoder = 'encoder.' if network['tail'] is None else 'encoder.net.'
+    params = {}
+    for name, array in _flat(content['model']):
+        for pattern, ours in NAMES:
+            name = re.sub(pattern, ours.replace('{encoder}', encoder), name)
+        params[name] = _tensor(array)
+        if name.endswith(('widen.weight', 'narrow.weight', 'linear.weight')):
+            params[name] = params[name].flatten(1)  # a 1x1 convolution is a linear layer here
+    require_fit(network, params, path)
+    return {'params': params, 'network_g': network}
+
+
+def _flat(tree: Mapping, prefix: str = '') -> list[tuple[str, np.ndarray]]:
+    """All arrays of a tree of dictionaries, by their keys joined by dots."""
+    found = []
+    for key, value in tree.items():
+        name = f'{prefix}{key}'
+        if isinstance(value, Mapping):
+            found += _flat(value, f'{name}.')
+        else:
+            found.append((name, np.asarray(value)))
+    return found
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """A parameter in PyTorch's order: outputs first."""
+    values = torch.from_numpy(np.array(array, dtype=np.float32))
+    if values.ndim == 4:
+        return values.permute(3, 2, 0, 1).contiguous()
+    return values
