@@ -20,10 +20,11 @@ from liif_data.sampling import (
     Window,
     augment,
     draw_seed,
+    enlarged_side,
     generator,
     pad_square,
     query_samples,
-    random_scale_window,
+    random_side,
     random_window,
     scaled_window,
 )
@@ -48,6 +49,9 @@ class RandomScalePairedDataset(Dataset):
             '{}'.
         lq_size: Side of the low-resolution crop.
         scale_range: [lowest, highest] scale.
+        reduce_gt: [probability, lowest, highest], as Thera trains: so often the ground truth is a
+            larger crop, reduced by U(lowest, highest), or by what the image has room for. Excludes
+            dataroot_lq. Default no such reduction.
         num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be
             alike.
         patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a
@@ -70,6 +74,7 @@ class RandomScalePairedDataset(Dataset):
         'filename_tmpl': TEXT,
         'lq_size': WHOLE,
         'scale_range': NUMBERS,
+        'reduce_gt': maybe(NUMBERS),
         'num_samples': maybe(WHOLE),
         'patch': FLAG,
         'use_hflip': FLAG,
@@ -103,6 +108,7 @@ class RandomScalePairedDataset(Dataset):
             self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
             self._require_size(self.lq_store, self.lq_size, 'lq_size')
         self._require_pixels()
+        self.reduce_gt = self._reduce_gt()
         self.patch = self._patch()
         self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
@@ -139,6 +145,30 @@ class RandomScalePairedDataset(Dataset):
                 f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.',
                 key='num_samples',
             )
+
+    def _reduce_gt(self) -> tuple[float, float, float] | None:
+        """Probability, lowest and highest factor of the option `reduce_gt`."""
+        found = self.opt.get('reduce_gt')
+        if found is None:
+            return None
+        if self.lq_store is not None:
+            raise UserError(
+                'found both it and dataroot_lq, whose images it would not fit; remove one.',
+                key='reduce_gt',
+            )
+        if not isinstance(found, (list, tuple)) or len(found) != 3:
+            raise UserError(
+                f'found {found!r}; needed [probability, lowest, highest], for instance '
+                '[0.5, 1, 2].',
+                key='reduce_gt',
+            )
+        probability, low, high = found
+        if not (0 <= probability <= 1 and 1 <= low <= high < math.inf):
+            raise UserError(
+                f'found {list(found)}; needed a probability in [0, 1], and 1 <= lowest <= highest.',
+                key='reduce_gt',
+            )
+        return probability, low, high
 
     def _patch(self) -> bool:
         patch, count = bool(self.opt.get('patch', False)), self.num_samples
@@ -218,8 +248,15 @@ class RandomScalePairedDataset(Dataset):
 
     def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The ground-truth crop alone, (s, s, C)."""
-        window = random_scale_window(rng, self.gt_store.size(key), self.lq_size, self.scale_range)
-        return [self._read(self.gt_store, key, window)]
+        size = self.gt_store.size(key)
+        side = random_side(rng, self.lq_size, self.scale_range)
+        larger = side
+        if self.reduce_gt is not None:
+            larger = enlarged_side(rng, side, min(size), *self.reduce_gt)
+        crop = self._read(self.gt_store, key, random_window(rng, size, (larger, larger)))
+        if larger != side:
+            crop = resize_bicubic(crop, (side, side))
+        return [crop]
 
     def _paired_crops(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The same crop of the ground truth and of its low-resolution image, (s, s, C) and

@@ -37,19 +37,28 @@ def random_window(rng: np.random.Generator, size: tuple[int, int], crop: tuple[i
     return tuple(slice(s, s + c) for s, c in zip(starts, crop, strict=True))
 
 
-def random_scale_window(
-    rng: np.random.Generator, size: tuple[int, int], lq_size: int, scale_range: tuple[float, float]
-) -> Window:
-    """Rows and columns of a square crop of round(lq_size * s) pixels, s ~ U(scale_range).
+def random_side(rng: np.random.Generator, lq_size: int, scale_range: tuple[float, float]) -> int:
+    """Side of a ground-truth crop, round(lq_size * s) pixels with s ~ U(scale_range)."""
+    return round(lq_size * rng.uniform(*scale_range))
+
+
+def enlarged_side(
+    rng: np.random.Generator, side: int, most: int, probability: float, low: float, high: float
+) -> int:
+    """Side of the crop that is reduced to `side` pixels first: Thera's augmentation of scales.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width of the ground truth.
-        lq_size: Side of the low-resolution image that the crop will be reduced to.
-        scale_range: Lowest and highest scale.
+        rng: Source of randomness; two numbers are drawn of it.
+        side: Side of the ground truth.
+        most: Pixels that the image has room for.
+        probability: How often it is reduced at all.
+        low: Least factor.
+        high: Greatest factor.
     """
-    side = round(lq_size * rng.uniform(*scale_range))
-    return random_window(rng, size, (side, side))
+    drawn, factor = rng.random(), rng.uniform(low, high)
+    if drawn >= probability:
+        return side
+    return max(side, min(most, round(side * factor)))
 
 
 def scaled_window(window: Window, scale: int) -> Window:

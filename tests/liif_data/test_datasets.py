@@ -114,6 +114,7 @@ def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> li
         {'color': 'gray'},
         {'scale_range': [0.5, 4], 'num_samples': 36},
         {'lq_size': 13, 'use_rot': False},
+        {'reduce_gt': [0.7, 1, 2]},
     ],
 )
 def test_samples__degraded_by_loader_and_device_agree(photos, options):
@@ -263,6 +264,9 @@ def test_pairs__missing_or_of_another_size(photos):
             {'degrade': 'device', 'scale_range': [2, 2], 'num_samples': None},
             '^degrade: found device, which .*num_samples',
         ),
+        ({'reduce_gt': [2, 1, 2]}, r'^reduce_gt: found \[2, 1, 2\]; needed a probability'),
+        ({'reduce_gt': [0.5, 2, 1]}, '^reduce_gt: .*1 <= lowest <= highest'),
+        ({'reduce_gt': [0.5, 2]}, '^reduce_gt: .*for instance'),
         ({'degrad': 'device'}, 'did you mean degrade'),
         ({'color': 'bgr'}, 'color'),
         (

@@ -69,17 +69,19 @@ def test_draw_indices__where_the_threshold_leaves_too_few(monkeypatch):
     assert np.array_equal(sampling.draw_indices(500, 100, 3), expected)
 
 
-def test_random_scale_window__uniform_scales():
-    windows = [
-        sampling.random_scale_window(rng(seed), (100, 120), 12, (1, 4)) for seed in range(200)
-    ]
-    sides = [rows.stop - rows.start for rows, _ in windows]
-    assert all(
-        cols.stop - cols.start == side and rows.stop <= 100 and cols.stop <= 120
-        for side, (rows, cols) in zip(sides, windows, strict=True)
-    )
+def test_random_side__uniform_scales():
+    sides = [sampling.random_side(rng(seed), 12, (1, 4)) for seed in range(200)]
     assert min(sides) < 15 and max(sides) > 45 and 12 <= min(sides) and max(sides) <= 48
     assert np.mean(sides) == pytest.approx(30, abs=2)
+
+
+def test_enlarged_side__as_often_and_as_far_as_asked():
+    sides = [sampling.enlarged_side(rng(seed), 20, 100, 0.5, 1, 2) for seed in range(400)]
+    enlarged = [side for side in sides if side > 20]
+    assert 150 < len(enlarged) < 230  # a factor near 1 rounds to 20
+    assert max(enlarged) in (39, 40) and np.mean(enlarged) == pytest.approx(30.4, abs=1)
+    assert {sampling.enlarged_side(rng(seed), 20, 22, 1, 2, 2) for seed in range(9)} == {22}
+    assert {sampling.enlarged_side(rng(seed), 20, 99, 0, 2, 2) for seed in range(9)} == {20}
 
 
 def test_random_window__reaches_every_border():
