@@ -9,8 +9,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='basicsr convert',
         description='Convert LIIF, LTE, MetaSR and EDSR weights of the reference '
-        'implementation (yinboc/liif) into those of this package, or back; the '
-        'direction follows from what IN holds.',
+        "implementation (yinboc/liif) and Thera's (prs-eth/thera, .pkl) into those of this "
+        'package, or the first four back; the direction follows from what IN holds.',
     )
     parser.add_argument('source', type=Path, metavar='IN', help='checkpoint to read')
     parser.add_argument('target', type=Path, metavar='OUT', help='checkpoint to write')

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from liif_arch.errors import UserError, suggest
 from liif_arch.files.atomic import atomic_write
 from liif_arch.weights import shipped, weights_path
+from liif_arch.weights.thera import read_pickle
 
 StateDict = dict[str, Tensor]
 
@@ -22,11 +23,14 @@ def load_file(path: str | Path) -> dict:
     """Load a checkpoint onto the CPU without executing anything it holds (`weights_only=True`).
 
     Args:
-        path: A file, or the name of weights that ship (see `liif_arch.weights`).
+        path: A file, or the name of weights that ship (see `liif_arch.weights`); a .pkl is one of
+            Thera's authors.
 
     Raises:
         UserError: No such file, not a checkpoint, or one that needs code to load.
     """
+    if Path(path).suffix == '.pkl':
+        return read_pickle(path)
     try:
         content = _load(weights_path(path))
     except OSError as error:

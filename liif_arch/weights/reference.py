@@ -13,6 +13,7 @@ from torch import Tensor
 
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import misfits
+from liif_arch.weights.thera import from_thera, is_thera
 
 _MEAN_SHIFTS = ('sub_mean.weight', 'sub_mean.bias', 'add_mean.weight', 'add_mean.bias')
 _DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -29,17 +30,19 @@ _TYPES = {
 def is_reference(content: dict) -> bool:
     """Whether a loaded file has the reference implementation's form."""
     model = content.get('model')
-    return isinstance(model, dict) and {'name', 'args', 'sd'} <= model.keys()
+    return is_thera(content) or (isinstance(model, dict) and {'name', 'args', 'sd'} <= model.keys())
 
 
 def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
-    """`{'params', 'network_g'}` of a reference checkpoint: LIIF, LTE or MetaSR on EDSR or RDN, or
-    EDSR with its tail.
+    """`{'params', 'network_g'}` of a reference checkpoint: LIIF, LTE, MetaSR or Thera on EDSR or
+    RDN, or EDSR with its tail.
 
     Raises:
         UserError: Another network, or parameters that are not those of the network it names (lists
             them).
     """
+    if is_thera(content):
+        return from_thera(content, path)
     model = content['model']
     if model['name'] not in _TYPES:
         raise UserError(f'{path}: found a "{model["name"]}" network; needed {", ".join(_TYPES)}.')

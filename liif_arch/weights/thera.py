@@ -20,23 +20,56 @@ MEAN = [0.4488, 0.4371, 0.4040]
 SIZES = {
     'air': {'hidden_dim': 32, 'tail': None},
     'plus': {'hidden_dim': 512, 'tail': 'convnext'},
+    'pro': {'hidden_dim': 512, 'tail': 'swinir'},
 }
-ENCODERS = {'edsr-baseline': {'type': 'EDSREncoder', 'num_feat': 64, 'num_block': 16}}
-NAMES = (  # a part of a reference name, and ours
+ENCODERS = {
+    'edsr-baseline': {'type': 'EDSREncoder', 'num_feat': 64, 'num_block': 16},
+    'rdn': {'type': 'RDNEncoder', 'num_feat': 64, 'num_block': 16, 'num_layer': 8, 'growth': 64},
+}
+# Parts of the reference's names, and what takes their place, one after the other.
+NAMES = [
     (r'^params\.', ''),
-    (r'^encoder\.', '{encoder}'),
-    (r'^refine\.', 'encoder.tail.'),
     (r'^out_conv\.', 'head.'),
     (r'^k$', 'kappa'),
-    (r'layers_(\d+)', r'\1'),
-    (r'residual\.0\.', 'depthwise.'),
-    (r'residual\.1\.', 'norm.'),
-    (r'residual\.2\.', 'widen.'),
-    (r'residual\.4\.', 'narrow.'),
-    (r'LayerNorm_0\.', 'norm.'),
-    (r'Conv_0\.', 'linear.'),
-    (r'\.(kernel|scale)$', '.weight'),
-)
+]
+ENCODER_NAMES = {
+    'edsr-baseline': [(r'layers_(\d+)', r'\1')],
+    'rdn': [
+        (r'RDB_(\d+)\.RDB_Conv_(\d+)\.Conv_0\.', r'RDBs.\1.convs.\2.conv.0.'),
+        (r'RDB_(\d+)\.Conv_0\.', r'RDBs.\1.LFF.'),
+        (r'Conv_0\.', 'SFENet1.'),
+        (r'Conv_1\.', 'SFENet2.'),
+        (r'Conv_2\.', 'GFF.0.'),
+        (r'Conv_3\.', 'GFF.1.'),
+    ],
+}
+TAIL_NAMES = {
+    'air': [],
+    'plus': [
+        (r'layers_(\d+)', r'\1'),
+        (r'residual\.0\.', 'depthwise.'),
+        (r'residual\.1\.', 'norm.'),
+        (r'residual\.2\.', 'widen.'),
+        (r'residual\.4\.', 'narrow.'),
+        (r'LayerNorm_0\.', 'norm.'),
+        (r'Conv_0\.', 'linear.'),
+    ],
+    'pro': [
+        (r'PatchEmbed_0\.LayerNorm_0\.', 'net.patch_embed.norm.'),
+        (r'RSTB_(\d+)\.BasicLayer_0\.SwinTransformerBlock_(\d+)\.', r'block \1 \2 '),
+        (r'RSTB_(\d+)\.Conv_0\.', r'net.layers.\1.conv.'),
+        (r'(block.*)LayerNorm_0\.', r'\1norm1.'),
+        (r'(block.*)LayerNorm_1\.', r'\1norm2.'),
+        (r'Mlp_0\.Dense_0\.', 'mlp.fc1.'),
+        (r'Mlp_0\.Dense_1\.', 'mlp.fc2.'),
+        (r'WindowAttention_0\.', 'attn.'),
+        (r'block (\d+) (\d+) ', r'net.layers.\1.residual_group.blocks.\2.'),
+        (r'^LayerNorm_0\.', 'net.norm.'),
+        (r'^Conv_0\.', 'net.conv_first.'),
+        (r'^Conv_1\.', 'net.conv_after_body.'),
+        (r'^Conv_2\.', 'net.conv_before_upsample.0.'),
+    ],
+}
 ADMITTED = {  # what a pickle of arrays and plain containers may call
     ('numpy', 'ndarray'): np.ndarray,
     ('numpy', 'dtype'): np.dtype,
@@ -115,26 +148,43 @@ def from_thera(content: dict, path: str | Path = 'checkpoint') -> dict:
     Raises:
         UserError: Another network, or parameters that are not those of the network it names.
     """
+    from liif_arch.weights.networks import build_own
     from liif_arch.weights.reference import require_fit
 
     backbone, size = content['backbone'], content['size']
     if backbone not in ENCODERS or size not in SIZES:
         raise UserError(
-            f'{path}: found Thera {size} on {backbone}; needed {" or ".join(SIZES)} on '
+            f'{path}: found Thera {size} on {backbone}; needed {", ".join(SIZES)} on '
             f'{" or ".join(ENCODERS)}.'
         )
     network = {'type': 'Thera', 'encoder': dict(ENCODERS[backbone]), 'mean': list(MEAN)}
     network.update(SIZES[size])
-    encoder = 'encoder.' if network['tail'] is None else 'encoder.net.'
     params = {}
-    for name, array in _flat(content['model']):
-        for pattern, ours in NAMES:
-            name = re.sub(pattern, ours.replace('{encoder}', encoder), name)
-        params[name] = _tensor(array)
-        if name.endswith(('widen.weight', 'narrow.weight', 'linear.weight')):
-            params[name] = params[name].flatten(1)  # a 1x1 convolution is a linear layer here
+    for buffer, value in build_own(network).named_buffers():
+        params[buffer] = value  # an attention's masks, which follow from the options
+    for reference, array in _flat(content['model']):
+        name = _name(reference, backbone, size)
+        params[name] = _tensor(name, array)
     require_fit(network, params, path)
     return {'params': params, 'network_g': network}
+
+
+def _name(reference: str, backbone: str, size: str) -> str:
+    """Our name of a parameter, of the reference's."""
+    name = _replaced(reference, NAMES)
+    room, _, rest = name.partition('.')
+    if room == 'encoder':
+        inner = '' if SIZES[size]['tail'] is None else 'net.'
+        name = f'encoder.{inner}{_replaced(rest, ENCODER_NAMES[backbone])}'
+    if room == 'refine':
+        name = f'encoder.tail.{_replaced(rest, TAIL_NAMES[size])}'
+    return re.sub(r'\.(kernel|scale)$', '.weight', name)
+
+
+def _replaced(name: str, rules: list[tuple[str, str]]) -> str:
+    for pattern, ours in rules:
+        name = re.sub(pattern, ours, name)
+    return name
 
 
 def _flat(tree: Mapping, prefix: str = '') -> list[tuple[str, np.ndarray]]:
@@ -149,9 +199,13 @@ def _flat(tree: Mapping, prefix: str = '') -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    """A parameter in PyTorch's order: outputs first."""
+def _tensor(name: str, array: np.ndarray) -> Tensor:
+    """A parameter in PyTorch's order, outputs first."""
     values = torch.from_numpy(np.array(array, dtype=np.float32))
     if values.ndim == 4:
-        return values.permute(3, 2, 0, 1).contiguous()
-    return values
+        values = values.permute(3, 2, 0, 1)
+        if name.endswith(('widen.weight', 'narrow.weight', 'linear.weight')):
+            values = values.flatten(1)  # a 1x1 convolution is a linear layer here
+    elif values.ndim == 2 and name.endswith('.weight'):
+        values = values.t()
+    return values.contiguous()

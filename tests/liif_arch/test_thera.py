@@ -1,30 +1,42 @@
 """Thera against the golden numbers of its reference implementation, and a loop in float64."""
 
 import json
+import os
+import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from parameters import GOLDEN, make_parameter
 
+from liif_arch.cli.convert import convert
 from liif_arch.coordinates import make_coord
-from liif_arch.weights.networks import build_own
-from liif_arch.weights.thera import from_thera
+from liif_arch.errors import UserError
+from liif_arch.weights.networks import build_own, load_network
+from liif_arch.weights.thera import from_thera, read_pickle
 
 NUMBERS = np.load(GOLDEN / 'thera.npz')
+MORE = np.load(GOLDEN / 'thera_more.npz')
 
 
-def reference_params(size: str) -> dict:
+def reference_params(backbone: str, size: str) -> dict:
     """A tree as the reference saves it, of the golden parameters."""
-    shapes = json.loads((GOLDEN / 'thera_shapes.json').read_text())
+    file, prefix = 'thera_shapes.json', f'{size}/'
+    if (backbone, size) not in (('edsr-baseline', 'air'), ('edsr-baseline', 'plus')):
+        file, prefix = 'thera_more_shapes.json', f'{backbone}/{size}/'
+    shapes = json.loads((GOLDEN / file).read_text())
     tree = {}
     for name, shape in shapes.items():
-        kind, _, name = name.partition('/')
-        if kind != size:
+        if not name.startswith(prefix):
             continue
+        name = name.removeprefix(prefix)
         if len(shape) == 4:  # (kh, kw, in, out), filled as (out, in, kh, kw)
             order = [shape[3], shape[2], shape[0], shape[1]]
             array = make_parameter(name, order).permute(2, 3, 1, 0).numpy()
+        elif len(shape) == 2 and name.endswith('kernel'):  # (in, out)
+            array = make_parameter(name, shape[::-1]).t().numpy()
         elif name == 'components':
             array = 28 * make_parameter(name, shape).numpy()
         elif name == 'k':
@@ -36,22 +48,35 @@ def reference_params(size: str) -> dict:
         for key in path:
             place = place.setdefault(key, {})
         place[last] = array
-    return {'model': {'params': tree}, 'backbone': 'edsr-baseline', 'size': size}
+    return {'model': {'params': tree}, 'backbone': backbone, 'size': size}
 
 
 @pytest.fixture(scope='module', params=['air', 'plus'])
 def golden(request):
     """The name of a size, and its network."""
-    converted = from_thera(reference_params(request.param))
-    net = build_own(converted['network_g'])
-    net.load_state_dict(converted['params'])
-    return request.param, net.eval()
+    return request.param, network('edsr-baseline', request.param)
 
 
 def assert_near(ours: torch.Tensor, reference: np.ndarray) -> None:
     reference = torch.from_numpy(reference)
     near = 1e-4 * float(reference.abs().max())
     torch.testing.assert_close(ours, reference, atol=near, rtol=0)
+
+
+def network(backbone: str, size: str):
+    """The network of golden parameters."""
+    converted = from_thera(reference_params(backbone, size))
+    net = build_own(converted['network_g'])
+    net.load_state_dict(converted['params'])
+    return net.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('backbone,size', [('rdn', 'air'), ('edsr-baseline', 'pro')])
+def test_thera__features_of_the_other_encoders_are_the_references(backbone, size):
+    net, lq = network(backbone, size), torch.from_numpy(MORE['lq'])
+    mean = torch.tensor(net.mean).view(3, 1, 1)
+    assert_near(net.encoder((lq - mean) / 0.5), MORE[f'{backbone}_{size}_feat'])
 
 
 @torch.no_grad()
@@ -78,3 +103,95 @@ def test_gradient__is_the_references(golden):
     coord = make_coord((20, 30)).view(1, -1, 2).expand(2, -1, -1)
     gradient = net.gradient(feat, coord).unflatten(1, (20, 30))
     assert_near(gradient, NUMBERS[f'{size}_jac_20x30'])
+
+
+@pytest.fixture
+def flax_and_jax(monkeypatch):
+    """Stand-ins of the two things of Flax and JAX that the reference's pickles name."""
+    flax, jax = types.ModuleType('flax.core.frozen_dict'), types.ModuleType('jax._src.array')
+
+    class FrozenDict(dict):
+        def __reduce__(self):
+            return FrozenDict, (), {'_dict': dict(self), '_hash': None}
+
+        def __setstate__(self, state):
+            raise AssertionError('Flax itself was asked')
+
+    def _reconstruct_array(function, arguments, state, weak):
+        raise AssertionError('JAX itself was asked')
+
+    for module, thing in ((flax, FrozenDict), (jax, _reconstruct_array)):
+        thing.__module__, thing.__qualname__ = module.__name__, thing.__name__
+        setattr(module, thing.__name__, thing)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        for parent in ('flax', 'flax.core', 'jax', 'jax._src'):
+            monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+    return FrozenDict, _reconstruct_array
+
+
+def as_saved(tree, frozen, function):
+    """A tree of frozen dictionaries and JAX's arrays, which pickle as the reference's do."""
+
+    class Array:
+        def __init__(self, values):
+            self.values = values
+
+        def __reduce__(self):
+            make, arguments, state = np.asarray(self.values).__reduce__()
+            return function, (make, arguments, state, {'weak_type': False})
+
+    if isinstance(tree, dict):
+        return frozen({key: as_saved(value, frozen, function) for key, value in tree.items()})
+    return Array(tree)
+
+
+def test_convert__a_file_of_the_reference(tmp_path, flax_and_jax):
+    content = reference_params('edsr-baseline', 'air')
+    content['model'] = as_saved(content['model'], *flax_and_jax)
+    (tmp_path / 'model.pkl').write_bytes(pickle.dumps(content))
+    assert 'for BasicSR' in convert(tmp_path / 'model.pkl', tmp_path / 'thera.pth')
+    lq, expected = torch.from_numpy(NUMBERS['lq']), NUMBERS['air_image_12x18']
+    for file in ('thera.pth', 'model.pkl'):
+        with torch.no_grad():
+            assert_near(load_network(tmp_path / file)(lq, size=(12, 18)), expected)
+
+
+class Runs:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    'content,found',
+    [
+        (Runs(os.mkdir, 'made'), 'posix.mkdir'),
+        ({'model': Runs(eval, 'print(1)')}, 'builtins.eval'),
+        ([1, 2], 'found list'),
+        ({'model': {}, 'backbone': 'edsr-baseline', 'size': 'huge'}, 'Thera huge on edsr-baseline'),
+        ({'model': {'params': {}}, 'backbone': 'rdn', 'size': 'air'}, 'missing components'),
+    ],
+)
+def test_convert__refuses(tmp_path, monkeypatch, content, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'model.pkl').write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=found):
+        convert(tmp_path / 'model.pkl', tmp_path / 'thera.pth')
+    assert [path.name for path in tmp_path.iterdir()] == ['model.pkl']
+
+
+def test_convert__a_damaged_file(tmp_path):
+    """Cut short, or with any one byte changed: an error in a line, or the same weights' names."""
+    whole = pickle.dumps({'model': {'params': {'k': np.ones(2)}}, 'backbone': 'x', 'size': 'y'})
+    path = tmp_path / 'model.pkl'
+    for at in range(len(whole)):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                read_pickle(path)
+            except UserError as error:
+                assert str(error).startswith(str(path))
