@@ -41,6 +41,8 @@ GROUPS = {
             None,
             _paper(34.64, 30.93, 28.92, 26.61, 23.55, 22.03, 21.06, 20.37),
         ),
+        Run('Thera', 'train_thera_edsr', None, _paper(34.75, 31.09, 29.10, 26.84, 23.80)),
+        Run('heat field, our start', 'train_field_edsr'),
         Run('EDSR x2', 'train_edsr_x2', [2], {2: 34.55}),
         Run('EDSR x3', 'train_edsr_x3', [3], {3: 30.90}),
         Run('EDSR x4', 'train_edsr_x4', [4], {4: 28.94}),

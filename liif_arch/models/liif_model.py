@@ -12,6 +12,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
@@ -42,6 +43,8 @@ class LIIFModel(SRModel):
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
 
+        max_grad_norm: Gradients of a greater norm are scaled to it. Default 0: never.
+
     Under `path`:
         pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or
             of another network's encoder. They are read before training, unless it goes on from a
@@ -64,6 +67,7 @@ class LIIFModel(SRModel):
             'precision': {'enum': list(PRECISIONS)},
             'compile': FLAG,
             'variation_weight': {'type': 'number', 'minimum': 0},
+            'max_grad_norm': {'type': 'number', 'minimum': 0},
         },
         'val': {
             'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
@@ -174,6 +178,8 @@ class LIIFModel(SRModel):
         self.optimizer_g.zero_grad()
         loss = self._loss()
         loss.backward()
+        if self.opt['train'].get('max_grad_norm'):
+            clip_grad_norm_(self.net_g.parameters(), self.opt['train']['max_grad_norm'])
         self.optimizer_g.step()
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)

@@ -165,6 +165,57 @@ def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
     assert compiled and set(compiled) == {EDSREncoder}
 
 
+FIELD = {'type': 'Thera', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}}
+
+
+def test_train__variation_joins_the_loss(monkeypatch, tmp_path, photos, caplog):
+    """It keeps the field flatter than a training without it, and its part is in the log."""
+    catch_logs(caplog)
+    variation = {}
+    for weight in (0, 1):
+        opt = tiny_train(
+            photos,
+            name=f'w{weight}',
+            network_g=FIELD,
+            train__variation_weight=weight,
+            train__total_iter=40,
+            train__optim_g__lr=1e-2,
+        )
+        options = write_options(tmp_path / f'{weight}.yml', opt)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', options) == 0
+        net = load_network(tmp_path / f'experiments/w{weight}/models/net_g_latest.pth')
+        torch.manual_seed(0)
+        lq, coord = torch.rand(1, 3, 8, 8), torch.rand(1, 200, 2) * 2 - 1
+        with torch.no_grad():
+            variation[weight] = float(net(lq, coord, coord * 0, with_variation=True)[1])
+    assert variation[1] < 0.8 * variation[0]
+    assert 'l_variation' in caplog.text
+
+
+def test_train__variation_needs_a_field(monkeypatch, tmp_path, photos, capsys):
+    opt = tiny_train(photos, train__variation_weight=1e-4)
+    options = write_options(tmp_path / 'a.yml', opt)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', options) == 2
+    assert 'train.variation_weight: found a LIIF' in capsys.readouterr().err
+
+
+def test_train__gradients_have_no_greater_norm(monkeypatch, tmp_path, photos):
+    norms = []
+    step = torch.optim.Adam.step
+
+    def measured(self, *args, **kwargs):
+        grads = [p.grad for group in self.param_groups for p in group['params']]
+        norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, 'step', measured)
+    for most in (0, 1e-3):
+        opt = tiny_train(photos, name=f'm{most}', train__max_grad_norm=most)
+        options = write_options(tmp_path / f'{most}.yml', opt)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', options) == 0
+    assert max(norms) > 1e-2 and norms[-1] == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_model_ema__is_the_formula(monkeypatch, tmp_path, photos, no_trial_step):
     """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, after every iteration."""
     expected, seen = [], []
