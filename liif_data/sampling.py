@@ -17,7 +17,7 @@ def generator(seed: int, index: int) -> np.random.Generator:
     """The random generator of one sample, addressed by (seed, epoch, repeat, index) and not
     streamed.
 
-    `index` carries epoch and repeat when it comes from `liif_arch.training.sampler`; a plain int
+    `index` carries epoch and repeat when it comes from `liif_arch.training.addressed`; a plain int
     stands for epoch 0.
     """
     address = [seed, getattr(index, 'epoch', 0), getattr(index, 'repeat', 0), int(index)]

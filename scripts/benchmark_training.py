@@ -161,7 +161,7 @@ def _losses(
 ) -> list[float]:
     from torch.utils.data import default_collate
 
-    from liif_arch.training.sampler import SampleIndex
+    from liif_arch.training.addressed import SampleIndex
 
     optimizer, losses = torch.optim.Adam(net.parameters(), 1e-3), []
     for i in range(iterations):

@@ -45,14 +45,21 @@ def main() -> int:
 
     is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
+    from liif_arch.config.plugins import load_plugins
+    from liif_arch.training import basicsr_patches
+
+    with basicsr_patches.installed():
+        load_plugins()
+        return _check(args, is_train)
+
+
+def _check(args: argparse.Namespace, is_train: bool) -> int:
+    """`main`, once BasicSR is mended and plugins are there."""
     from liif_arch.config import parse
     from liif_arch.config.check import Problems
-    from liif_arch.config.plugins import load_plugins
     from liif_arch.errors import UserError
-    from liif_arch.training import preflight, remedies
+    from liif_arch.training import preflight
 
-    remedies.apply()
-    load_plugins()
     forced = ['--force_yml', *args.force_yml] if args.force_yml else []
     sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
     problems, failure = Problems(), None
@@ -111,7 +118,7 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
 
 def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:
     """Path and reading function of each image; of a stranger's dataset, of each sample."""
-    from liif_arch.training.samples import SampleSet, name_of
+    from liif_arch.training.addressed import SampleSet, name_of
 
     if hasattr(dataset, 'stores'):
         for store in dataset.stores():

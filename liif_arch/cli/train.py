@@ -27,7 +27,7 @@ def main() -> int:
         return launch.run_processes(
             'train', without_nproc(sys.argv[1:]), args.nproc, args.max_restarts
         )
-    from liif_arch.training.run import Stopped
+    from liif_arch.training.supervisor import Stopped
 
     try:
         opt = launch.run_pipeline(is_train=True)

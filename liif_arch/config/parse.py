@@ -147,6 +147,7 @@ def parse_options(
         opt['num_gpu'] = torch.cuda.device_count()
     if is_train:
         opt['logger'].setdefault('use_tb_logger', False)
+        _complete_counts(opt, found)
     elif opt['val'] is not None:
         opt['val'].setdefault('suffix', None)
     _complete_datasets(opt)
@@ -259,6 +260,16 @@ def _complete_datasets(opt: dict) -> None:
         for key in ('dataroot_gt', 'dataroot_lq'):
             if isinstance(dataset.get(key), str):
                 dataset[key] = os.path.expanduser(dataset[key])
+
+
+def _complete_counts(opt: dict, problems: 'Problems') -> None:
+    """Whole numbers that a file may write as 1e6, as whole numbers."""
+    counts = [(opt['train'], 'train', 'total_iter')]
+    for key in ('print_freq', 'save_checkpoint_freq'):
+        counts.append((opt['logger'], 'logger', key))
+    for section, place, key in counts:
+        if not problems.at(f'{place}.{key}') and key in section:
+            section[key] = int(section[key])
 
 
 def _complete_paths(opt: dict, root_path: str) -> None:

@@ -3,7 +3,7 @@ fits a network.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from pickle import UnpicklingError
@@ -108,8 +108,7 @@ def save_file(content: dict, path: str | Path) -> None:
         reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
         raise UserError(
             f'{path}: cannot save this checkpoint ({reason}); earlier ones are whole. Free some '
-            'space, and '
-            'go on from the last with --auto_resume.'
+            'space, and go on from the last with --auto_resume.'
         ) from None
 
 
@@ -118,10 +117,12 @@ def plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return list(map(plain, value))
     if isinstance(value, date):  # YAML reads 2020-01-01 as one
         return str(value)
-    return value.item() if hasattr(value, 'item') else value
+    if hasattr(value, 'item'):  # a number of NumPy or PyTorch
+        return value.item()
+    return value
 
 
 # --------------------------------------------------------------------------------------------------
@@ -141,19 +142,21 @@ def save_network(
     """
     if self.opt['rank'] != 0:
         return
-    nets, keys = (x if isinstance(x, list) else [x] for x in (net, param_key))
-    content = {
-        key: {
-            k.removeprefix('module.'): v.cpu()
-            for k, v in self.get_bare_model(n).state_dict().items()
-        }
-        for n, key in zip(nets, keys, strict=True)
-    }
+    content: dict = {}
+    for each, key in zip(_listed(net), _listed(param_key), strict=True):
+        content[key] = {}
+        for name, value in self.get_bare_model(each).state_dict().items():
+            content[key][name.removeprefix('module.')] = value.cpu()
     option = f'network_{net_label.removeprefix("net_")}'
     if option in self.opt:
         content[option] = plain(self.opt[option])
-    name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
-    save_file(content, Path(self.opt['path']['models']) / name)
+    iteration = 'latest' if current_iter == -1 else current_iter
+    save_file(content, Path(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
+
+
+def _listed(value: object) -> list:
+    """One thing, or a list of several, as a list."""
+    return value if isinstance(value, list) else [value]
 
 
 def save_training_state(self, epoch: int, current_iter: int) -> None:
@@ -162,13 +165,12 @@ def save_training_state(self, epoch: int, current_iter: int) -> None:
     """
     if current_iter == -1:
         return
-    state = {
-        'epoch': epoch,
-        'iter': current_iter,
-        'optimizers': [o.state_dict() for o in self.optimizers],
-        'schedulers': [plain(s.state_dict()) for s in self.schedulers],
-        **getattr(self, 'extra_state', dict)(),
-    }  # gathered from all processes
+    state = {'epoch': epoch, 'iter': current_iter, 'optimizers': [], 'schedulers': []}
+    for optimizer in self.optimizers:
+        state['optimizers'].append(optimizer.state_dict())
+    for scheduler in self.schedulers:
+        state['schedulers'].append(plain(scheduler.state_dict()))
+    state.update(getattr(self, 'extra_state', dict)())  # gathered from all processes
     if self.opt['rank'] == 0:
         save_file(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
 
@@ -181,7 +183,13 @@ def prune(path: Mapping, keep: int | None, last: int) -> None:
     """
     if keep is None:
         return
-    for iteration, state in [s for s in _states(path) if s[0] <= last][keep:]:
+    kept = 0
+    for iteration, state in _states(path):
+        if iteration > last:
+            continue
+        kept += 1
+        if kept <= keep:
+            continue
         state.unlink(missing_ok=True)  # first: a state implies its networks
         for network in Path(path['models']).glob(f'net_*_{iteration}.pth'):
             network.unlink(missing_ok=True)
@@ -189,11 +197,10 @@ def prune(path: Mapping, keep: int | None, last: int) -> None:
 
 def _states(path: Mapping) -> Iterator[tuple[int, Path]]:
     """Training states of a run, the newest first."""
-    found = [
-        (int(p.stem), p)
-        for p in Path(path['training_states']).glob('*.state')
-        if re.fullmatch(r'\d+', p.stem)
-    ]
+    found = []
+    for file in Path(path['training_states']).glob('*.state'):
+        if re.fullmatch(r'\d+', file.stem):
+            found.append((int(file.stem), file))
     yield from sorted(found, reverse=True)
 
 
@@ -214,10 +221,11 @@ def load_resume_state(opt: dict) -> dict | None:
     """
     from basicsr.utils import check_resume
 
-    path = opt['path'].get('resume_state')
-    state = load_state(Path(path), opt) if path and not opt['auto_resume'] else None
+    path, state = opt['path'].get('resume_state'), None
     if opt['auto_resume']:
         state = _newest_whole(opt)
+    elif path:
+        state = load_state(Path(path), opt)
     if state is not None:
         check_resume(opt, state['iter'])
     return state
@@ -239,8 +247,7 @@ def _newest_whole(opt: dict) -> dict | None:
     if faults:
         raise UserError(
             f'--auto_resume: none of the {len(faults)} training states in {folder} is whole '
-            f'({faults[0]}); '
-            'start anew without --auto_resume, or put a whole state there.'
+            f'({faults[0]}); start anew without --auto_resume, or put a whole state there.'
         )
     if opt['rank'] == 0:
         print(f'--auto_resume: no training state in {folder}; starting anew.', flush=True)
@@ -258,10 +265,10 @@ def load_state(path: Path, opt: dict) -> dict:
         )
     ignored = opt['path'].get('ignore_resume_networks') or []
     saved = state.get('options', opt)
-    for key in [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]:
-        load_file(
-            Path(opt['path']['models']) / f'net_{key.removeprefix("network_")}_{state["iter"]}.pth'
-        )
+    for key in opt:
+        if key.startswith('network_') and key in saved and key not in ignored:
+            label = key.removeprefix('network_')
+            load_file(Path(opt['path']['models'], f'net_{label}_{state["iter"]}.pth'))
     return state
 
 
@@ -276,25 +283,35 @@ def misfits(net: nn.Module, state_dict: StateDict) -> list[str]:
     """What keeps a state dict from fitting a network: missing and unexpected names, and other
     shapes.
     """
-    own = net.state_dict()
-    lines = [f'missing {name} {tuple(own[name].shape)}' for name in own if name not in state_dict]
-    lines += [
-        f'unexpected {name} {tuple(state_dict[name].shape)}'
-        for name in state_dict
-        if name not in own
-    ]
-    lines += [
-        f'{name} is {tuple(state_dict[name].shape)}, needed {tuple(own[name].shape)}'
-        for name in own
-        if name in state_dict and state_dict[name].shape != own[name].shape
-    ]
-    return lines
+    return differences_of(net.state_dict(), state_dict)
 
 
-def some(names: list[str] | dict, most: int = 6) -> str:
+def differences_of(own: StateDict, found: StateDict) -> list[str]:
+    """What keeps the parameters that were found from being those of a network, a line each.
+
+    Args:
+        own: The network's parameters, whose values are not looked at.
+        found: Those of a file.
+    """
+    missing, shapes = [], []
+    for name, parameter in own.items():
+        if name not in found:
+            missing.append(f'missing {name} {tuple(parameter.shape)}')
+        elif found[name].shape != parameter.shape:
+            shapes.append(f'{name} is {tuple(found[name].shape)}, needed {tuple(parameter.shape)}')
+    unexpected = []
+    for name, parameter in found.items():
+        if name not in own:
+            unexpected.append(f'unexpected {name} {tuple(parameter.shape)}')
+    return [*missing, *unexpected, *shapes]
+
+
+def some(names: Iterable[object], most: int = 6) -> str:
     """The first few of a list of names."""
-    names = [str(n) for n in names]
-    return (
-        ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
-        or 'nothing'
-    )
+    texts = list(map(str, names))
+    if not texts:
+        return 'nothing'
+    first = ', '.join(texts[:most])
+    if len(texts) <= most:
+        return first
+    return f'{first} and {len(texts) - most} more'

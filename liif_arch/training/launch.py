@@ -12,25 +12,76 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import fields
+from typing import TypeVar
 
 import torch
+from torch.utils.data import Dataset
 
 from liif_arch.config import parse
 from liif_arch.config.plugins import load_plugins
 from liif_arch.errors import MachineError, UserError
 
-STOPPED = (
-    75  # exit status of a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL
-)
+Result = TypeVar('Result')
+# Exit status of a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL.
+STOPPED = 75
 LOST = 69  # exit status of a process whose run has lost another one: sysexits' EX_UNAVAILABLE
-OUT_OF_MEMORY = (
-    "can't allocate memory",
-    'not enough memory',
-    'Cannot allocate memory',
-)  # of CPU allocators
+# What the CPU's allocators say.
+OUT_OF_MEMORY = ("can't allocate memory", 'not enough memory', 'Cannot allocate memory')
 GO_ON = 'The same command with --auto_resume goes on from the last saved state, if there is one.'
 GRACE = 60  # seconds that processes have to save, once they are told to stop
+
+
+class CheckedOptions:
+    """Options of a run, which nothing begins with before they are found good.
+
+    Attributes:
+        opt: The options; empty before they are parsed.
+        networks: The parameters of each network that they describe, without values, by name; see
+            `preflight.check`.
+    """
+
+    def __init__(self) -> None:
+        self.opt: dict = {}
+        self.networks: dict = {}
+
+    def parse(self, root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
+        """`basicsr.utils.options.parse_options`, and everything that a run would fail of.
+
+        Raises:
+            UserError: What is wrong, and which key to change.
+        """
+        from liif_arch.config.check import Problems
+        from liif_arch.training import preflight
+
+        problems = Problems()
+        try:
+            opt, args = parse.parse_options(root_path, is_train, problems)
+        except UserError:
+            if int(os.environ.get('LOCAL_RANK', 0)) > 0:  # the first process of a machine says it
+                raise SystemExit(2) from None
+            raise
+        self.networks = _agree(lambda: preflight.check(opt, problems))
+        self.opt = opt
+        return opt, args
+
+
+class Evaluation:
+    """What `test_pipeline` asks for: options that are checked, and datasets that name bad samples.
+
+    Args:
+        options: Of the run, once they are parsed.
+    """
+
+    def __init__(self, options: CheckedOptions) -> None:
+        self.parse_options = options.parse
+
+    def build_dataset(self, opt: dict) -> Dataset:
+        """BasicSR's, as a `SampleSet`."""
+        from basicsr.data import build_dataset
+
+        from liif_arch.training.addressed import SampleSet
+
+        return SampleSet(build_dataset(opt), opt)
 
 
 def run_pipeline(is_train: bool) -> dict:
@@ -38,41 +89,54 @@ def run_pipeline(is_train: bool) -> dict:
 
     Returns:
         The options of the run.
+
+    Raises:
+        UserError: Something in the options or the files that they name.
+        MachineError: Something of the machine: memory, a process that is gone.
+        Stopped: A signal has stopped a training.
     """
-    from liif_arch.config.check import Problems
-    from liif_arch.training import preflight, processes, remedies
+    from liif_arch.training import processes
+    from liif_arch.training.supervisor import Stopped
 
     processes.end_when_told()
-    remedies.apply()
-    load_plugins()
-    seen: dict = {}
-
-    def parse_and_check(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
-        try:
-            problems = Problems()
-            opt, args = parse.parse_options(root_path, is_train, problems)
-        except UserError:
-            if int(os.environ.get('LOCAL_RANK', 0)) > 0:  # the first process of a machine says it
-                raise SystemExit(2) from None
-            raise
-        _agree(lambda: preflight.check(opt, problems))
-        seen['opt'] = opt
-        return opt, args
-
-    from liif_arch.training.run import Stopped
-
+    options = CheckedOptions()
     try:
-        _run(is_train, parse_and_check)
+        if is_train:
+            _train(options)
+        else:
+            _test(options)
     except Stopped:
         processes.leave()  # as all do
         raise
     except (MemoryError, RuntimeError) as error:
-        explained = _explained(error, seen.get('opt', {}))
+        explained = _explained(error, options.opt)
         if explained is None:
             raise
         raise explained from None
     processes.leave()
-    return seen['opt']
+    return options.opt
+
+
+def _train(options: CheckedOptions) -> None:
+    import basicsr.train
+
+    from liif_arch.training import basicsr_patches
+    from liif_arch.training.run import Run
+
+    run = Run(options)
+    with basicsr_patches.installed(training=run), run.lasting():
+        load_plugins()
+        basicsr.train.train_pipeline(os.getcwd())
+
+
+def _test(options: CheckedOptions) -> None:
+    import basicsr.test
+
+    from liif_arch.training import basicsr_patches
+
+    with basicsr_patches.installed(test=Evaluation(options)):
+        load_plugins()
+        basicsr.test.test_pipeline(os.getcwd())
 
 
 def _explained(error: Exception, opt: dict) -> MachineError | None:
@@ -80,62 +144,46 @@ def _explained(error: Exception, opt: dict) -> MachineError | None:
     other.
     """
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    is_allocation = any(text in str(error) for text in OUT_OF_MEMORY)
     if isinstance(error, MachineError):
-        reason, status = first, 1
-    elif is_allocation or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        train = opt.get('datasets', {}).get('train')
-        batch = f' (now {train["batch_size_per_gpu"]})' if train else ''
-        reason, status = (
-            (
-                f'memory ran out: {first} Lower datasets.train.batch_size_per_gpu{batch}, lq_size '
-                'or '
-                'num_samples, or set train.precision: bfloat16.'
-            ),
-            1,
+        return MachineError(f'{first} {GO_ON}')
+    if _is_out_of_memory(error):
+        batch, train = '', opt.get('datasets', {}).get('train')
+        if train:
+            batch = f' (now {train["batch_size_per_gpu"]})'
+        return MachineError(
+            f'memory ran out: {first} Lower datasets.train.batch_size_per_gpu{batch}, lq_size or '
+            f'num_samples, or set train.precision: bfloat16. {GO_ON}'
         )
-    elif opt.get('dist') and 'onnection' in first:
-        reason, status = f'process {opt["rank"]} has lost another one, and ends.', LOST
-    else:
-        return None
-    if status != LOST:  # the process that failed first says how to go on
-        reason += f' {GO_ON}'
-    return MachineError(reason, status)
+    if opt.get('dist') and 'onnection' in first:  # the process that failed first says how to go on
+        return MachineError(f'process {opt["rank"]} has lost another one, and ends.', LOST)
+    return None
 
 
-def _run(is_train: bool, parse_and_check: Callable) -> None:
-    import basicsr.test
-    import basicsr.train
-
-    if is_train:
-        from liif_arch.training.run import Run
-
-        basicsr.train.parse_options = parse_and_check
-        with Run().installed():
-            basicsr.train.train_pipeline(os.getcwd())
-    else:
-        from liif_arch.training.samples import SampleSet
-
-        basicsr.test.parse_options = parse_and_check
-        basicsr.test.build_dataset = lambda opt: SampleSet(basicsr.data.build_dataset(opt), opt)
-        basicsr.test.test_pipeline(os.getcwd())
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is of memory, of a GPU or of one of the CPU's allocators."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-def _agree(check: Callable[[], None]) -> None:
-    """Run a check in all processes; if it fails in any, all end, and one says why."""
+def _agree(check: Callable[[], Result]) -> Result:
+    """The result of a check in all processes; if it fails in any, all end, and one says why."""
     from liif_arch.training import processes
 
-    error = None
+    result, error = None, None
     try:
-        check()
+        result = check()
     except UserError as found:
         error = str(found)
     errors = processes.gather(error)
-    if any(errors):
-        if processes.get_dist_info()[0] > 0:
-            raise SystemExit(2)
-        rank = next(i for i, e in enumerate(errors) if e)
-        raise UserError(errors[rank] if errors[0] else f'process {rank}: {errors[rank]}')
+    if any(errors) and processes.get_dist_info()[0] > 0:
+        raise SystemExit(2)
+    for rank, text in enumerate(errors):
+        if text and rank == 0:
+            raise UserError(text)
+        if text:
+            raise UserError(f'process {rank}: {text}')
+    return result
 
 
 def run_processes(command: str, arguments: list[str], count: int, max_restarts: int = 0) -> int:
@@ -150,12 +198,12 @@ def run_processes(command: str, arguments: list[str], count: int, max_restarts: 
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger('torch.distributed.elastic').setLevel(
-        logging.CRITICAL
-    )  # what failed is said below, in a line
+    # What failed is said below, in a line.
+    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // count)))
-    known = {field.name for field in fields(LaunchConfig)}
-    grace = {'shutdown_timeout': GRACE} if 'shutdown_timeout' in known else {}
+    grace = {}
+    if 'shutdown_timeout' in LaunchConfig.__dataclass_fields__:  # of newer versions of torch
+        grace['shutdown_timeout'] = GRACE
     config = LaunchConfig(
         1,
         1,
@@ -171,9 +219,8 @@ def run_processes(command: str, arguments: list[str], count: int, max_restarts: 
             '-m', 'liif_arch.cli', command, *arguments, '--launcher', 'pytorch'
         )
     except ChildFailedError as error:
-        return _status(
-            command, {rank: failure.exitcode for rank, failure in error.failures.items()}
-        )
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        return _status(command, codes)
     except SignalException as error:
         print(
             f'basicsr {command}: {signal.Signals(error.sigval).name}: stopped, see above.',
@@ -193,7 +240,9 @@ def _status(command: str, codes: dict[int, int]) -> int:
         return 2
     ended_by_others = (LOST, -signal.SIGTERM)
     rank, code = min(codes.items(), key=lambda item: item[1] in ended_by_others)
-    how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with status {code}'
+    how = f'ended with status {code}'
+    if code < 0:
+        how = f'was killed by {signal.Signals(-code).name}'
     way_on = ''
     if command == 'train':
         way_on = f' {GO_ON}'

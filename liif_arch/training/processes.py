@@ -15,9 +15,10 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import DataLoader, Dataset
 
-LONG = timedelta(
-    days=7
-)  # a validation may take hours; a process that dies ends the others by itself
+from liif_arch.training.patching import Patch, replaced
+
+# A validation may take hours; a process that dies ends the others by itself.
+LONG = timedelta(days=7)
 
 _started_by = os.getppid()
 
@@ -58,7 +59,9 @@ def gather(value: object) -> list:
     """Every process's value, by rank."""
     from mmengine.dist import all_gather_object
 
-    return all_gather_object(value, _host_group()) if get_dist_info()[1] > 1 else [value]
+    if get_dist_info()[1] == 1:
+        return [value]
+    return all_gather_object(value, _host_group())
 
 
 class _Share(Dataset):
@@ -111,22 +114,25 @@ def _figures_of(model: SRModel, validate: Callable[[], object]) -> list[float]:
     """Every figure that BasicSR's validation computes, in its order; what it would log and remember
     is left out.
     """
-    module = sys.modules[
-        type(model).nondist_validation.__module__
-    ]  # some plugins copy the function, to change a line
+    # Some plugins copy the function, to change a line.
+    module = sys.modules[type(model).nondist_validation.__module__]
     figures, calculate = [], module.calculate_metric
 
     def record(data: dict, opt: dict) -> float:
         figures.append(calculate(data, opt))
         return figures[-1]
 
-    module.calculate_metric = record
-    model._update_best_metric_result = model._log_validation_metric_values = lambda *_: None
-    try:
+    def nothing(*_: object) -> None:
+        """What one process of several neither logs nor remembers."""
+
+    why = 'the figures are put together first'
+    patches = [
+        Patch(module, 'calculate_metric', record, why),
+        Patch(model, '_update_best_metric_result', nothing, why),
+        Patch(model, '_log_validation_metric_values', nothing, why),
+    ]
+    with replaced(patches):
         validate()
-    finally:
-        module.calculate_metric = calculate
-        del model._update_best_metric_result, model._log_validation_metric_values
     return figures
 
 

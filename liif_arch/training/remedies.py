@@ -1,26 +1,15 @@
-"""What BasicSR 1.4.2 needs mended to run well today; each remedy is small and named after what it
-mends.
+"""Small functions that take the place of BasicSR's, each named after the one that it mends.
 
-Others have a file of their own: `torchvision_alias` (importing BasicSR at all),
-`parse.parse_options` (safe option files), `sampler` and `samples` (samples that differ between
-epochs, and say which is broken), `checkpoints` (saving and resuming), `progress` (remaining time),
-`processes` (validation on several), `run` (the training loop).
+Where they are put in place: `basicsr_patches`. Larger ones have a file named after their question:
+`addressed`, `checkpoints`, `datasets`, `processes`, `progress`, `workers`.
 """
 
 import os
 import subprocess
-import warnings
 from pathlib import Path
 
 import basicsr.data.data_util
-import basicsr.data.paired_image_dataset
-import basicsr.data.prefetch_dataloader
-import basicsr.data.realesrgan_paired_dataset
 import basicsr.models.base_model
-import basicsr.models.hifacegan_model
-import basicsr.models.sr_model
-import basicsr.models.video_base_model
-import basicsr.models.video_recurrent_model
 import basicsr.utils.dist_util
 import basicsr.utils.file_client
 import torch
@@ -30,10 +19,6 @@ from liif_arch.config import read
 from liif_arch.config.registries import optimizers
 from liif_arch.errors import UserError, require_known
 from liif_arch.files.lmdb_environments import environment
-from liif_arch.progress import progress_bar
-from liif_arch.training import checkpoints, datasets, processes, workers
-from liif_arch.training.progress import MessageLogger
-from liif_arch.training.sampler import AddressedSampler
 from liif_arch.weights import networks
 
 basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
@@ -57,14 +42,14 @@ def load_network(
     get_root_logger().info(
         f'Loading {type(net).__name__} from {load_path}, parameters "{param_key}".'
     )
-    left_out = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
-    if param_key == 'params' and not self.is_train and networks.has_average(load_path):
+    loaded = networks.load_into(self.get_bare_model(net), load_path, strict, param_key)
+    if param_key == 'params' and not self.is_train and loaded.has_average:
         get_root_logger().warning(
             f'{load_path} also holds averaged parameters, which `basicsr upscale` uses; '
             'path.param_key_g: params_ema measures those.'
         )
-    if left_out:
-        get_root_logger().warning(f'strict_load is false: {left_out}')
+    if loaded.left_out:
+        get_root_logger().warning(f'strict_load is false: {loaded.left_out}')
 
 
 def copy_opt_file(opt_file: str, experiments_root: str) -> None:
@@ -88,7 +73,10 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
 
 def make_exp_dirs(opt: dict) -> None:
     """`basicsr.utils.make_exp_dirs`, which would make a folder of `path.pretrain_encoder`."""
-    path = {key: value for key, value in opt['path'].items() if not key.startswith('pretrain_')}
+    path = dict(opt['path'])
+    for key in opt['path']:
+        if key.startswith('pretrain_'):
+            del path[key]
     basicsr_make_exp_dirs({**opt, 'path': path})
 
 
@@ -155,7 +143,9 @@ def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
     """`BaseModel.model_to_device`, whose DistributedDataParallel also runs on CPUs."""
     if not self.opt['dist']:
         return basicsr_model_to_device(self, net)
-    devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
+    devices = None
+    if self.device.type == 'cuda':
+        devices = [torch.cuda.current_device()]
     unused = self.opt.get('find_unused_parameters', False)
     return Distributed(net.to(self.device), device_ids=devices, find_unused_parameters=unused)
 
@@ -174,6 +164,11 @@ def get_optimizer(
     return known[optim_type](params, lr=lr, **keywords)
 
 
+def _listed(value: str | list[str]) -> list[str]:
+    """One text or a list of them, as a list."""
+    return [value] if isinstance(value, str) else list(value)
+
+
 class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
     """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a
     database.
@@ -182,8 +177,8 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
     def __init__(
         self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object
     ) -> None:
-        keys, paths = ([x] if isinstance(x, str) else list(x) for x in (client_keys, db_paths))
-        self.db_paths, self._roots = paths, dict(zip(keys, map(str, paths), strict=True))
+        keys, self.db_paths = _listed(client_keys), _listed(db_paths)
+        self._roots = dict(zip(keys, map(str, self.db_paths), strict=True))
 
     def get(self, filepath: str, client_key: str) -> bytes:
         """The value of a key; raises UserError where the database has none."""
@@ -200,47 +195,3 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
     def get_text(self, filepath: str) -> str:
         """Not for databases of images."""
         raise NotImplementedError
-
-
-def show_validations() -> None:
-    """Bars of BasicSR's own validations (`val.pbar: true`), which would fill the log of a run
-    without a terminal.
-    """
-    for module in (
-        basicsr.models.sr_model,
-        basicsr.models.hifacegan_model,
-        basicsr.models.video_base_model,
-        basicsr.models.video_recurrent_model,
-    ):
-        module.tqdm = progress_bar
-
-
-def apply() -> None:
-    """Put the remedies in place. BasicSR's modules look these names up when they run."""
-    import basicsr.train
-
-    warnings.filterwarnings('ignore', networks.MESHGRID)
-    basicsr.train.EnlargedSampler = AddressedSampler
-    basicsr.train.copy_opt_file = copy_opt_file
-    basicsr.train.MessageLogger = MessageLogger
-    basicsr.train.make_exp_dirs = make_exp_dirs
-    basicsr.models.base_model.BaseModel.load_network = load_network
-    basicsr.models.base_model.BaseModel.save_network = checkpoints.save_network
-    basicsr.models.base_model.BaseModel.save_training_state = checkpoints.save_training_state
-    basicsr.models.base_model.BaseModel.model_to_device = model_to_device
-    basicsr.utils.dist_util._init_dist_pytorch = init_dist_pytorch
-    basicsr.utils.dist_util._init_dist_slurm = init_dist_slurm
-    basicsr.models.base_model.BaseModel.get_optimizer = get_optimizer
-    basicsr.models.sr_model.SRModel.dist_validation = processes.dist_validation
-    basicsr.data.data_util.scandir = scandir
-    for module in (
-        basicsr.data.data_util,
-        basicsr.data.paired_image_dataset,
-        basicsr.data.realesrgan_paired_dataset,
-    ):
-        module.paired_paths_from_folder = datasets.paired_paths_from_folder
-    show_validations()
-    basicsr.utils.file_client.FileClient._backends['lmdb'] = LmdbBackend
-    basicsr.data.prefetch_dataloader.CPUPrefetcher.__init__ = workers.prefetch_later
-    basicsr.data.prefetch_dataloader.PrefetchGenerator.run = workers.prefetch
-    basicsr.data.prefetch_dataloader.PrefetchGenerator.__next__ = workers.next_prefetched

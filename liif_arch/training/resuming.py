@@ -6,27 +6,21 @@ in line with the options first: what can change is applied and said, what cannot
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import torch
-from basicsr.archs import build_network
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils import get_root_logger
 
-from liif_arch.config.fragments import short
 from liif_arch.errors import UserError
-from liif_arch.training import randomness
-from liif_arch.training.checkpoints import load_file, misfits, plain, some
-from liif_arch.training.preflight import silent_logger
-from liif_arch.weights.networks import state_dict_of
+from liif_arch.training.changes import NOT_SET, Change, differences
+from liif_arch.training.checkpoints import plain
 
-NOT_OPTIONS = ('path', 'rank', 'dist', 'auto_resume', 'root_path', 'is_train', 'manual_seed_drawn')
 SCHEDULES = {  # what a scheduler of BasicSR is made of; the rest of its state follows from these
     'MultiStepLR': ('milestones', 'gamma', 'restarts', 'restart_weights'),
     'CosineAnnealingRestartLR': ('periods', 'restart_weights', 'eta_min'),
 }
+# Keys of a parameter group that do not tell an optimiser's type.
 HOW = (
     'params',
     'lr',
@@ -37,137 +31,7 @@ HOW = (
     'differentiable',
     'maximize',
     'decoupled_weight_decay',
-)  # keys of a parameter group that do not tell an optimiser's type
-NOT_SET = 'not set'
-
-
-class Change(NamedTuple):
-    """An option that is not what it was when a state was saved; keys are joined by dots."""
-
-    place: str
-    old: object
-    new: object
-
-    def __str__(self) -> str:
-        old, new = (v if isinstance(v, str) else short(v) for v in (self.old, self.new))
-        return f'{self.place}: {old} when it was saved, {new} now'
-
-
-# --------------------------------------------------------------------------------------------------
-# Before a model is built
-
-
-def check(state: dict | None, opt: dict) -> dict:
-    """Look whether a run can go on from a training state.
-
-    Args:
-        state: The training state; None for a new run.
-        opt: Options of the run, before BasicSR takes things out of them. A `manual_seed` that was
-            drawn becomes the state's.
-
-    Returns:
-        The options as a training state keeps them.
-
-    Raises:
-        UserError: The state is of other networks or optimisers.
-    """
-    if state is None:
-        return saved_options(opt)
-    saved = state.get('options')
-    if saved is not None and opt.get('manual_seed_drawn'):
-        _take_seed(opt, saved['manual_seed'])
-    now = saved_options(opt)
-    faults = [] if saved is None else _other_optimizers(saved, now)
-    for key in networks_of(state, opt):
-        faults += _other_network(key, state, opt)
-    if faults and opt['rank'] > 0:
-        raise SystemExit(2)  # the first process says it
-    if faults:
-        raise UserError(
-            f'{opt["path"]["resume_state"]} cannot go on with these options: '
-            f'{"; ".join(faults)}. Set them back, or start anew under another name, '
-            'for instance from its weights (path.pretrain_network_g).',
-            key='path.resume_state',
-        )
-    return now
-
-
-def saved_options(opt: Mapping) -> dict:
-    """Options as a training state keeps them: all but paths and what is this process's own."""
-    return plain({key: value for key, value in opt.items() if key not in NOT_OPTIONS})
-
-
-def networks_of(state: Mapping, opt: Mapping) -> list[str]:
-    """The networks, by their keys, that a run takes from beside a training state."""
-    ignored = opt['path'].get('ignore_resume_networks') or []
-    saved = state.get('options', opt)
-    return [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]
-
-
-def _take_seed(opt: dict, seed: int) -> None:
-    """Let a run whose file names no seed draw the samples of the run that it goes on with."""
-    for dataset in opt['datasets'].values():
-        if dataset.get('seed') == opt['manual_seed']:
-            dataset['seed'] = seed
-    opt['manual_seed'] = seed
-
-
-def _other_optimizers(saved: Mapping, now: Mapping) -> list[str]:
-    """Optimisers that are there in one of two files alone, or of another type."""
-    types = [
-        {
-            key: value['type']
-            for key, value in options['train'].items()
-            if key.startswith('optim_') and isinstance(value, Mapping)
-        }
-        for options in (saved, now)
-    ]
-    changes = [
-        Change(f'train.{key}.type', *(t.get(key, NOT_SET) for t in types))
-        for key in dict.fromkeys([*types[0], *types[1]])
-    ]
-    return [
-        f'{change}, and one optimiser cannot take over what another has learnt'
-        for change in changes
-        if change.old != change.new
-    ]
-
-
-def _other_network(key: str, state: Mapping, opt: Mapping) -> list[str]:
-    """Which options keep a network from taking the saved parameters, and which these are."""
-    label = key.removeprefix('network_')
-    path = Path(opt['path']['models'], f'net_{label}_{state["iter"]}.pth')
-    content, param_key = load_file(path), opt['path'].get(f'param_key_{label}', 'params')
-    with randomness.preserved(), silent_logger():
-        net = build_network(opt[key])
-    faults = misfits(net, state_dict_of(content, path, param_key))
-    if not faults:
-        return []
-    saved = state.get('options', content).get(key)
-    changed = [] if saved is None else list(differences({key: saved}, {key: plain(opt[key])}))
-    options = ', '.join(map(str, changed)) or key
-    return [f'{options}: {len(faults)} parameters of {path.name} do not fit ({some(faults, 3)})']
-
-
-def differences(saved: Mapping, now: Mapping) -> Iterator[Change]:
-    """Where two option files differ."""
-    before, after = dict(_leaves(saved)), dict(_leaves(now))
-    for place in dict.fromkeys([*before, *after]):
-        old, new = before.get(place, NOT_SET), after.get(place, NOT_SET)
-        if old != new and repr(old) != repr(new):  # NaN differs from itself
-            yield Change(place, old, new)
-
-
-def _leaves(options: Mapping, place: str = '') -> Iterator[tuple[str, object]]:
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f'{place}{key}.')
-        else:
-            yield f'{place}{key}', value
-
-
-# --------------------------------------------------------------------------------------------------
-# Once the model is built
+)
 
 
 def resume(model: object, state: dict, options: Mapping) -> None:
@@ -210,8 +74,10 @@ def resume(model: object, state: dict, options: Mapping) -> None:
 
 def _name_of(model: object, optimizer: torch.optim.Optimizer) -> str:
     """The option of an optimiser: BasicSR's models call that of `optim_g` `optimizer_g`."""
-    names = [name for name, value in vars(model).items() if value is optimizer]
-    return f'train.optim_{names[0].removeprefix("optimizer_")}' if names else 'train.optim'
+    for name, value in vars(model).items():
+        if value is optimizer:
+            return f'train.optim_{name.removeprefix("optimizer_")}'
+    return 'train.optim'
 
 
 def _other_changes(saved: Mapping, now: Mapping) -> list[Change]:
@@ -229,9 +95,9 @@ def _other_changes(saved: Mapping, now: Mapping) -> list[Change]:
 
 def _require_type(name: str, optimizer: torch.optim.Optimizer, saved: Mapping) -> None:
     """Raise where a state without options is of another optimiser, by the names of its settings."""
+    decay = 'decoupled_weight_decay'  # by which newer versions of torch tell AdamW from Adam
     for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False):
-        own, there = ([k for k in g if k not in HOW] for g in (group, old))
-        decay = 'decoupled_weight_decay'  # by which newer versions of torch tell AdamW from Adam
+        own, there = _telling(group), _telling(old)
         is_other = decay in group and decay in old and group[decay] != old[decay]
         if is_other or set(own) != set(there):
             raise UserError(
@@ -242,25 +108,36 @@ def _require_type(name: str, optimizer: torch.optim.Optimizer, saved: Mapping) -
             )
 
 
+def _telling(group: Mapping) -> list[str]:
+    """Keys of a parameter group by which one optimiser differs from another."""
+    return [key for key in group if key not in HOW]
+
+
 def _settings_changes(name: str, optimizer: torch.optim.Optimizer, saved: Mapping) -> list[Change]:
     """Settings of an optimiser that its saved state has otherwise."""
     found = []
     for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False):
-        for key in [k for k in group if k in old and k not in ('params', 'lr')]:
+        for key in _settings(group, old):
             before, after = plain(old[key]), plain(group[key])
+            option = 'lr' if key == 'initial_lr' else key
             if before != after:
-                option = 'lr' if key == 'initial_lr' else key
                 found.append(Change(f'{name}.{option}', before, after))
     return found
 
 
+def _settings(group: Mapping, old: Mapping) -> list[str]:
+    """Keys of a parameter group that an option file sets; the learning rate moves on its own."""
+    return [key for key in group if key in old and key not in ('params', 'lr')]
+
+
 def _with_settings(optimizer: torch.optim.Optimizer, saved: Mapping) -> dict:
     """The saved state of an optimiser, with its settings of today; the learning rate stays."""
-    groups = [
-        {**old, **{k: v for k, v in group.items() if k in old and k not in ('params', 'lr')}}
-        for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False)
-    ]
-    return {**saved, 'param_groups': [*groups, *saved['param_groups'][len(groups) :]]}
+    groups = list(saved['param_groups'])
+    for i, (group, old) in enumerate(zip(optimizer.param_groups, groups, strict=False)):
+        groups[i] = dict(old)
+        for key in _settings(group, old):
+            groups[i][key] = group[key]
+    return {**saved, 'param_groups': groups}
 
 
 def _set_rates(saved: dict, optimizer: torch.optim.Optimizer) -> None:
@@ -279,28 +156,30 @@ def _schedule_changes(
     now = scheduler.state_dict()
     if not isinstance(scheduler, (MultiStepRestartLR, CosineAnnealingRestartLR)):
         return _no_changes(scheduler, saved, state, options)
-    types = [
-        next((name for name, keys in SCHEDULES.items() if set(keys) <= set(values)), 'another')
-        for values in (saved, now)
-    ]
-    if types[0] != types[1]:
-        return [Change('train.scheduler.type', *types)]
-    pairs = [
-        (f'train.scheduler.{key}', *(_listed(plain(v[key])) for v in (saved, now)))
-        for key in SCHEDULES[types[1]]
-    ]
-    return [Change(*pair) for pair in pairs if pair[1] != pair[2]]
+    old_type, new_type = _schedule_type(saved), _schedule_type(now)
+    if old_type != new_type:
+        return [Change('train.scheduler.type', old_type, new_type)]
+    changes = []
+    for key in SCHEDULES[new_type]:
+        old, new = _listed(plain(saved[key])), _listed(plain(now[key]))
+        if old != new:
+            changes.append(Change(f'train.scheduler.{key}', old, new))
+    return changes
+
+
+def _schedule_type(state: Mapping) -> str:
+    """The type of a scheduler, of what its state holds."""
+    for name, keys in SCHEDULES.items():
+        if set(keys) <= set(state):
+            return name
+    return 'another'
 
 
 def _no_changes(
     scheduler: object, saved: Mapping, state: Mapping, options: Mapping
 ) -> list[Change]:
     """None; raises where there are some, since only its own steps bring this scheduler anywhere."""
-    keys = ('scheduler', 'warmup_iter')
-    old, new = (
-        {k: o['train'].get(k, NOT_SET) for k in keys}
-        for o in (state.get('options', options), options)
-    )
+    old, new = _schedule_of(state.get('options', options)), _schedule_of(options)
     changes = [*differences({'train': old}, {'train': new})]
     rates = [group['initial_lr'] for group in scheduler.optimizer.param_groups]
     if rates != saved.get('base_lrs', rates):
@@ -315,11 +194,20 @@ def _no_changes(
     return []
 
 
+def _schedule_of(options: Mapping) -> dict:
+    """What of a training's options decides its learning rates, beside the optimisers'."""
+    train = options['train']
+    return {key: train.get(key, NOT_SET) for key in ('scheduler', 'warmup_iter')}
+
+
 def _listed(value: object) -> object:
     """Milestones, which their scheduler counts, as the list that an option file has."""
     if not isinstance(value, Mapping):
         return value
-    return sorted(milestone for milestone, count in value.items() for _ in range(count))
+    milestones = []
+    for milestone, count in value.items():
+        milestones += [milestone] * count
+    return sorted(milestones)
 
 
 def _move(
@@ -354,6 +242,8 @@ def _steps(
 ) -> list[int]:
     """The steps after `begin`, up to `last`, that decide a learning rate."""
     if isinstance(scheduler, CosineAnnealingRestartLR):  # in closed form
-        return [min(last, scheduler.cumulative_period[-1])] if last > begin else []
+        if last <= begin:
+            return []
+        return [min(last, scheduler.cumulative_period[-1])]
     steps = {*scheduler.milestones, *scheduler.restarts}
     return sorted(step for step in steps if begin < step <= last)

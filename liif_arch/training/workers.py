@@ -184,7 +184,7 @@ def _deaths_expected() -> Iterator[None]:
 
 
 # --------------------------------------------------------------------------------------------------
-# BasicSR's prefetching thread; `remedies` puts these functions in the place of its own
+# BasicSR's prefetching thread; `basicsr_patches` puts these functions in the place of its own
 
 _prefetching: weakref.WeakSet = weakref.WeakSet()  # threads, in which `stopping` is an event
 

@@ -8,6 +8,7 @@ reference implementation are read too.
 import warnings
 from copy import deepcopy
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,12 +61,6 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
     return {k.removeprefix('module.'): v for k, v in found.items()}
 
 
-def has_average(path: str | Path) -> bool:
-    """Whether a checkpoint holds a moving average of its parameters beside them."""
-    content = load_file(path)
-    return 'params' in content and 'params_ema' in content
-
-
 def _generator_of(state_dict: dict, averaged: bool) -> dict:
     """The network in a state dict of MMEngine, which may hold a discriminator and losses too."""
     state_dict = {name.removeprefix('module.'): value for name, value in state_dict.items()}
@@ -80,9 +75,21 @@ def _generator_of(state_dict: dict, averaged: bool) -> dict:
     return state_dict
 
 
+class Loaded(NamedTuple):
+    """What came of reading a file's weights into a network.
+
+    Attributes:
+        left_out: What of it was left out, in a line; None where everything fits.
+        has_average: Whether the file holds a moving average of its parameters beside them.
+    """
+
+    left_out: str | None
+    has_average: bool
+
+
 def load_into(
     net: nn.Module, path: str | Path, strict: bool = True, param_key: str | None = 'params'
-) -> str | None:
+) -> Loaded:
     """Load the weights in a file into a network.
 
     Args:
@@ -91,13 +98,12 @@ def load_into(
         strict: Whether all must fit; else what does not keeps its initial values.
         param_key: Under which key of the file they are, see `state_dict_of`.
 
-    Returns:
-        What was left out, in a line; None where everything fits.
-
     Raises:
         UserError: They do not fit (of one that is not strict: hardly any does); says which names.
     """
-    state_dict = state_dict_of(load_file(path), path, param_key)
+    content = load_file(path)
+    has_average = 'params' in content and 'params_ema' in content
+    state_dict = state_dict_of(content, path, param_key)
     problems = misfits(net, state_dict)
     if strict and problems:
         raise UserError(
@@ -109,11 +115,12 @@ def load_into(
     _require_share(net, fitting, path, problems)
     net.load_state_dict(fitting, strict=False)
     if not problems:
-        return None
-    return (
+        return Loaded(None, has_average)
+    left_out = (
         f'{path}: {len(fitting)} of the {len(own)} tensors of {type(net).__name__} are read; '
         f'{len(problems)} do not fit and are left out: {some(problems)}.'
     )
+    return Loaded(left_out, has_average)
 
 
 def _require_share(

@@ -13,7 +13,7 @@ from liif_arch.coordinates import nearest_index
 from liif_arch.degradation import make_batch
 from liif_arch.errors import UserError
 from liif_arch.files.images import write_image
-from liif_arch.training.sampler import AddressedSampler, SampleIndex
+from liif_arch.training.addressed import AddressedSampler, SampleIndex
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.store import LmdbStore

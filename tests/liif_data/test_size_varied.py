@@ -6,7 +6,7 @@ from helpers import photo, write_photos
 
 from liif_arch.errors import UserError
 from liif_arch.files.images import resize_bicubic, write_image
-from liif_arch.training.sampler import SampleIndex
+from liif_arch.training.addressed import SampleIndex
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.size_varied_dataset import SizeVariedDataset
 

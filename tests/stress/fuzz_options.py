@@ -266,7 +266,7 @@ def stop_long_runs(after: int = 6) -> None:
 
     A mutation may have made a run very long.
     """
-    from liif_arch.training.run import Supervisor
+    from liif_arch.training.supervisor import Supervisor
 
     begin = Supervisor.update_learning_rate
 

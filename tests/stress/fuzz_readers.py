@@ -117,7 +117,7 @@ def state_cases(folder: Path) -> list[tuple[str, bytes, Callable]]:
     """A training state, loaded and put back into an optimiser and the generators."""
     from liif_arch.training import randomness
     from liif_arch.training.checkpoints import load_state, save_file
-    from liif_arch.training.run import restored
+    from liif_arch.training.supervisor import restored
 
     net = torch.nn.Linear(3, 4)
     optimizer = torch.optim.Adam(net.parameters())

@@ -18,14 +18,15 @@ from basicsr.data import build_dataset
 from helpers import paired_options, run_here, tiny_train, write_options, write_photos
 
 from liif_arch.errors import UserError
-from liif_arch.training import checkpoints, remedies
-from liif_arch.training.samples import SampleSet
+from liif_arch.training import basicsr_patches, checkpoints
+from liif_arch.training.addressed import SampleSet
 from liif_data.lmdb_writer import create_lmdb
 
 
 @pytest.fixture(autouse=True)
-def _applied():
-    remedies.apply()
+def _installed():
+    with basicsr_patches.installed():
+        yield
 
 
 def paired_lmdb(folder: Path) -> dict:
@@ -166,7 +167,7 @@ def test_on_bad_sample__of_our_own_dataset_and_in_training_alone(
 
 
 def test_rows_4_5__samples_of_basicsr_depend_on_their_address_alone(tmp_path):
-    from liif_arch.training.sampler import SampleIndex
+    from liif_arch.training.addressed import SampleIndex
 
     options = {**paired_options(tmp_path)['datasets']['train'], 'phase': 'train', 'scale': 2}
     samples = SampleSet(build_dataset(options), options)
@@ -296,12 +297,6 @@ def test_a_file_that_disappears__is_named(tmp_path, photos, monkeypatch, capsys,
     assert 'im01.png: cannot read this image' in capsys.readouterr().err
 
 
-def test_apply__twice_wraps_nothing_twice():
-    scan = remedies.basicsr_scandir
-    remedies.apply()
-    assert remedies.basicsr_scandir is scan and scan is not remedies.scandir
-
-
 @pytest.mark.parametrize('how', ['run', 'library'])
 def test_meshgrid__torchs_warning_is_not_for_users(tmp_path, how):
     """It says once that BasicSR's SwinIR should name the indexing, whose default is what it
@@ -317,7 +312,8 @@ def test_meshgrid__torchs_warning_is_not_for_users(tmp_path, how):
         'upsampler': 'pixelshuffle',
     }
     build = {
-        'run': 'from liif_arch.training import remedies\nremedies.apply()\nbuild_network(network)',
+        'run': 'from liif_arch.training import basicsr_patches\n'
+        'with basicsr_patches.installed():\n    build_network(network)',
         'library': 'from liif_arch.weights.networks import build\nbuild(network, "a test")',
     }[how]
     code = (

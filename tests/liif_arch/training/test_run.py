@@ -13,7 +13,8 @@ from helpers import differences, paired_options, run_here, tiny_train, write_opt
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.training import checkpoints, randomness
-from liif_arch.training.run import LossWatch, Supervisor
+from liif_arch.training.losses import LossWatch
+from liif_arch.training.supervisor import Supervisor
 
 STOPPED = 75
 

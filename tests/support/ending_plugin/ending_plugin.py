@@ -135,7 +135,7 @@ def touch_at_the_end(supervisor: type) -> None:
 def arrange() -> None:
     """Wait for the iteration, then begin the end; a start-up end begins at once."""
     from liif_arch.training import preflight
-    from liif_arch.training.run import Supervisor
+    from liif_arch.training.supervisor import Supervisor
 
     name, rank = os.environ['ENDING'], os.environ.get('ENDING_RANK', '0')
     multiprocessing.set_start_method(os.environ.get('ENDING_METHOD', 'fork'), force=True)

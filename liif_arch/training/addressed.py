@@ -1,19 +1,89 @@
-"""What a run's datasets give: addressed randomness, errors that name the file, and bad samples left
-out if asked.
+"""Samples by address: each depends on (seed, epoch, repeat, index) alone, whatever the number of
+workers, processes and restarts.
+
+BasicSR seeds its workers without the epoch, so each epoch repeats the augmentations of the first,
+and a resumed epoch starts again at its first sample. Here an index says which draw it stands for
+(`SampleIndex`), the sampler knows where in its epoch an iteration stands (`AddressedSampler`), and
+a dataset is asked so that it draws by that address (`SampleSet`), which also names samples that
+cannot be made, and leaves them out if asked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
+from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import Dataset
 
 from liif_arch.config.registries import dataset_options
 from liif_arch.errors import UserError, require_whole, suggest
 from liif_arch.training import randomness
-from liif_arch.training.sampler import SampleIndex
 
 OPTIONS = ('on_bad_sample', 'most_bad_samples')
 ON_BAD_SAMPLE = ('raise', 'skip')
+
+
+class SampleIndex(int):
+    """An index into a dataset, with the epoch, and the how manyth draw of it in that epoch, it
+    stands for.
+
+    It is an int for every dataset that does not ask; it is pickled with these two on its way to a
+    worker.
+    """
+
+    epoch: int
+    repeat: int
+
+    def __new__(cls, index: int, epoch: int = 0, repeat: int = 0) -> 'SampleIndex':
+        self = super().__new__(cls, index)
+        self.epoch, self.repeat = epoch, repeat
+        return self
+
+    def __reduce__(self):
+        return SampleIndex, (int(self), self.epoch, self.repeat)
+
+
+class AddressedSampler(EnlargedSampler):
+    """BasicSR's sampler, in its own order, yielding `SampleIndex` from any place in an epoch.
+
+    Every rank draws every how manyth sample of one list, so that a batch of all ranks together is
+    the same for any number of them. What is left over at an epoch's end is not drawn (BasicSR
+    repeats samples to fill it up).
+    """
+
+    def __init__(self, dataset, num_replicas: int, rank: int, ratio: int = 1) -> None:
+        super().__init__(dataset, num_replicas, rank, ratio)
+        self.total_size = len(dataset) * ratio
+        self.num_samples = self.total_size // num_replicas
+        self.start_at(0, 0, 0)
+
+    def start_at(self, iteration: int, epoch: int, consumed: int) -> None:
+        """Go on after `iteration` iterations, in an epoch of which all ranks together have drawn
+        `consumed` samples.
+        """
+        self._start = iteration, epoch, min(consumed, self.total_size)
+
+    def position(self, iteration: int, batch: int) -> tuple[int, int]:
+        """Epoch, and samples of it drawn by all ranks, after an iteration of this run; `batch`: of
+        all ranks.
+        """
+        begun, epoch, consumed = self._start
+        done, first = iteration - begun, (self.total_size - consumed) // batch
+        if done <= first:
+            return epoch, consumed + done * batch
+        epochs, rest = divmod(done - first - 1, self.total_size // batch)
+        return epoch + 1 + epochs, (rest + 1) * batch
+
+    def __iter__(self) -> Iterator[SampleIndex]:
+        order = torch.Generator()
+        order.manual_seed(self.epoch)
+        _, epoch, consumed = self._start
+        drawn = torch.randperm(self.total_size, generator=order)
+        if self.epoch == epoch:
+            drawn = drawn[consumed:]
+        whole = len(drawn) // self.num_replicas * self.num_replicas
+        for i in drawn[self.rank : whole : self.num_replicas].tolist():
+            repeat, index = divmod(i, len(self.dataset))
+            yield SampleIndex(index, self.epoch, repeat)
 
 
 class SampleSet(Dataset):
@@ -76,10 +146,14 @@ class SampleSet(Dataset):
         """What a stranger's dataset raised, in a line: an option that is missing, or a bad
         sample.
         """
-        missing = error.args[0] if isinstance(error, KeyError) and error.args else None
-        if missing not in self.opt and missing in [*dataset_options(type(self.dataset))]:
-            return UserError(f'missing; {type(self.dataset).__name__} reads it.', key=str(missing))
-        skip = ', or set on_bad_sample: skip' if self.opt['phase'] == 'train' else ''
+        kind = type(self.dataset)
+        if isinstance(error, KeyError) and error.args:
+            missing = error.args[0]
+            if missing not in self.opt and missing in [*dataset_options(kind)]:
+                return UserError(f'missing; {kind.__name__} reads it.', key=str(missing))
+        skip = ''
+        if self.opt['phase'] == 'train':
+            skip = ', or set on_bad_sample: skip'
         return UserError(
             f'{name_of(self.dataset, int(index))}: this sample of {self.opt["name"]} '
             f'cannot be made ({type(error).__name__}: {error}); replace or remove '
@@ -111,15 +185,16 @@ def require_choice(opt: Mapping) -> str:
 
 
 def _draw(index: int) -> tuple[int, int]:
+    """Epoch and repeat that an index stands for; of a plain int the first of both."""
     return getattr(index, 'epoch', 0), getattr(index, 'repeat', 0)
 
 
 def name_of(dataset: Dataset, index: int) -> str:
     """The files of a sample: BasicSR's paired datasets list them in `paths`."""
     paths = getattr(dataset, 'paths', None)
-    entry = (
-        paths[index]
-        if isinstance(paths, (list, tuple)) and index < len(paths)
-        else f'number {index}'
-    )
-    return ', '.join(map(str, entry.values())) if isinstance(entry, dict) else str(entry)
+    if not isinstance(paths, (list, tuple)) or index >= len(paths):
+        return f'number {index}'
+    entry = paths[index]
+    if isinstance(entry, dict):
+        return ', '.join(map(str, entry.values()))
+    return str(entry)
