@@ -63,7 +63,8 @@ setup(
     package_dir={'liif_arch.options': 'options'},
     package_data={
         'liif_arch.options': ['*.yml'],
-        'liif_arch': ['*.sha256'],
+        'liif_arch': ['*.sha256', 'py.typed'],
+        'liif_data': ['py.typed'],
         'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
     },
     entry_points={
