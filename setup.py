@@ -4,6 +4,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
 def read_version() -> str:
@@ -53,7 +54,7 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *EXPORT],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT],
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },
