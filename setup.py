@@ -4,6 +4,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
 def read_version() -> str:
@@ -53,7 +54,7 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *EXPORT],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT],
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },
@@ -63,7 +64,8 @@ setup(
     package_dir={'liif_arch.options': 'options'},
     package_data={
         'liif_arch.options': ['*.yml'],
-        'liif_arch': ['*.sha256'],
+        'liif_arch': ['*.sha256', 'py.typed'],
+        'liif_data': ['py.typed'],
         'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
     },
     entry_points={

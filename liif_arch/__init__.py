@@ -5,29 +5,63 @@ answers at once.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from liif_arch import basicsr_source as _basicsr_source
 from liif_arch.threads import wait_passively as _wait_passively
 from liif_arch.torchvision_alias import install as _install_torchvision_alias
 
+if TYPE_CHECKING:  # the table below, for type checkers and editors, which cannot follow it
+    from liif_arch.archs.coordinate_network import CoordinateNetwork
+    from liif_arch.archs.edsr_encoder_arch import EDSREncoder
+    from liif_arch.archs.liif_arch import LIIF
+    from liif_arch.archs.lte_arch import LTE
+    from liif_arch.archs.metasr_arch import MetaSR
+    from liif_arch.archs.rdn_encoder_arch import RDNEncoder
+    from liif_arch.archs.subpixel_arch import SubPixelSR
+    from liif_arch.archs.thera_arch import Thera
+    from liif_arch.errors import UserError
+    from liif_arch.files.images import read_image, read_picture, write_image
+    from liif_arch.upscaling.upscale import upscale, upscale_to_file
+    from liif_arch.weights.networks import load_network
+
 __version__ = '0.1.0'
 
-_HOME = {
+__all__ = [
+    'LIIF',
+    'LTE',
+    'CoordinateNetwork',
+    'EDSREncoder',
+    'MetaSR',
+    'RDNEncoder',
+    'SubPixelSR',
+    'Thera',
+    'UserError',
+    'load_network',
+    'read_image',
+    'read_picture',
+    'upscale',
+    'upscale_to_file',
+    'write_image',
+]
+
+_MODULE_OF = {  # where each public name is defined
     'LIIF': 'liif_arch.archs.liif_arch',
     'LTE': 'liif_arch.archs.lte_arch',
-    'MetaSR': 'liif_arch.archs.metasr_arch',
-    'Thera': 'liif_arch.archs.thera_arch',
-    'SubPixelSR': 'liif_arch.archs.subpixel_arch',
+    'CoordinateNetwork': 'liif_arch.archs.coordinate_network',
     'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
+    'MetaSR': 'liif_arch.archs.metasr_arch',
     'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
+    'SubPixelSR': 'liif_arch.archs.subpixel_arch',
+    'Thera': 'liif_arch.archs.thera_arch',
+    'UserError': 'liif_arch.errors',
     'load_network': 'liif_arch.weights.networks',
     'read_image': 'liif_arch.files.images',
     'read_picture': 'liif_arch.files.images',
-    'write_image': 'liif_arch.files.images',
     'upscale': 'liif_arch.upscaling.upscale',
     'upscale_to_file': 'liif_arch.upscaling.upscale',
+    'write_image': 'liif_arch.files.images',
 }
-__all__ = list(_HOME)
 
 _wait_passively()
 # BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody
@@ -36,9 +70,15 @@ _install_torchvision_alias()
 _basicsr_source.install()
 
 
-def __getattr__(name: str):
-    if name not in _HOME:
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _MODULE_OF:
         raise AttributeError(
-            f'module {__name__!r} has no attribute {name!r}; it has {", ".join(_HOME)}'
+            f'module {__name__!r} has no attribute {name!r}; it has {", ".join(__all__)}'
         )
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they have been imported or not."""
+    return list(__all__)

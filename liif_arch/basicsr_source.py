@@ -24,7 +24,8 @@ PINNED = Path(__file__).with_name('my_basicsr_1.4.2.sha256')
 
 def install() -> None:
     """Verify BasicSR when it is imported, unless it has been; see `verify`."""
-    if 'basicsr' not in sys.modules and not any(isinstance(f, _Guard) for f in sys.meta_path):
+    is_guarded = any(isinstance(finder, _Guard) for finder in sys.meta_path)
+    if 'basicsr' not in sys.modules and not is_guarded:
         sys.meta_path.insert(0, _Guard())
 
 
@@ -56,26 +57,27 @@ def verify() -> None:
     except metadata.PackageNotFoundError:
         return
     found, pinned = installed_digests(distribution), pinned_digests()
-    wrong = sorted(
-        name for name in found.keys() | pinned.keys() if found.get(name) != pinned.get(name)
-    )
+    # A pair of path and digest that only one of the two has: the path is wrong.
+    wrong = sorted(dict(found.items() ^ pinned.items()))
     if wrong:
-        more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
+        named = ', '.join(wrong[:3])
+        if len(wrong) > 3:
+            named += f' and {len(wrong) - 3} more'
         raise UserError(
             f'{DISTRIBUTION} {distribution.version} in {distribution.locate_file("")} is not '
-            'BasicSR as this package '
-            f'knows it: {", ".join(wrong[:3])}{more} differ. Nothing of it has been imported. '
-            'Install the known one '
-            f'anew (pip install --force-reinstall --no-deps {DISTRIBUTION}==1.4.2), and remove any '
-            'other package that '
-            'brings a basicsr.'
+            f'BasicSR as this package knows it: {named} differ. Nothing of it has been imported. '
+            'Install the known one anew (pip install --force-reinstall --no-deps '
+            f'{DISTRIBUTION}==1.4.2), and remove any other package that brings a basicsr.'
         )
 
 
 def pinned_digests() -> dict[str, str]:
     """SHA-256 digests of BasicSR's files, by their path in the package."""
-    lines = PINNED.read_text(encoding='ascii').splitlines()
-    return {name: digest for digest, name in (line.split('  ') for line in lines)}
+    digests = {}
+    for line in PINNED.read_text(encoding='ascii').splitlines():
+        digest, name = line.split('  ')
+        digests[name] = digest
+    return digests
 
 
 def installed_digests(distribution: metadata.Distribution) -> dict[str, str]:

@@ -8,7 +8,7 @@ size, Q queries, T corners (1 or 4).
 
 import math
 from numbers import Real
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ def make_coord(
     size: tuple[int, int], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Pixel centres of an H x W image, (H, W, 2), (y, x)."""
-    rows, cols = (pixel_centers(n, device, dtype) for n in size)
+    rows = pixel_centers(size[0], device, dtype)
+    cols = pixel_centers(size[1], device, dtype)
     return torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
 
 
@@ -81,23 +82,33 @@ class AxisLookup(NamedTuple):
     ensemble).
 
     Attributes:
-        index: Nearest latent, (1 or 2, N), int64.
-        rel: Relative coordinate (coord - latent centre) * n, (1 or 2, N), in about [-2, 2].
+        index: Nearest latent, (1 or 2, N), int64: a tensor, or a NumPy array where a grid's
+            look-ups are being made on the host.
+        rel: Relative coordinate (coord - latent centre) * n, (1 or 2, N), in about [-2, 2], of the
+            same type.
         host: `index` again, where the host reads it without waiting for a device; of regular
             grids alone.
     """
 
-    index: Array
-    rel: Array
+    index: Any
+    rel: Any
     host: np.ndarray | None = None
 
     def window(self, start: int, stop: int, origin: int = 0) -> 'AxisLookup':
         """Outputs start..stop, with the latents counted from `origin`."""
-        host = None if self.host is None else self.host[:, start:stop] - origin
+        host = self.host
+        if host is not None:
+            host = host[:, start:stop] - origin
         return AxisLookup(self.index[:, start:stop] - origin, self.rel[:, start:stop], host)
 
     def span(self) -> tuple[int, int]:
-        """First and past-last latent of a regular grid's look-ups; nothing waits for the device."""
+        """First and past-last latent of a regular grid's look-ups; nothing waits for the device.
+
+        Raises:
+            ValueError: They are not a regular grid's.
+        """
+        if self.host is None:
+            raise ValueError('found look-ups of free coordinates; needed those of a regular grid.')
         return int(self.host.min()), int(self.host.max()) + 1
 
 
@@ -113,9 +124,8 @@ def axis_lookup(coord: Array, n: int, local_ensemble: bool) -> AxisLookup:
         shift = _corner_signs(coord) / n + SHIFT_EPS
         shifted = shifted + shift.reshape(2, *[1] * coord.ndim)
     index = nearest_index(_inside(shifted), n)
-    return AxisLookup(
-        index, coord[None] * n - (2 * index + (1 - n))
-    )  # (coord - centre) * n, the centre * n whole
+    # (coord - centre) * n; the centre times n is a whole number.
+    return AxisLookup(index, coord[None] * n - (2 * index + (1 - n)))
 
 
 def grid_lookup(
@@ -191,20 +201,30 @@ def as_scale(value: object, key: str = 'scale') -> tuple[float, float]:
     Raises:
         UserError: Not a number or pair, or not above 0; names `key`.
     """
-    pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-    if len(pair) != 2 or not all(isinstance(s, Real) and not isinstance(s, bool) for s in pair):
+    pair: tuple = (value, value)
+    if isinstance(value, (list, tuple)):
+        pair = tuple(value)
+    if len(pair) != 2 or not _is_number(pair[0]) or not _is_number(pair[1]):
         raise UserError(
             f'found {value!r}; needed a number such as 2.5, or a pair [sy, sx].', key=key
         )
-    if not all(math.isfinite(s) and s > 0 for s in pair):
-        raise UserError(f'found {value!r}; a scale must be above 0.', key=key)
+    for number in pair:
+        if not 0 < number < math.inf:
+            raise UserError(f'found {value!r}; a scale must be above 0.', key=key)
     return float(pair[0]), float(pair[1])
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a real number; truth values are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def scale_label(scale: tuple[float, float]) -> str:
     """`x2`, `x2.5`, or `x2x3` for (2, 3)."""
     sy, sx = scale
-    return f'x{sy:g}' if sy == sx else f'x{sy:g}x{sx:g}'
+    if sy == sx:
+        return f'x{sy:g}'
+    return f'x{sy:g}x{sx:g}'
 
 
 def scaled_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
@@ -218,7 +238,8 @@ def reduced_size(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int
     Raises:
         UserError: The image is smaller than the scale.
     """
-    h, w = (math.floor(n / s + 1e-9) for n, s in zip(size, scale, strict=True))
+    h = math.floor(size[0] / scale[0] + 1e-9)
+    w = math.floor(size[1] / scale[1] + 1e-9)
     if h < 1 or w < 1:
         raise UserError(
             f'a {size[1]}x{size[0]} image (width x height) leaves no pixel at scale '

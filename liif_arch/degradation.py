@@ -8,9 +8,13 @@ a crop in its top-left corner, Q queries.
 """
 
 import math
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
+
+Integers = TypeVar('Integers', Tensor, np.ndarray)
 
 _WEIGHT_BITS = 22  # Pillow's fixed-point weights: 32 bits less 8 of the pixel and 2 of overshoot
 INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negative int64
@@ -113,7 +117,7 @@ def _to_8_bits(total: Tensor) -> Tensor:
 # Pixels drawn without replacement
 
 
-def hash32(x):
+def hash32(x: Integers) -> Integers:
     """A permutation of 32-bit numbers that looks random (two rounds of multiply and xor-shift).
 
     Args:
@@ -127,9 +131,18 @@ def hash32(x):
     return x ^ (x >> 16)
 
 
-def patch_corner(seed, rows, cols):
-    """Where a square begins that has `rows` x `cols` places: (top, left), from hashes of seeds, any
-    integer arrays.
+def patch_corner(
+    seed: Integers, rows: Integers | int, cols: Integers | int
+) -> tuple[Integers, Integers]:
+    """Where a square begins that has `rows` x `cols` places, drawn by hashes of seeds.
+
+    Args:
+        seed: Seeds in [0, 2**32), as `hash32` takes them.
+        rows: Number of rows that it may begin at, of the shape of `seed` or one for all.
+        cols: Number of columns that it may begin at, likewise.
+
+    Returns:
+        Row and column of its top-left pixel, of the shape of `seed`.
     """
     first = hash32(seed)
     return first % rows, hash32(first) % cols

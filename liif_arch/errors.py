@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 
 class UserError(ValueError):
@@ -135,9 +136,9 @@ def _message(error: Exception) -> str:
 
 def suggest(name: object, known: Iterable[object]) -> str:
     """`did you mean X?` for the nearest known name, else the list of known ones."""
-    known = list(dict.fromkeys(map(str, known)))  # some keys stand in two tables
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}.'
+    names = list(dict.fromkeys(map(str, known)))  # some keys stand in two tables
+    near = difflib.get_close_matches(str(name), names, n=1)
+    return f'did you mean {near[0]}?' if near else f'known: {", ".join(names)}.'
 
 
 def require_known(keys: Iterable[object], known: Iterable[object], place: str) -> None:
@@ -150,7 +151,7 @@ def require_known(keys: Iterable[object], known: Iterable[object], place: str) -
             )
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: Any) -> bool:
     """Whether a value is a whole number: Python's, NumPy's, or a tensor of one; no truth value, no
     2.0.
     """
@@ -163,7 +164,7 @@ def is_whole(value: object) -> bool:
     return True
 
 
-def require_whole(place: str = '', least: int = 1, **values: object) -> None:
+def require_whole(place: str = '', least: int = 1, **values: Any) -> None:
     """Raise UserError for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
         if not is_whole(value) or value < least:

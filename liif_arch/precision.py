@@ -33,7 +33,9 @@ def resolve(precision: object, device: torch.device | str, key: str = 'precision
     if has_bfloat16(device):
         return torch.bfloat16
     if precision == 'bfloat16':
-        kind = 'CPU (it needs AVX512-BF16 or AMX)' if device.type == 'cpu' else f'device, {device}'
+        kind = f'device, {device}'
+        if device.type == 'cpu':
+            kind = 'CPU (it needs AVX512-BF16 or AMX)'
         raise UserError(
             f'{key}: found bfloat16, which this {kind} has no instructions for; use float32, or '
             'auto.'
@@ -46,17 +48,20 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == 'cpu':
-        known = (
-            '_is_avx512_bf16_supported',
-            '_is_amx_tile_supported',
-        )  # not in every version of torch
-        return any(getattr(torch.cpu, name, lambda: False)() for name in known)
+        return _cpu_has('_is_avx512_bf16_supported') or _cpu_has('_is_amx_tile_supported')
     return False
+
+
+def _cpu_has(query: str) -> bool:
+    """What a function of torch.cpu answers; no where this version of PyTorch lacks it."""
+    return hasattr(torch.cpu, query) and getattr(torch.cpu, query)()
 
 
 def ambient_dtype(device: torch.device) -> torch.dtype:
     """What matrix products run in here: the surrounding autocast's type, else float32."""
-    return torch.get_autocast_dtype(device.type) if _is_autocast(device) else torch.float32
+    if _is_autocast(device):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32
 
 
 def _is_autocast(device: torch.device) -> bool:
@@ -70,4 +75,6 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     """
     if dtype in (torch.bfloat16, torch.float16):
         return torch.autocast(device.type, dtype)
-    return torch.autocast(device.type, enabled=False) if _is_autocast(device) else nullcontext()
+    if _is_autocast(device):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

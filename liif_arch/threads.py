@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,8 @@ def use_threads(count: int | None) -> None:
 
     from liif_arch.errors import require_whole
 
-    require_whole(**{'--threads': count})
+    flag: dict[str, Any] = {'--threads': count}
+    require_whole(**flag)
     torch.set_num_threads(int(count))
 
 

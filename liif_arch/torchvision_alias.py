@@ -13,7 +13,7 @@ _NAME = 'torchvision.transforms.functional_tensor'
 class _FunctionalTensor(types.ModuleType):
     """Stands in for the removed module; imports torchvision only when a name is taken from it."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> object:
         if name.startswith('__'):
             raise AttributeError(name)
         from torchvision.transforms import functional

@@ -49,9 +49,13 @@ def fetch(source: str, folder: Path, sha256: str | None = None) -> Path:
 def _download(url: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + '.part')
-    done = partial.stat().st_size if partial.exists() else 0
+    done = 0
+    headers = {}
+    if partial.exists() and partial.stat().st_size:
+        done = partial.stat().st_size
+        headers = {'Range': f'bytes={done}-'}
+    mode = 'ab'
     try:
-        headers = {'Range': f'bytes={done}-'} if done else {}
         with requests.get(url, headers=headers, stream=True, timeout=60) as response:
             if response.status_code == 416:  # everything was there already
                 partial.rename(path)
@@ -59,9 +63,10 @@ def _download(url: str, path: Path) -> None:
             response.raise_for_status()
             if response.status_code != 206:  # the server does not resume
                 done = 0
+                mode = 'wb'
             total = done + int(response.headers.get('Content-Length', 0)) or None
             with (
-                open(partial, 'ab' if done else 'wb') as file,
+                open(partial, mode) as file,
                 progress_bar(
                     total=total, initial=done, unit='B', unit_scale=True, desc=path.name
                 ) as bar,
@@ -86,12 +91,12 @@ def _download(url: str, path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
+    """SHA-256 of a file of any size, in hexadecimal digits."""
+    digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        return (
-            hashlib.file_digest(file, 'sha256').hexdigest()
-            if hasattr(hashlib, 'file_digest')
-            else hashlib.sha256(file.read()).hexdigest()
-        )
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def unpack(archive: Path, target: Path, strip: str = '') -> None:

@@ -8,7 +8,8 @@ from typing import TypeVar
 from liif_arch.errors import UserError
 from liif_arch.training.workers import end_with_parent
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 _FEW = 8  # items that are done sooner than processes start
 
 

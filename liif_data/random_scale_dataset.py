@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -87,49 +87,61 @@ class RandomScalePairedDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
-        require_options(self, opt)
+        require_options(self.own_options, opt)
         self.lq_size = positive_int(opt, 'lq_size')
-        self.num_samples = (
-            None if opt.get('num_samples') is None else positive_int(opt, 'num_samples')
-        )
+        self.num_samples = optional_int(opt, 'num_samples')
         self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
-        self.lq_store = (
-            open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
-        )
+        self.lq_store = optional_store(opt, 'dataroot_lq')
         if self.lq_store is None:
             self.scale_range = _scale_range(opt)
-            self._require_size(
-                self.gt_store, round(self.lq_size * self.scale_range[1]), 'scale_range'
-            )
+            largest = round(self.lq_size * self.scale_range[1])
+            at_scale = f' at scale {self.scale_range[1]:g}'
+            self._require_size(self.gt_store, largest, at_scale, 'lq_size or scale_range')
         else:
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
-            self.scales = {key: self._pair_scale(key) for key in self.gt_store.keys}
-            self._require_size(self.lq_store, self.lq_size, 'lq_size')
+            self.scales: dict[str, int] = {}
+            for key in self.gt_store.keys:
+                self.scales[key] = self._pair_scale(self.lq_store, key)
+            self._require_size(self.lq_store, self.lq_size, '', 'lq_size')
         self._require_pixels()
         self.reduce_gt = self._reduce_gt()
         self.patch = self._patch()
         self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
 
-    def _require_size(self, store: ImageStore, side: int, option: str) -> None:
-        small = [(key, size) for key in store.keys if min(size := store.size(key)) < side]
-        if small:
-            (key, (h, w)), rest = small[0], len(small) - 1
-            raise UserError(
-                f'{store.path(key)}: this image is {w}x{h} (width x height)'
-                f'{f", and {rest} more are" * (rest > 0)} smaller than the {side}-pixel crop that '
-                'lq_size '
-                f'{self.lq_size}{f" at scale {self.scale_range[1]:g}" * (option == "scale_range")} '
-                'needs; '
-                'remove small images, or lower '
-                f'lq_size{" or scale_range" * (option == "scale_range")}.',
-                [store.path(key) for key, _ in small],
-            )
+    def _require_size(self, store: ImageStore, side: int, at_scale: str, options: str) -> None:
+        """Raise UserError where an image is smaller than the largest crop.
+
+        Args:
+            store: The images that are cropped.
+            side: Side of the largest crop, in pixels.
+            at_scale: What the message adds to lq_size, such as ` at scale 4`.
+            options: What the message says to lower.
+        """
+        small = [key for key in store.keys if min(store.size(key)) < side]
+        if not small:
+            return
+        height, width = store.size(small[0])
+        others = ''
+        if len(small) > 1:
+            others = f', and {len(small) - 1} more are'
+        raise UserError(
+            f'{store.path(small[0])}: this image is {width}x{height} (width x height){others} '
+            f'smaller than the {side}-pixel crop that lq_size {self.lq_size}{at_scale} needs; '
+            f'remove small images, or lower {options}.',
+            map(store.path, small),
+        )
+
+    def _lowest_scale(self) -> float:
+        """The lowest scale of any sample."""
+        if self.lq_store is None:
+            return self.scale_range[0]
+        return min(self.scales.values())
 
     def _require_pixels(self) -> None:
-        lowest = self.scale_range[0] if self.lq_store is None else min(self.scales.values())
+        lowest = self._lowest_scale()
         fewest = round(self.lq_size * lowest) ** 2
         if self.num_samples is None:
             if self.lq_store is None and self.scale_range[0] != self.scale_range[1]:
@@ -192,11 +204,12 @@ class RandomScalePairedDataset(Dataset):
             )
         return degrade == 'device'
 
-    def _pair_scale(self, key: str) -> int:
+    def _pair_scale(self, lq_store: ImageStore, key: str) -> int:
+        """By how much a ground truth is larger than its low-resolution image."""
         lq_key = fill_template(self.filename_tmpl, key)
-        if lq_key not in self.lq_store.keys:
-            raise missing_pair(self.lq_store, lq_key, self.gt_store.path(key))
-        (h, w), (H, W) = self.lq_store.size(lq_key), self.gt_store.size(key)
+        if lq_key not in lq_store.keys:
+            raise missing_pair(lq_store, lq_key, self.gt_store.path(key))
+        (h, w), (H, W) = lq_store.size(lq_key), self.gt_store.size(key)
         scale = round(H / h)
         if scale < 1 or not (0 <= H - h * scale < scale and 0 <= W - w * scale < scale):
             raise UserError(
@@ -215,7 +228,9 @@ class RandomScalePairedDataset(Dataset):
 
     def stores(self) -> list[ImageStore]:
         """Where its images lie."""
-        return [self.gt_store, *([] if self.lq_store is None else [self.lq_store])]
+        if self.lq_store is None:
+            return [self.gt_store]
+        return [self.gt_store, self.lq_store]
 
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
@@ -235,16 +250,16 @@ class RandomScalePairedDataset(Dataset):
         """
         rng = generator(self.seed, index)
         key = self.gt_store.keys[index]
-        crops = (
-            self._scaled_crop(rng, key) if self.lq_store is None else self._paired_crops(rng, key)
-        )
+        if self.lq_store is None:
+            crops = self._scaled_crop(rng, key)
+        else:
+            crops = self._paired_crops(rng, self.lq_store, key)
         crops = augment(rng, crops, self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
-        sample = self._crop_sample if self.on_device else self._query_sample
-        return {
-            **sample(crops, draw_seed(rng)),
-            'lq_path': self._lq_path(key),
-            'gt_path': self.gt_store.path(key),
-        }
+        seed = draw_seed(rng)
+        paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+        if self.on_device:
+            return {**self._crop_sample(crops, seed), **paths}
+        return {**self._query_sample(crops, seed), **paths}
 
     def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The ground-truth crop alone, (s, s, C)."""
@@ -258,15 +273,17 @@ class RandomScalePairedDataset(Dataset):
             crop = resize_bicubic(crop, (side, side))
         return [crop]
 
-    def _paired_crops(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
+    def _paired_crops(
+        self, rng: np.random.Generator, lq_store: ImageStore, key: str
+    ) -> list[np.ndarray]:
         """The same crop of the ground truth and of its low-resolution image, (s, s, C) and
         (lq_size, lq_size, C).
         """
         lq_key = fill_template(self.filename_tmpl, key)
-        window = random_window(rng, self.lq_store.size(lq_key), (self.lq_size, self.lq_size))
+        window = random_window(rng, lq_store.size(lq_key), (self.lq_size, self.lq_size))
         return [
             self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
-            self._read(self.lq_store, lq_key, window),
+            self._read(lq_store, lq_key, window),
         ]
 
     def _lq_path(self, key: str) -> str:
@@ -287,8 +304,9 @@ class RandomScalePairedDataset(Dataset):
         """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one
         is given.
         """
-        gt, *given = crops
-        lq = given[0] if given else resize_bicubic(gt, (self.lq_size, self.lq_size))
+        gt, lq = crops[0], crops[-1]
+        if len(crops) == 1:
+            lq = resize_bicubic(gt, (self.lq_size, self.lq_size))
         coord, cell, colours = query_samples(gt, self.num_samples, seed, self.patch)
         return {
             'lq': to_tensor(lq),
@@ -305,15 +323,34 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 def positive_int(opt: Mapping, key: str) -> int:
     """The option `key`, a whole number of at least 1; raises UserError otherwise."""
-    require_whole(**{key: opt.get(key)})
+    option: dict[str, Any] = {key: opt.get(key)}
+    require_whole(**option)
     return opt[key]
 
 
-def require_options(dataset: Dataset, opt: Mapping) -> None:
+def optional_int(opt: Mapping, key: str) -> int | None:
+    """The option `key` as `positive_int` returns it; None where it is not given or null."""
+    if opt.get(key) is None:
+        return None
+    return positive_int(opt, key)
+
+
+def optional_store(opt: Mapping, key: str) -> ImageStore | None:
+    """The images at the option `key`; None where it is not given.
+
+    Raises:
+        UserError: There are no images.
+    """
+    if not opt.get(key):
+        return None
+    return open_store(opt[key], key)
+
+
+def require_options(own_options: Mapping[str, dict], opt: Mapping) -> None:
     """Raise UserError for an option that neither the dataset's table nor `config.tables.LOADER`
     has.
     """
-    known = [*type(dataset).own_options, *LOADER, 'phase']
+    known = [*own_options, *LOADER, 'phase']
     require_known(opt, known, opt.get('name', 'dataset'))
 
 
@@ -335,12 +372,10 @@ def require_color(opt: Mapping) -> str:
 
 
 def _scale_range(opt: Mapping) -> tuple[float, float]:
-    value = opt.get('scale_range')
-    if (
-        not isinstance(value, (list, tuple))
-        or len(value) != 2
-        or not all(isinstance(s, Real) for s in value)
-    ):
+    """The option `scale_range`, [lowest, highest]; raises UserError otherwise."""
+    value: Any = opt.get('scale_range')
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    if not is_pair or not isinstance(value[0], Real) or not isinstance(value[1], Real):
         raise UserError(
             f'found {value!r}; needed [lowest, highest], for instance [1, 4].', key='scale_range'
         )

@@ -61,7 +61,7 @@ class ScaleSetDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
-        require_options(self, opt)
+        require_options(self.own_options, opt)
         self.color = require_color(opt)
         self.scales = _scales(opt.get('scales'))
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
@@ -69,6 +69,10 @@ class ScaleSetDataset(Dataset):
             self.gt_store.keys = self.gt_store.keys[: positive_int(opt, 'first_k')]
         self.filename_tmpl = opt.get('filename_tmpl', '{}x{scale}')
         self.lq_stores = self._open_lq_stores(opt.get('dataroot_lq'))
+        self._require_pixels()
+
+    def _require_pixels(self) -> None:
+        """Raise UserError where a ground truth leaves no pixel at a scale."""
         for scale in self.scales:
             for key in self.gt_store.keys:
                 try:
@@ -77,6 +81,7 @@ class ScaleSetDataset(Dataset):
                     raise UserError(f'{self.gt_store.path(key)}: {error}', key='scales') from None
 
     def _open_lq_stores(self, root: str | None) -> dict[Scale, ImageStore]:
+        """The low-resolution images of the scales that have a folder."""
         if not root:
             return {}
         if '{scale}' not in root and len(self.scales) > 1:
@@ -84,9 +89,8 @@ class ScaleSetDataset(Dataset):
                 f'found {root}; needed {{scale}} where the scale stands in the path.',
                 key='dataroot_lq',
             )
-        before = (
-            Path(root.split('{scale}')[0] + '_').expanduser().parent
-        )  # the last folder before {scale}
+        # The last folder before {scale}.
+        before = Path(root.split('{scale}')[0] + '_').expanduser().parent
         if not before.is_dir():
             raise UserError(f'found {root}; {before} {missing_path(before)}.', key='dataroot_lq')
         stores = {}
@@ -94,17 +98,7 @@ class ScaleSetDataset(Dataset):
             folder = Path(root.replace('{scale}', scale_label(scale)[1:])).expanduser()
             if folder.is_dir() or '{scale}' not in root:
                 stores[scale] = open_store(str(folder), 'dataroot_lq')
-                missing = [
-                    k
-                    for k in self.gt_store.keys
-                    if self._lq_key(k, scale) not in stores[scale].keys
-                ]
-                if missing:
-                    raise missing_pair(
-                        stores[scale],
-                        self._lq_key(missing[0], scale),
-                        self.gt_store.path(missing[0]),
-                    )
+                self._require_all(stores[scale], scale)
         for scale, store in stores.items():
             for key in self.gt_store.keys:
                 self._require_match(store, self._lq_key(key, scale), key, scale)
@@ -115,24 +109,31 @@ class ScaleSetDataset(Dataset):
                 'made from the ground truth.',
                 key='dataroot_lq',
             )
-        made = [s for s in self.scales if s not in stores]
-        get_root_logger().info(
-            f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
-            f'{f"; made by Pillow bicubic at {self._labels(made)}" * bool(made)}.'
-        )
+        made = [scale for scale in self.scales if scale not in stores]
+        text = f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
+        if made:
+            text += f'; made by Pillow bicubic at {self._labels(made)}'
+        get_root_logger().info(f'{text}.')
         return stores
 
+    def _require_all(self, store: ImageStore, scale: Scale) -> None:
+        """Raise UserError where a ground truth has no low-resolution image."""
+        there = set(store.keys)
+        for key in self.gt_store.keys:
+            lq_key = self._lq_key(key, scale)
+            if lq_key not in there:
+                raise missing_pair(store, lq_key, self.gt_store.path(key))
+
     def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> None:
+        """Raise UserError where the sizes of a pair differ by another scale."""
         lq, gt = store.size(lq_key), self.gt_store.size(key)
-        if any(
-            abs(n - full / s) >= 1
-            for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True)
-        ):
-            raise UserError(
-                f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
-                f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
-                key='dataroot_lq',
-            )
+        for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True):
+            if abs(n - full / s) >= 1:
+                raise UserError(
+                    f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
+                    f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
+                    key='dataroot_lq',
+                )
 
     @staticmethod
     def _labels(scales: Iterable[Scale]) -> str:

@@ -1,7 +1,7 @@
 """Training with ground truth of many sizes (LIIF section 4.2, CelebAHQ)."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -12,6 +12,8 @@ from liif_arch.config.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
 from liif_arch.files.images import COLORS, resize_bicubic, unit_range
 from liif_data.random_scale_dataset import (
+    optional_int,
+    optional_store,
     positive_int,
     require_color,
     require_options,
@@ -60,12 +62,10 @@ class SizeVariedDataset(Dataset):
 
     def __init__(self, opt: Mapping) -> None:
         self.opt = opt
-        require_options(self, opt)
-        self.lq_size, self.num_samples = (
-            positive_int(opt, 'lq_size'),
-            positive_int(opt, 'num_samples'),
-        )
-        self.gt_resize = None if opt.get('gt_resize') is None else positive_int(opt, 'gt_resize')
+        require_options(self.own_options, opt)
+        self.lq_size = positive_int(opt, 'lq_size')
+        self.num_samples = positive_int(opt, 'num_samples')
+        self.gt_resize = optional_int(opt, 'gt_resize')
         self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
         self.sizes = _size_range(opt)
@@ -77,9 +77,7 @@ class SizeVariedDataset(Dataset):
                 key='num_samples',
             )
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
-        self.lq_store = (
-            open_store(opt['dataroot_lq'], 'dataroot_lq') if opt.get('dataroot_lq') else None
-        )
+        self.lq_store = optional_store(opt, 'dataroot_lq')
         self._require_sizes()
 
     def _require_sizes(self) -> None:
@@ -110,7 +108,9 @@ class SizeVariedDataset(Dataset):
 
     def stores(self) -> list[ImageStore]:
         """Where its images lie."""
-        return [self.gt_store, *([] if self.lq_store is None else [self.lq_store])]
+        if self.lq_store is None:
+            return [self.gt_store]
+        return [self.gt_store, self.lq_store]
 
     def verify(self) -> None:
         """Decode the images once; raises UserError where one does not decode."""
@@ -145,13 +145,10 @@ class SizeVariedDataset(Dataset):
 
 
 def _size_range(opt: Mapping) -> tuple[int, int]:
-    value = opt.get('gt_size_range')
-    if (
-        not isinstance(value, (list, tuple))
-        or len(value) != 2
-        or not all(is_whole(s) for s in value)
-        or not 0 < value[0] <= value[1]
-    ):
+    """The option `gt_size_range`, [smallest, largest]; raises UserError otherwise."""
+    value: Any = opt.get('gt_size_range')
+    is_range = isinstance(value, (list, tuple)) and len(value) == 2
+    if not is_range or not all(map(is_whole, value)) or not 0 < value[0] <= value[1]:
         raise UserError(
             f'found {value!r}; needed [smallest, largest] in pixels, as [64, 128].',
             key='gt_size_range',

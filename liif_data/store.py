@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,11 +81,10 @@ class ImageStore(ABC):
         """
         image = self.read(key, color)
         if rows.stop > image.shape[0] or cols.stop > image.shape[1]:
+            height, width = self.size(key)
             raise UserError(
                 f'{self.path(key)}: this image is {image.shape[1]}x{image.shape[0]} (width x '
-                'height), and '
-                f'not {"x".join(map(str, self.size(key)[::-1]))} as it was listed; replace or '
-                'remove it.'
+                f'height), and not {width}x{height} as it was listed; replace or remove it.'
             )
         return image[rows, cols]
 
@@ -173,12 +173,16 @@ class LmdbRecord(NamedTuple):
             raise UserError(
                 f'found {last!r} for the decoded image "{key}"; needed {" or ".join(RAW_DTYPES)}'
             )
-        return key, cls((h, w, c), last if extension == 'raw' else None)
+        if extension != 'raw':
+            return key, cls((h, w, c), None)
+        return key, cls((h, w, c), last)
 
     def line(self, key: str) -> str:
         """The line of meta_info.txt; an encoded file is called .png, level 1, as BasicSR does."""
         h, w, c = self.shape
-        return f'{key}.{"raw" if self.dtype else "png"} ({h},{w},{c}) {self.dtype or 1}\n'
+        if self.dtype is None:
+            return f'{key}.png ({h},{w},{c}) 1\n'
+        return f'{key}.raw ({h},{w},{c}) {self.dtype}\n'
 
 
 class LmdbStore(ImageStore):
@@ -258,16 +262,15 @@ class LmdbStore(ImageStore):
                     'meta_info.txt '
                     f'needs {needed}; build it again with `basicsr lmdb --encoding raw`.'
                 )
-            window = (
-                np.frombuffer(value, record.dtype).reshape(record.shape)[rows, cols].copy()
-            )  # ends with the block
+            pixels = np.frombuffer(value, record.dtype).reshape(record.shape)
+            window = pixels[rows, cols].copy()  # the value ends with the block
         return convert_color(window, color)
 
     def size(self, key: str) -> tuple[int, int]:
         return self._records[key].shape[:2]
 
 
-def open_store(root: str, option: str = 'dataroot_gt') -> ImageStore:
+def open_store(root: object, option: str = 'dataroot_gt') -> ImageStore:
     """The images at `root`: a folder, a folder named *.lmdb, or `builtin:photos/{train,heldout}`.
 
     Raises:
@@ -309,7 +312,7 @@ def _open_builtin(root: str, option: str) -> FolderStore:
     missing = [n for n in names if not (folder / n).is_file()]
     if missing:
         raise UserError(
-            f'this scikit-image ({skimage.__version__}) does not carry '
+            f'this scikit-image ({metadata.version("scikit-image")}) does not carry '
             f'{", ".join(missing)}; install scikit-image 0.26, or name a folder of '
             'photographs.',
             key=option,

@@ -19,20 +19,21 @@ def starts(length: int, size: int, step: int) -> list[int]:
     if length <= size:
         return [0]
     positions = list(range(0, length - size + 1, step))
-    return positions if positions[-1] + size == length else [*positions, length - size]
+    if positions[-1] + size < length:
+        positions.append(length - size)
+    return positions
 
 
 def cut(path: Path, target: Path, size: int, step: int) -> int:
     """Write the pieces of one image as NAME_s001.png, ... (BasicSR's names); returns how many."""
     image = read_image(path)
-    places = [
-        (y, x)
-        for y in starts(image.shape[0], size, step)
-        for x in starts(image.shape[1], size, step)
-    ]
-    for i, (y, x) in enumerate(places, 1):
-        write_image(target / f'{path.stem}_s{i:03d}.png', image[y : y + size, x : x + size])
-    return len(places)
+    count = 0
+    for y in starts(image.shape[0], size, step):
+        for x in starts(image.shape[1], size, step):
+            count += 1
+            name = f'{path.stem}_s{count:03d}.png'
+            write_image(target / name, image[y : y + size, x : x + size])
+    return count
 
 
 def extract_subimages(

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from liif_arch.devices import constant
 
+# Of an image and its ground truth, (C, H, W) in [0, 1], and the scale (sy, sx).
+Metric = Callable[[Tensor, Tensor, tuple[float, float]], float]
+
 LUMA = (65.738 / 256, 129.057 / 256, 25.064 / 256)  # RGB -> Y of BT.601, without its offset of 16
 
 
@@ -47,7 +50,7 @@ def ssim(sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> float:
     return float(np.mean(_ssim(*pair)))
 
 
-FIDELITY: dict[str, Callable[[Tensor, Tensor, tuple[float, float]], float]] = {
+FIDELITY: dict[str, Metric] = {
     'psnr': psnr,
     'psnr_y': psnr_y,
     'psnr_div2k': psnr_div2k,
@@ -77,4 +80,6 @@ def _psnr(difference: Tensor, border: tuple[int, int]) -> float:
     if not difference.numel():
         return math.nan
     mse = torch.mean(difference.double() ** 2).item()
-    return -10 * math.log10(mse) if mse else math.inf
+    if mse == 0:
+        return math.inf
+    return -10 * math.log10(mse)

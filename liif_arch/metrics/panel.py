@@ -23,7 +23,7 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[slice, slice]:
     gray = image.astype(np.float32).mean(2)
     energy = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
     total = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    h, w = (min(side, n) for n in energy.shape)
+    h, w = min(side, energy.shape[0]), min(side, energy.shape[1])
     sums = total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
     y, x = np.unravel_index(sums[::8, ::8].argmax(), sums[::8, ::8].shape)
     return slice(8 * int(y), 8 * int(y) + side), slice(8 * int(x), 8 * int(x) + side)
@@ -42,18 +42,14 @@ def write_panel(rows: list[Row], path: Path) -> None:
         for j, name in enumerate(columns):
             detail, original = row.methods[name][window], row.methods['original'][window]
             axes = figure.add_subplot(len(rows), len(columns), len(columns) * i + j + 1)
-            axes.imshow(
-                detail if detail.shape[2] == 3 else detail[..., 0],
-                cmap='gray',
-                vmin=0,
-                vmax=255,
-                interpolation='nearest',
-            )
+            title = name
+            if name != 'original':
+                title += f'  {_psnr(detail, original):.2f} dB'
+            if detail.shape[2] != 3:
+                detail = detail[..., 0]  # matplotlib colours one channel by `cmap`
+            axes.imshow(detail, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
             axes.set(xticks=[], yticks=[])
-            axes.set_title(
-                name if name == 'original' else f'{name}  {_psnr(detail, original):.2f} dB',
-                fontsize=9,
-            )
+            axes.set_title(title, fontsize=9)
             if j == 0:
                 axes.set_ylabel(f'{row.image}  {row.scale}', fontsize=9)
     figure.supxlabel('PSNR: RGB, of the detail shown', fontsize=8)
@@ -62,5 +58,8 @@ def write_panel(rows: list[Row], path: Path) -> None:
 
 
 def _psnr(image: np.ndarray, original: np.ndarray) -> float:
+    """PSNR in dB of 8-bit images, all channels; infinite for equal ones."""
     mse = np.mean((image.astype(np.float64) - original) ** 2)
-    return float(10 * np.log10(255**2 / mse)) if mse else float('inf')
+    if mse == 0:
+        return float('inf')
+    return float(10 * np.log10(255**2 / mse))

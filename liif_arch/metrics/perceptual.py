@@ -7,16 +7,13 @@ import math
 from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from liif_arch.errors import UserError
-from liif_arch.metrics.fidelity import FIDELITY
+from liif_arch.metrics.fidelity import FIDELITY, Metric
 
-LEAST = {
-    'lpips': 32,
-    'dists': 32,
-    'niqe': 192,
-}  # pixels a side; NIQE compares blocks of 96, and one is too few
+# Pixels that an image has at least on each side; NIQE compares blocks of 96, and one is too few.
+LEAST = {'lpips': 32, 'dists': 32, 'niqe': 192}
 INSTALL = "pip install 'basicsr-liif[metrics]'"
 
 
@@ -37,24 +34,28 @@ def perceptual(metric: str, sr: Tensor, gt: Tensor, scale: tuple[float, float]) 
     if min(sr.shape[-2:]) < LEAST[metric]:
         return math.nan
     model = _model(metric)
-    images = [sr, gt] if getattr(model, 'metric_mode', 'FR') == 'FR' else [sr]
+    images = [sr.expand(3, -1, -1)[None]]
+    if getattr(model, 'metric_mode', 'FR') == 'FR':  # pyiqa's word for "compares with an original"
+        images.append(gt.expand(3, -1, -1)[None])
     with torch.no_grad():
-        return float(model(*(image.expand(3, -1, -1)[None] for image in images)))
+        return float(model(*images))
 
 
 @lru_cache
-def _model(metric: str):
+def _model(metric: str) -> nn.Module:
     require_pyiqa([metric])
     import pyiqa
 
+    device = 'cpu'
+    if torch.cuda.is_available():
+        device = 'cuda'
     try:
-        return pyiqa.create_metric(metric, device='cuda' if torch.cuda.is_available() else 'cpu')
+        return pyiqa.create_metric(metric, device=device)
     except (OSError, RuntimeError) as error:
-        text = str(error).strip().splitlines()
-        raise UserError(
-            f'val.metrics: {metric}: pyiqa cannot load it '
-            f'({text[0] if text else type(error).__name__}).'
-        ) from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f'val.metrics: {metric}: pyiqa cannot load it ({reason}).') from None
 
 
-METRICS = {**FIDELITY, **{metric: partial(perceptual, metric) for metric in LEAST}}
+METRICS: dict[str, Metric] = dict(FIDELITY)
+for _metric in LEAST:
+    METRICS[_metric] = partial(perceptual, _metric)

@@ -1,14 +1,15 @@
 """Results of a validation or a test: what `metrics.json` holds, the tables people compare, and PSNR
 against scale.
 
-`{dataset: {"x2": {"psnr": mean, "psnr_y": ..., "bicubic": {...}, "images": {name: {"psnr": ...,
-"bicubic": {...}}}}}}`; a figure that is not finite is null.
+The results are `{dataset: {"x2": {"psnr": mean, "psnr_y": ..., "bicubic": {...}, "images": {name:
+{"psnr": ..., "bicubic": {...}}}}}}`; a figure that is not finite is null.
 """
 
 import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from liif_arch.files.atomic import atomic_write
@@ -24,6 +25,7 @@ TITLES = {
 }
 Figures = dict[str, float | None]
 Results = dict[str, dict[str, dict]]
+PSNR_FIRST = ('psnr_y', 'psnr', 'psnr_div2k')  # which of them is drawn against scale
 
 
 def summarize(records: list[dict]) -> dict[str, dict]:
@@ -36,18 +38,24 @@ def summarize(records: list[dict]) -> dict[str, dict]:
     Returns:
         {scale: {metric: mean, 'bicubic': {...}, 'images': {...}}}, scales in the records' order.
     """
-    summary: dict[str, dict] = {}
+    images_of: dict[str, dict[str, dict]] = {}
     for record in records:
-        entry = summary.setdefault(record['scale'], {'images': {}})
-        bicubic = {'bicubic': _finite(record['bicubic'])} if record['bicubic'] else {}
-        entry['images'][record['image']] = {**_finite(record['figures']), **bicubic}
-    for scale, entry in summary.items():
-        images = list(entry['images'].values())
-        means = _means(images)
-        if 'bicubic' in images[0]:
-            means['bicubic'] = _means([image['bicubic'] for image in images])
-        summary[scale] = {**means, 'images': entry['images']}
+        figures: dict = _finite(record['figures'])
+        if record['bicubic']:
+            figures['bicubic'] = _finite(record['bicubic'])
+        images_of.setdefault(record['scale'], {})[record['image']] = figures
+    summary = {}
+    for scale, images in images_of.items():
+        summary[scale] = {**_means_of_methods(list(images.values())), 'images': images}
     return summary
+
+
+def _means_of_methods(images: list[dict]) -> dict:
+    """Means over images of the network's figures, and of bicubic's where they are there."""
+    means: dict = _means(images)
+    if 'bicubic' in images[0]:
+        means['bicubic'] = _means([image['bicubic'] for image in images])
+    return means
 
 
 def write_report(results: Results, folder: Path) -> None:
@@ -59,126 +67,181 @@ def write_report(results: Results, folder: Path) -> None:
     plot_psnr(results, folder / 'psnr_scale.png')
 
 
+def read_report(folder: Path) -> Results | None:
+    """What `write_report` left in a folder, or None."""
+    path = folder / 'metrics.json'
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
 def format_csv(results: Results) -> str:
     """One line a dataset, scale, method and image; the image `mean` is the mean over the images."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['dataset', 'scale', 'method', 'image', *TITLES])
-    for dataset, scales in results.items():
-        for scale, entry in scales.items():
-            for image, figures in [('mean', entry), *entry['images'].items()]:
-                for method, row in [('network', figures), ('bicubic', figures.get('bicubic'))]:
-                    if row:
-                        writer.writerow(
-                            [dataset, scale, method, image, *(row.get(m) for m in TITLES)]
-                        )
+    for dataset, scale, entry in _entries(results):
+        for image, figures in [('mean', entry), *entry['images'].items()]:
+            writer.writerow([dataset, scale, 'network', image, *map(figures.get, TITLES)])
+            bicubic = figures.get('bicubic')
+            if bicubic:
+                writer.writerow([dataset, scale, 'bicubic', image, *map(bicubic.get, TITLES)])
     return text.getvalue()
 
 
-def read_report(folder: Path) -> Results | None:
-    """What `write_report` left in a folder, or None."""
-    path = folder / 'metrics.json'
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+def _entries(results: Results) -> Iterator[tuple[str, str, dict]]:
+    """Dataset, scale, and the figures of that scale, for all of the results."""
+    for dataset, scales in results.items():
+        for scale, entry in scales.items():
+            yield dataset, scale, entry
 
 
 def format_table(results: Results) -> str:
     """The means as an aligned Markdown table: dataset x scale, a column a metric, bicubic beside
     the network.
     """
-    entries = [entry for scales in results.values() for entry in scales.values()]
-    metrics = [m for m in TITLES if any(m in e for e in entries)]
-    baseline = [m for m in metrics if any(m in e.get('bicubic', {}) for e in entries)]
+    columns = _columns(results)
     header = ['dataset', 'scale']
-    for metric in metrics:
-        header += [TITLES[metric]] + (['(bicubic)'] if metric in baseline else [])
+    for metric, method in columns:
+        header.append({'network': TITLES[metric], 'bicubic': '(bicubic)'}[method])
     rows = []
-    for dataset, scales in results.items():
-        for scale, entry in scales.items():
-            row = [dataset, scale]
-            for metric in metrics:
-                row.append(_cell(metric, entry.get(metric)))
-                if metric in baseline:
-                    row.append(_cell(metric, entry.get('bicubic', {}).get(metric)))
-            rows.append(row)
+    for dataset, scale, entry in _entries(results):
+        row = [dataset, scale]
+        for metric, method in columns:
+            row.append(_cell(metric, _figures(entry, method).get(metric)))
+        rows.append(row)
     return markdown_table(header, rows)
 
 
+def _columns(results: Results) -> list[tuple[str, str]]:
+    """Metric and method of the table's columns, in the order of `TITLES`, the network's first."""
+    measured = set()
+    for _, _, entry in _entries(results):
+        for method in ('network', 'bicubic'):
+            for metric in _figures(entry, method):
+                measured.add((metric, method))
+    columns = []
+    for metric in TITLES:
+        for method in ('network', 'bicubic'):
+            if (metric, method) in measured:
+                columns.append((metric, method))
+    return columns
+
+
+def _figures(entry: dict, method: str) -> Figures:
+    """The means of one method in a scale's entry; empty where bicubic was not measured."""
+    if method == 'bicubic':
+        return entry.get('bicubic', {})
+    return entry
+
+
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Text columns to the left (first two), figures to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    """An aligned Markdown table.
 
-    def line(cells: list[str]) -> str:
-        aligned = [
-            c.ljust(w) if i < 2 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return '| ' + ' | '.join(aligned) + ' |'
+    Args:
+        header: Titles of the columns; the first two are text, to the left, the rest figures, to
+            the right.
+        rows: The cells of each row, as many as there are titles.
+    """
+    table = [header, *rows]
+    widths = []
+    for i in range(len(header)):
+        widths.append(max(len(row[i]) for row in table))
+    lines = []
+    for row in table:
+        lines.append('| ' + ' | '.join(_aligned(row, widths)) + ' |')
+    rule = []
+    for i, width in enumerate(widths):
+        rule.append('-' * (width + 2))
+        if i >= 2:
+            rule[i] = '-' * (width + 1) + ':'
+    lines.insert(1, '|' + '|'.join(rule) + '|')
+    return '\n'.join(lines)
 
-    rule = (
-        '|'
-        + '|'.join('-' * (w + 2) if i < 2 else '-' * (w + 1) + ':' for i, w in enumerate(widths))
-        + '|'
-    )
-    return '\n'.join([line(header), rule, *map(line, rows)])
+
+def _aligned(row: list[str], widths: list[int]) -> list[str]:
+    """The cells of a row, filled up to the widths of their columns."""
+    cells = []
+    for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        if i < 2:
+            cells.append(cell.ljust(width))
+        else:
+            cells.append(cell.rjust(width))
+    return cells
 
 
 def plot_psnr(results: Results, path: Path) -> None:
     """PSNR against scale, a panel a dataset; per-axis scales, which have no place on the axis, are
-    left out.
+    left out. Without a PSNR among the metrics nothing is drawn.
     """
     from matplotlib.figure import Figure
 
-    metric = next(
-        (
-            m
-            for m in ('psnr_y', 'psnr', 'psnr_div2k')
-            for s in results.values()
-            for e in s.values()
-            if m in e
-        ),
-        None,
-    )
+    metric = _drawn_metric(results)
     if metric is None:
         return
     figure = Figure(figsize=(1 + 4 * len(results), 3.6), layout='constrained')
-    for i, (dataset, scales) in enumerate(results.items()):
-        axes = figure.add_subplot(1, len(results), i + 1)
-        curves = {
-            'network': {s: e.get(metric) for s, e in scales.items()},
-            'bicubic': {s: e.get('bicubic', {}).get(metric) for s, e in scales.items()},
-        }
-        for method, curve in curves.items():
-            points = sorted(
-                (float(s[1:]), v) for s, v in curve.items() if v is not None and s.count('x') == 1
-            )
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True),
-                    marker='o',
-                    markersize=4,
-                    label=method,
-                    color='tab:blue' if method == 'network' else '0.6',
-                )
+    for i, (dataset, scales) in enumerate(results.items(), 1):
+        axes = figure.add_subplot(1, len(results), i)
+        for method, color in (('network', 'tab:blue'), ('bicubic', '0.6')):
+            xs, ys = _curve(scales, method, metric)
+            if xs:
+                axes.plot(xs, ys, marker='o', markersize=4, label=method, color=color)
         axes.set(title=dataset, xlabel='scale', ylabel=f'{TITLES[metric]} (dB)')
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=120)
 
 
-def _means(images: list[Figures]) -> Figures:
-    means = {}
-    for metric in (m for m in TITLES if m in images[0]):
-        values = [image[metric] for image in images]
-        means[metric] = None if None in values else sum(values) / len(values)
+def _drawn_metric(results: Results) -> str | None:
+    """The first kind of PSNR, in the order of `PSNR_FIRST`, that was measured anywhere."""
+    for metric in PSNR_FIRST:
+        for _, _, entry in _entries(results):
+            if metric in entry:
+                return metric
+    return None
+
+
+def _curve(scales: dict[str, dict], method: str, metric: str) -> tuple[list[float], list[float]]:
+    """Scales in ascending order, and a method's means of a metric there."""
+    points = []
+    for label, entry in scales.items():
+        value = _figures(entry, method).get(metric)
+        is_per_axis = label.count('x') > 1
+        if value is not None and not is_per_axis:
+            points.append((float(label.removeprefix('x')), value))
+    points.sort()
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _means(images: list[dict]) -> Figures:
+    """Means over images of the metrics that the first one has; None where a figure is missing."""
+    means: Figures = {}
+    for metric in TITLES:
+        if metric in images[0]:
+            values = [image[metric] for image in images]
+            means[metric] = None
+            if None not in values:
+                means[metric] = sum(values) / len(values)
     return means
 
 
 def _finite(figures: dict[str, float]) -> Figures:
-    return {k: v if math.isfinite(v) else None for k, v in figures.items()}
+    """Figures as JSON can hold them: None in place of NaN and infinity."""
+    finite: Figures = {}
+    for metric, value in figures.items():
+        finite[metric] = None
+        if math.isfinite(value):
+            finite[metric] = value
+    return finite
 
 
 def _cell(metric: str, value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}' if metric.startswith('psnr') else f'{value:.4f}'
+    """A figure as the table shows it: dB to two digits, others to four."""
+    if value is None:
+        return '-'
+    if metric.startswith('psnr'):
+        return f'{value:.2f}'
+    return f'{value:.4f}'
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -75,19 +75,14 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         """Raise where the discriminator does not take the data set's squares."""
         side = math.isqrt(self.opt['datasets']['train']['num_samples'])
         net = self.get_bare_model(self.net_d).eval()
+        channels = self.get_bare_model(self.net_g).num_out_ch
         try:
-            net(
-                torch.zeros(
-                    2, self.get_bare_model(self.net_g).num_out_ch, side, side, device=self.device
-                )
-            )
+            net(torch.zeros(2, channels, side, side, device=self.device))
         except (AssertionError, RuntimeError) as error:
             raise UserError(
                 f'datasets.train.num_samples: {type(net).__name__} does not take squares of {side} '
-                'pixels '
-                f'({str(error).splitlines()[0]}); set the square of another side '
-                '(UNetDiscriminatorSN: of '
-                'a multiple of 8).'
+                f'pixels ({str(error).splitlines()[0]}); set the square of another side '
+                '(UNetDiscriminatorSN: of a multiple of 8).'
             ) from None
         net.train()
 
@@ -98,11 +93,13 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         with autocast(self.device, self.dtype):
             self.output = self.net_g(self.lq, self.coord, self.cell)
         fake, real = as_patch(self.output.float()), as_patch(self.gt)
-        losses = OrderedDict()
+        losses: dict[str, Tensor] = {}
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
             self._step_generator(fake, real, losses)
         self._step_discriminator(fake.detach(), real, losses)
-        self.log_dict = OrderedDict((name, loss.detach()) for name, loss in losses.items())
+        self.log_dict = OrderedDict()
+        for name, loss in losses.items():
+            self.log_dict[name] = loss.detach()
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
@@ -117,7 +114,7 @@ class LIIFGANModel(LIIFModel, SRGANModel):
                     losses[name] = loss
         losses['l_g_gan'] = self.cri_gan(self.net_d(fake), True, is_disc=False)
         self.optimizer_g.zero_grad()
-        sum(losses.values()).backward()
+        sum(losses.values(), torch.zeros((), device=self.device)).backward()
         self.optimizer_g.step()
         self.net_d.requires_grad_(True)
 

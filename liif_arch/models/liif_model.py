@@ -3,19 +3,21 @@ validation at any scale.
 """
 
 from collections import OrderedDict
+from operator import itemgetter
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
-from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import make_batch
 from liif_arch.devices import from_host
@@ -23,9 +25,10 @@ from liif_arch.errors import UserError
 from liif_arch.files.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.metrics.panel import Row, write_panel
-from liif_arch.metrics.perceptual import METRICS, require_pyiqa
+from liif_arch.metrics.perceptual import METRICS
 from liif_arch.metrics.report import format_table, summarize, write_report
-from liif_arch.precision import PRECISIONS, autocast, resolve
+from liif_arch.models.liif_options import OWN_OPTIONS, require_consistent
+from liif_arch.precision import autocast, resolve
 from liif_arch.progress import progress_bar
 from liif_arch.training.processes import gather
 from liif_arch.training.progress import log_apart
@@ -58,71 +61,20 @@ class LIIFModel(SRModel):
         pbar: Show progress. Default true.
     """
 
-    own_options: ClassVar = {  # beside BasicSR's common ones, see `config.registries`
-        'path': {'pretrain_encoder': maybe(TEXT)},
-        'train': {
-            'optim_g': OBJECT,
-            'pixel_opt': OBJECT,
-            'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
-            'precision': {'enum': list(PRECISIONS)},
-            'compile': FLAG,
-            'variation_weight': {'type': 'number', 'minimum': 0},
-            'max_grad_norm': {'type': 'number', 'minimum': 0},
-        },
-        'val': {
-            'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
-            'bicubic': FLAG,
-            'panel': maybe(LIST),
-        },
-    }
+    own_options: ClassVar = OWN_OPTIONS
 
     @staticmethod
     def check_options(opt: dict) -> None:
         """Raise UserError for options that this model cannot follow; called before a run creates
         anything.
         """
-        val = opt.get('val') or {}
-        require_pyiqa(val.get('metrics') or [])
-        lists = [d.get('scales') for d in opt['datasets'].values()]
-        validated = [s for scales in lists if isinstance(scales, list) for s in scales]
-        for scale in val['panel'] if isinstance(val.get('panel'), list) else []:
-            as_scale(scale, 'val.panel')
-            if scale not in validated:
-                raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
-        if opt['is_train']:
-            path = opt['path']
-            if (
-                path.get('pretrain_encoder')
-                and path.get('pretrain_network_g')
-                and not path.get('resume_state')
-            ):
-                raise UserError(
-                    'path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; '
-                    'remove '
-                    'one.'
-                )
-            if path.get('pretrain_encoder') and _starts_encoder(opt['network_g']):
-                raise UserError(
-                    'path.pretrain_encoder: its weights would replace those of '
-                    'network_g.bilinear_start; remove one.'
-                )
-            if opt['train'].get('variation_weight') and opt['network_g']['type'] != 'Thera':
-                raise UserError(
-                    f'train.variation_weight: found a {opt["network_g"]["type"]}, which has no '
-                    'field; remove it, or use Thera.'
-                )
-            if not opt['train'].get('pixel_opt'):
-                raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
-            device = 'cuda' if opt['num_gpu'] != 0 and torch.cuda.is_available() else 'cpu'
-            resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
-        elif not opt['path'].get('pretrain_network_g'):
-            raise UserError('path.pretrain_network_g: missing; a test needs trained weights.')
+        require_consistent(opt)
 
     def __init__(self, opt: dict) -> None:
         self.check_options(opt)
         val = opt.get('val') or {}
         self.metrics = list(val.get('metrics') or FIDELITY)
-        self.panel_scales = [as_scale(s) for s in val.get('panel') or []]
+        self.panel_scales = [as_scale(scale) for scale in val.get('panel') or []]
         self.results: dict[str, dict] = {}
         self.best_metric_results: dict[str, dict] = {}  # BasicSR's form
         super().__init__(opt)
@@ -142,11 +94,10 @@ class LIIFModel(SRModel):
 
     def _load_encoder(self, path: str) -> None:
         try:
-            get_root_logger().info(
-                f'path.pretrain_encoder: {load_encoder(self.get_bare_model(self.net_g), path)}'
-            )
+            used = load_encoder(self.get_bare_model(self.net_g), path)
         except UserError as error:
             raise UserError(f'path.pretrain_encoder: {error}') from None
+        get_root_logger().info(f'path.pretrain_encoder: {used}')
 
     def feed_data(self, data: dict) -> None:
         """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training.
@@ -155,19 +106,20 @@ class LIIFModel(SRModel):
         """
         if 'crop' in data:
             data = self._degrade(data)
-        # SRModel's own copies would wait for the device.
-        keys = [key for key in ('lq', 'gt', 'coord', 'cell') if key in data]
-        tensors = {key: from_host(data[key], self.device) for key in keys}
+        tensors = {}
+        for key in ('lq', 'gt', 'coord', 'cell'):
+            if key in data:  # SRModel's own copies would wait for the device
+                tensors[key] = from_host(data[key], self.device)
         super().feed_data(tensors)
         self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
 
     def _degrade(self, data: dict) -> dict[str, Tensor]:
+        """The batch that `make_batch` makes of crops, on the device."""
         options = self.opt['datasets']['train']
-        crop, side, seed = (from_host(data[key], self.device) for key in ('crop', 'side', 'seed'))
         return make_batch(
-            crop,
-            side,
-            seed,
+            from_host(data['crop'], self.device),
+            from_host(data['side'], self.device),
+            from_host(data['seed'], self.device),
             options['lq_size'],
             options['num_samples'],
             options.get('patch', False),
@@ -207,25 +159,37 @@ class LIIFModel(SRModel):
 
     def model_ema(self, decay: float = 0.999) -> None:
         """SRModel's moving average of the parameters, all in one go."""
-        average, current = (
-            list(net.parameters()) for net in (self.net_g_ema, self.get_bare_model(self.net_g))
-        )
+        average = list(self.net_g_ema.parameters())
+        current = list(self.get_bare_model(self.net_g).parameters())
         get_ema_multi_avg_fn(decay)(average, current, None)
 
     # ----------------------------------------------------------------------------------- validation
 
-    def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+    def dist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
         """Validate with the images shared out among the processes."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     @torch.no_grad()
-    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
         """Render every item, measure it, and report per scale: log, tensorboard, tables,
         pictures.
+
+        Args:
+            dataloader: Holds the data set, whose items are taken one by one.
+            current_iter: Iteration of a training; the name of the run in a test.
+            tb_logger: TensorBoard's SummaryWriter, or None.
+            save_img: Also write every rendered image.
         """
         rank, world_size = get_dist_info()
-        dataset, name = dataloader.dataset, dataloader.dataset.opt['name']
-        net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
+        dataset: Any = dataloader.dataset
+        name = dataset.opt['name']
+        net = self.get_bare_model(self.net_g)
+        if hasattr(self, 'net_g_ema'):
+            net = self.net_g_ema
         net.eval()
         records = []
         mine = range(rank, len(dataset), world_size)
@@ -235,24 +199,39 @@ class LIIFModel(SRModel):
                 self._validate_item(net, dataset[index], name, index, current_iter, save_img)
             )
         net.train(not hasattr(self, 'net_g_ema'))
-        gathered = [r for part in gather(records) for r in part]
-        gathered = [r for r in sorted(gathered, key=lambda r: r['index']) if r['figures']]
-        if rank == 0 and gathered:
-            self.results[name] = summarize(gathered)
-            self._report(name, current_iter, tb_logger, [r['row'] for r in gathered if r['row']])
+        measured = []
+        for records_of_process in gather(records):
+            for record in records_of_process:
+                if record['figures']:
+                    measured.append(record)
+        measured.sort(key=itemgetter('index'))
+        if rank == 0 and measured:
+            self.results[name] = summarize(measured)
+            rows = [record['row'] for record in measured if record['row']]
+            self._report(name, current_iter, tb_logger, rows)
 
     def _validate_item(
-        self, net, data: dict, dataset: str, index: int, current_iter, save_img: bool
+        self,
+        net: nn.Module,
+        data: dict,
+        dataset: str,
+        index: int,
+        current_iter: int | str,
+        save_img: bool,
     ) -> dict:
-        """Render and measure one item of a dataset; figures are empty where it has no ground
-        truth.
+        """Render and measure one item of a dataset.
+
+        Returns:
+            Its index, scale and image; figures, empty where it has no ground truth; bicubic's,
+            empty where they are not asked for; and its row of the panel, or None.
         """
         lq = data['lq'][None].to(self.device)
-        gt = data['gt'] if 'gt' in data else None
-        scale, size = self._target(data, tuple(lq.shape[-2:]), gt)
+        gt = data.get('gt')
+        height, width = lq.shape[-2:]
+        scale, size = self._target(data, (height, width), gt)
         sr = net(lq, size=size)[0].clamp_(0, 1).cpu()
         label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
-        record = {
+        record: dict[str, Any] = {
             'index': index,
             'scale': label,
             'image': image,
@@ -264,18 +243,22 @@ class LIIFModel(SRModel):
             self._save_image(sr, dataset, image, label, current_iter)
         if gt is None:
             return record
-        record['figures'] = {m: METRICS[m](sr, gt, scale) for m in self.metrics}
+        record['figures'] = self._measure(sr, gt, scale)
         draw = scale in self.panel_scales
         if self.opt['val'].get('bicubic', False) or draw:
             bicubic = resize_bicubic(_to_array(data['lq']), size)
             if self.opt['val'].get('bicubic', False):
                 upscaled = torch.from_numpy(bicubic).permute(2, 0, 1) / 255
-                record['bicubic'] = {m: METRICS[m](upscaled, gt, scale) for m in self.metrics}
+                record['bicubic'] = self._measure(upscaled, gt, scale)
             if draw:
                 name = type(net).__name__
                 methods = {'bicubic': bicubic, name: _to_array(sr), 'original': _to_array(gt)}
                 record['row'] = Row(image, label, methods)
         return record
+
+    def _measure(self, sr: Tensor, gt: Tensor, scale: tuple[float, float]) -> dict[str, float]:
+        """The metrics that `val.metrics` names, of images (C, H, W) in [0, 1]."""
+        return {metric: METRICS[metric](sr, gt, scale) for metric in self.metrics}
 
     def _target(
         self, data: dict, lq_size: tuple[int, int], gt: Tensor | None
@@ -284,13 +267,11 @@ class LIIFModel(SRModel):
         option file's scale.
         """
         if gt is not None:
-            size = tuple(gt.shape[-2:])
-            own = (
-                data['scale'].tolist()
-                if 'scale' in data
-                else [H / h for H, h in zip(size, lq_size, strict=True)]
-            )
-            return as_scale(own), size
+            height, width = gt.shape[-2:]
+            own = [height / lq_size[0], width / lq_size[1]]
+            if 'scale' in data:
+                own = data['scale'].tolist()
+            return as_scale(own), (height, width)
         if self.opt.get('scale') is None:
             raise UserError(
                 'scale: missing; images without ground truth need it (or use `basicsr upscale`).'
@@ -298,60 +279,93 @@ class LIIFModel(SRModel):
         scale = as_scale(self.opt['scale'])
         return scale, scaled_size(lq_size, scale)
 
-    def _save_image(self, sr: Tensor, dataset: str, image: str, label: str, current_iter) -> None:
-        suffix = f'_{current_iter}' if self.opt['is_train'] else ''
-        if not self.opt['is_train'] and self.opt['val'].get('suffix'):
+    def _save_image(
+        self, sr: Tensor, dataset: str, image: str, label: str, current_iter: int | str
+    ) -> None:
+        """Write one rendered image, (C, H, W), into the folder of its data set and scale."""
+        suffix = ''
+        if self.opt['is_train']:
+            suffix = f'_{current_iter}'
+        elif self.opt['val'].get('suffix'):
             suffix = f'_{self.opt["val"]["suffix"]}'
         folder = Path(self.opt['path']['visualization'], dataset, label)
         write_image(folder / f'{image}_{label}{suffix}.png', _to_array(sr))
 
-    def _report(self, dataset: str, current_iter, tb_logger, panel: list[Row]) -> None:
+    def _report(
+        self, dataset: str, current_iter: int | str, tb_logger: Any, panel: list[Row]
+    ) -> None:
         """Log the table of one dataset, and write all results so far.
 
         The last tables of a run are for its log file alone: the command ends with them.
         """
         scales = self.results[dataset]
-        is_last = not self.opt['is_train'] or current_iter >= self.opt['train']['total_iter']
-        lines = [
-            f'Validation {dataset}, iteration {current_iter}'
-            if self.opt['is_train']
-            else f'Test {dataset}'
-        ]
+        heading = f'Test {dataset}'
+        if self.opt['is_train']:
+            heading = f'Validation {dataset}, iteration {current_iter}'
+        around = [heading]
         table = format_table({dataset: scales})
-        lines.append(table)
-        main = next((m for m in ('psnr', 'psnr_y', 'psnr_div2k') if m in self.metrics), None)
-        values = [entry[main] for entry in scales.values() if main and entry[main] is not None]
-        if self.opt['is_train'] and values:
-            mean = sum(values) / len(values)
-            best = self.best_metric_results.setdefault(dataset, {})
-            best.setdefault(main, {'better': 'higher', 'val': mean, 'iter': current_iter})
-            self._update_best_metric_result(dataset, main, mean, current_iter)
-            lines.append(
-                f'mean {main} over the scales: {mean:.4f} dB; '
-                f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter'
-            )
-        text = '\n'.join(lines)
-        log_apart(text, '; '.join(line for line in lines if line is not table) if is_last else text)
+        best = self._update_best(dataset, current_iter)
+        if best:
+            around.append(best)
+        text = '\n'.join([heading, table, *around[1:]])
+        if self._is_last(current_iter):
+            log_apart(text, '; '.join(around))
+        else:
+            log_apart(text, text)
         if tb_logger:
-            for label, entry in scales.items():
-                for metric in self.metrics:
-                    if entry[metric] is not None:
-                        tb_logger.add_scalar(
-                            f'metrics/{dataset}/{label}/{metric}', entry[metric], current_iter
-                        )
-        folder = Path(
-            self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root']
-        )
+            self._log_scalars(dataset, current_iter, tb_logger)
+        root = 'results_root'
+        if self.opt['is_train']:
+            root = 'experiments_root'
+        folder = Path(self.opt['path'][root])
         write_report(self.results, folder)
         if panel:
             write_panel(panel, folder / f'comparison_{dataset}.png')
 
+    def _is_last(self, current_iter: Any) -> bool:
+        """Whether a run ends with this validation."""
+        return not self.opt['is_train'] or current_iter >= self.opt['train']['total_iter']
 
-def _starts_encoder(network: dict) -> bool:
-    """Whether the initial values of a network's options are the encoder's too."""
-    return bool(network.get('bilinear_start')) and network['type'] == 'LIIF'
+    def _update_best(self, dataset: str, current_iter: int | str) -> str:
+        """Keep the best mean over the scales of the main metric in a training.
+
+        Returns:
+            A line that tells this mean and the best one; '' in a test, and where no scale has a
+            finite figure.
+        """
+        main = _main_metric(self.metrics)
+        if not self.opt['is_train'] or main is None:
+            return ''
+        means = [entry[main] for entry in self.results[dataset].values()]
+        values = [value for value in means if value is not None]
+        if not values:
+            return ''
+        mean = sum(values) / len(values)
+        best = self.best_metric_results.setdefault(dataset, {})
+        best.setdefault(main, {'better': 'higher', 'val': mean, 'iter': current_iter})
+        self._update_best_metric_result(dataset, main, mean, current_iter)
+        return (
+            f'mean {main} over the scales: {mean:.4f} dB; '
+            f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter'
+        )
+
+    def _log_scalars(self, dataset: str, current_iter: int | str, tb_logger: Any) -> None:
+        """Give TensorBoard the means of one dataset; those that are not finite are left out."""
+        for label, entry in self.results[dataset].items():
+            for metric in self.metrics:
+                if entry[metric] is not None:
+                    tag = f'metrics/{dataset}/{label}/{metric}'
+                    tb_logger.add_scalar(tag, entry[metric], current_iter)
 
 
-def _to_array(image: Tensor):
+def _main_metric(metrics: list[str]) -> str | None:
+    """The metric by which iterations are compared: a kind of PSNR, or None."""
+    for metric in ('psnr', 'psnr_y', 'psnr_div2k'):
+        if metric in metrics:
+            return metric
+    return None
+
+
+def _to_array(image: Tensor) -> np.ndarray:
     """(C, H, W) in [0, 1] -> (H, W, C) uint8."""
     return to_uint8(image.permute(1, 2, 0).numpy())

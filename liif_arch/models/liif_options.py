@@ -1,0 +1,85 @@
+"""What an option file may tell LIIFModel, and which of it cannot be followed together."""
+
+import torch
+
+from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
+from liif_arch.coordinates import as_scale
+from liif_arch.errors import UserError
+from liif_arch.metrics.perceptual import METRICS, require_pyiqa
+from liif_arch.precision import PRECISIONS, resolve
+
+OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
+    'path': {'pretrain_encoder': maybe(TEXT)},
+    'train': {
+        'optim_g': OBJECT,
+        'pixel_opt': OBJECT,
+        'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
+        'precision': {'enum': list(PRECISIONS)},
+        'compile': FLAG,
+        'variation_weight': {'type': 'number', 'minimum': 0},
+        'max_grad_norm': {'type': 'number', 'minimum': 0},
+    },
+    'val': {
+        'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
+        'bicubic': FLAG,
+        'panel': maybe(LIST),
+    },
+}
+
+
+def require_consistent(opt: dict) -> None:
+    """Raise UserError for options that contradict each other, or that this machine cannot follow.
+
+    Args:
+        opt: All options of a run, as BasicSR has read them.
+    """
+    val = opt.get('val') or {}
+    require_pyiqa(val.get('metrics') or [])
+    _require_panel(val.get('panel'), opt['datasets'])
+    if not opt['is_train']:
+        if not opt['path'].get('pretrain_network_g'):
+            raise UserError('path.pretrain_network_g: missing; a test needs trained weights.')
+        return
+    if opt['path'].get('pretrain_encoder'):
+        _require_one_start(opt)
+    if opt['train'].get('variation_weight') and opt['network_g']['type'] != 'Thera':
+        raise UserError(
+            f'found a {opt["network_g"]["type"]}, which has no field; remove it, or use Thera.',
+            key='train.variation_weight',
+        )
+    if not opt['train'].get('pixel_opt'):
+        raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
+    device = 'cpu'
+    if opt['num_gpu'] != 0 and torch.cuda.is_available():
+        device = 'cuda'
+    resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
+
+
+def _require_panel(panel: object, datasets: dict[str, dict]) -> None:
+    """Raise UserError for a scale of `val.panel` that no data set is validated at."""
+    if not isinstance(panel, list):
+        return
+    validated = []
+    for dataset in datasets.values():
+        if isinstance(dataset.get('scales'), list):
+            validated += dataset['scales']
+    for scale in panel:
+        as_scale(scale, 'val.panel')
+        if scale not in validated:
+            raise UserError(f"val.panel: found {scale}, which is in no dataset's scales.")
+
+
+def _require_one_start(opt: dict) -> None:
+    """Raise UserError where an option beside `path.pretrain_encoder` sets the encoder's weights."""
+    path = opt['path']
+    if path.get('pretrain_network_g') and not path.get('resume_state'):
+        raise UserError(
+            'path.pretrain_encoder: pretrain_network_g is given too, which has an encoder; remove '
+            'one.'
+        )
+    network = opt['network_g']
+    if network.get('bilinear_start') and network['type'] == 'LIIF':  # others leave the encoder
+        raise UserError(
+            'path.pretrain_encoder: its weights would replace those of network_g.bilinear_start; '
+            'remove one.'
+        )
