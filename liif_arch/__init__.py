@@ -7,18 +7,14 @@ answers at once.
 from importlib import import_module
 
 from liif_arch import basicsr_source as _basicsr_source
+from liif_arch.archs import MODULES as _NETWORKS
 from liif_arch.threads import wait_passively as _wait_passively
 from liif_arch.torchvision_alias import install as _install_torchvision_alias
 
 __version__ = '0.1.0'
 
 _HOME = {
-    'LIIF': 'liif_arch.archs.liif_arch',
-    'LTE': 'liif_arch.archs.lte_arch',
-    'MetaSR': 'liif_arch.archs.metasr_arch',
-    'SubPixelSR': 'liif_arch.archs.subpixel_arch',
-    'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
-    'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
+    **{name: f'liif_arch.archs.{module}' for name, module in _NETWORKS.items()},
     'load_network': 'liif_arch.weights.networks',
     'read_image': 'liif_arch.files.images',
     'read_picture': 'liif_arch.files.images',
