@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from liif_arch import basicsr_source as _basicsr_source
+from liif_arch.archs import MODULES as _NETWORKS
 from liif_arch.threads import wait_passively as _wait_passively
 from liif_arch.torchvision_alias import install as _install_torchvision_alias
 
@@ -27,33 +28,9 @@ if TYPE_CHECKING:  # the table below, for type checkers and editors, which canno
 
 __version__ = '0.1.0'
 
-__all__ = [
-    'LIIF',
-    'LTE',
-    'CoordinateNetwork',
-    'EDSREncoder',
-    'MetaSR',
-    'RDNEncoder',
-    'SubPixelSR',
-    'Thera',
-    'UserError',
-    'load_network',
-    'read_image',
-    'read_picture',
-    'upscale',
-    'upscale_to_file',
-    'write_image',
-]
-
 _MODULE_OF = {  # where each public name is defined
-    'LIIF': 'liif_arch.archs.liif_arch',
-    'LTE': 'liif_arch.archs.lte_arch',
+    **{name: f'liif_arch.archs.{module}' for name, module in _NETWORKS.items()},
     'CoordinateNetwork': 'liif_arch.archs.coordinate_network',
-    'EDSREncoder': 'liif_arch.archs.edsr_encoder_arch',
-    'MetaSR': 'liif_arch.archs.metasr_arch',
-    'RDNEncoder': 'liif_arch.archs.rdn_encoder_arch',
-    'SubPixelSR': 'liif_arch.archs.subpixel_arch',
-    'Thera': 'liif_arch.archs.thera_arch',
     'UserError': 'liif_arch.errors',
     'load_network': 'liif_arch.weights.networks',
     'read_image': 'liif_arch.files.images',
@@ -62,6 +39,7 @@ _MODULE_OF = {  # where each public name is defined
     'upscale_to_file': 'liif_arch.upscaling.upscale',
     'write_image': 'liif_arch.files.images',
 }
+__all__ = list(_MODULE_OF)
 
 _wait_passively()
 # BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody

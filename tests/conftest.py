@@ -36,6 +36,7 @@ SLOW = {
     'test_basicsrs_model.py',
     'test_liif_gan_model.py',
     'test_tapped_encoder.py',
+    'test_pretrain_encoder.py',
     'test_locality.py',
     'test_memory.py',
     'test_export.py',

@@ -1,11 +1,15 @@
 """Networks of this package, by the names that options use.
 
-Importing them needs PyTorch alone; `liif_arch.register` makes them known to BasicSR and MMEngine.
+Importing this table is cheap (no torch), and importing the networks needs PyTorch alone.
+`liif_arch` offers them by their names; `liif_arch.register` makes them known to BasicSR and
+MMEngine.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 MODULES = {
     'LIIF': 'liif_arch',
@@ -18,7 +22,7 @@ MODULES = {
 }
 
 
-def own_network(name: object) -> type[nn.Module] | None:
+def own_network(name: object) -> 'type[nn.Module] | None':
     """The class of this package that `type: NAME` means; None where it means none."""
     if not isinstance(name, str) or name not in MODULES:
         return None

@@ -16,6 +16,7 @@ from liif_arch.precision import autocast
 
 # Queries of a batch whose activations are kept for the backward pass (LIIF's paper: 16 * 2304).
 TRAIN_QUERIES = 65536
+CPU_MEMORY, GPU_MEMORY = 16, 512  # MiB of activations without gradients
 
 
 class CoordinateNetwork(LatentNetwork):
@@ -148,7 +149,7 @@ class CoordinateNetwork(LatentNetwork):
             Colours, (B, Q, num_out_ch), about [0, 1] (not clamped).
         """
         if chunk is None and not torch.is_grad_enabled():
-            chunk = self.chunk_size(self.floats_per_query * len(feat))
+            chunk = self.chunk_size(self.floats_per_query * max(1, len(feat)))
         at = partial(self._colours_at, self.table(feat))
         return to_unit(by_chunks(at, coord, cell, chunk))
 
@@ -197,13 +198,15 @@ class CoordinateNetwork(LatentNetwork):
         b, coord = feat.shape[0], make_coord(size, feat.device)
         coord = coord.view(1, -1, 2).expand(b, -1, -1)
         cell = make_cell(size, feat.device).expand_as(coord)
-        colours = self.query(feat, coord, cell, chunk=max(1, TRAIN_QUERIES // b))
-        return colours.transpose(1, 2).reshape(b, -1, *size)
+        colours = self.query(feat, coord, cell, chunk=max(1, TRAIN_QUERIES // max(1, b)))
+        return colours.transpose(1, 2).reshape(b, self.num_out_ch, *size)
 
     def chunk_size(self, floats: int) -> int:
         """Queries of so many floats each that the decoder may hold at once (`decode_memory`)."""
-        on_cpu = next(self.parameters()).device.type == 'cpu'
-        budget = self.decode_memory or (16 if on_cpu else 512)
+        budget = self.decode_memory
+        if budget is None:
+            on_cpu = next(self.parameters()).device.type == 'cpu'
+            budget = CPU_MEMORY if on_cpu else GPU_MEMORY
         return max(64, int(budget * 2**20) // (4 * floats))
 
     def _colours_at(self, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:

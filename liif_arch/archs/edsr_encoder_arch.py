@@ -60,10 +60,10 @@ class EDSREncoder(Encoder):
         # Parameter names are those of the reference checkpoints: head.0, body.N.body.{0,2},
         # body.<num_block>.
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 3, 1, 1))
-        self.body = nn.Sequential(
-            *[ResidualBlock(num_feat, res_scale) for _ in range(num_block)],
-            nn.Conv2d(num_feat, num_feat, 3, 1, 1),
-        )
+        self.body = nn.Sequential()
+        for _ in range(num_block):
+            self.body.append(ResidualBlock(num_feat, res_scale))
+        self.body.append(nn.Conv2d(num_feat, num_feat, 3, 1, 1))
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""

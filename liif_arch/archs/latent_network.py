@@ -79,7 +79,8 @@ class LatentNetwork(nn.Module, ABC):
 
     def encode(self, lq: Tensor) -> Tensor:
         """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, code_channels, h, w)."""
-        lq = lq if self.encoder.unit_range else to_signed(lq)
+        if not self.encoder.unit_range:
+            lq = to_signed(lq)
         lq = lq.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
         if torch.is_grad_enabled():
             return self.encoder(lq)

@@ -59,12 +59,12 @@ class LIIF(CoordinateNetwork):
             'cell_decode': cell_decode,
         }
         self.local_ensemble = local_ensemble
-        feature = self.code_channels * (9 if feat_unfold else 1)
-        in_dim = feature + 2 + (2 if cell_decode else 0)
+        self.reach = int(feat_unfold)
+        self.latents = (2 * self.reach + 1) ** 2  # whose codes a query sees: 9, or 1
+        in_dim = self.latents * self.code_channels + 2 + 2 * int(cell_decode)
         self.imnet = MLP(in_dim, num_out_ch, hidden_list, activation)
         if bilinear_start:
             self._start_bilinear()
-        self.reach = 1 if feat_unfold else 0
         self.table_channels = 2 * hidden_list[0]
         self.floats_per_query = 14 * max(hidden_list)  # four corners of three to four activations
 
@@ -73,8 +73,8 @@ class LIIF(CoordinateNetwork):
         if problem is not None:
             raise UserError(f'bilinear_start: found {problem}, or bilinear_start: false.')
         self.encoder.start_as_copy()
-        taps = 9 if self.flags['feat_unfold'] else 1
-        self.imnet.start_as_copy([channel * taps + taps // 2 for channel in range(self.num_out_ch)])
+        middle = range(self.latents // 2, self.num_out_ch * self.latents, self.latents)
+        self.imnet.start_as_copy(middle)  # of each channel, the query's own latent
 
     def _no_bilinear_start(self) -> str | None:
         """Why the network cannot start as the bilinear enlargement: what is found and needed."""

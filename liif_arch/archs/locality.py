@@ -37,25 +37,28 @@ def measured_radius(
     """
     radius, length = 0, SHORTEST
     for axis in (-1, -2):
-        reached = None
-        while reached is None:
-            if length > LONGEST:
-                return None
-            reached = _reach(encode, _strip(length, channels, multiple, axis, like), multiple, axis)
-            length *= 1 if reached is not None else 2
+        while length <= LONGEST:
+            strip = _strip(length, channels, multiple, axis, like)
+            reached = _reach(encode, strip, multiple, axis)
+            if reached is not None:
+                break
+            length *= 2
+        else:
+            return None
         radius = max(radius, reached)
-    same = all(
-        _crops_equal_whole(encode, channels, multiple, radius, axis, like) for axis in (-1, -2)
-    )
-    return radius if same else None
+    for axis in (-1, -2):
+        if not _crops_equal_whole(encode, channels, multiple, radius, axis, like):
+            return None
+    return radius
 
 
 def _strip(length: int, channels: int, multiple: int, axis: int, like: Tensor) -> Tensor:
     """A random image that is long on one axis (-1: columns, -2: rows), (1, channels, h, w)."""
-    long, short = (-(-n // multiple) * multiple for n in (length, WIDTH))
-    shape = (short, long) if axis == -1 else (long, short)
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, channels, *shape, generator=generator).to(like)
+    shape = [1, channels, WIDTH, WIDTH]
+    shape[axis] = length
+    for side in (-1, -2):
+        shape[side] = -(-shape[side] // multiple) * multiple
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(like)
 
 
 def _reach(
@@ -86,17 +89,21 @@ def _crops_equal_whole(
     """Whether crops at the start, within and at the end have the features of the whole."""
     margin = -(-radius // multiple) * multiple
     image = _strip(2 * margin + 8 * multiple + 3 * WIDTH, channels, multiple, axis, like)
-    image = image.narrow(
-        axis, 0, image.shape[axis] - multiple // 2
-    )  # an end that networks have to pad
+    # An end that networks have to pad.
+    image = image.narrow(axis, 0, image.shape[axis] - multiple // 2)
     length, whole = image.shape[axis], encode(image)
     start = multiple * 2
     stop = start + 2 * margin + 2 * multiple + WIDTH
     for first, last in ((0, stop), (start, stop), (start, length)):
         part = encode(image.narrow(axis, first, last - first))
-        skipped = margin if first else 0
-        kept = last - first - skipped - (radius if last < length else 0)
-        difference = part.narrow(axis, skipped, kept) - whole.narrow(axis, first + skipped, kept)
+        # Of the part, what lies further than the radius from where it was cut.
+        begin, end = 0, last - first
+        if first > 0:
+            begin = margin
+        if last < length:
+            end -= radius
+        kept = end - begin
+        difference = part.narrow(axis, begin, kept) - whole.narrow(axis, first + begin, kept)
         if not difference.abs().max() <= TOLERANCE * whole.abs().max():
             return False
     return True

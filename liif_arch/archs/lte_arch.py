@@ -100,11 +100,13 @@ class LTE(CoordinateNetwork):
     def tile_decoder(self, cell: tuple[float, float]) -> TileDecoder:
         """See `CoordinateNetwork.tile_decoder`; computed by `decode.lte`."""
         weight = self.phase.weight
-        phases = self.phase(constant([max(side, self.smallest) for side in cell], weight))
+        limited = (max(cell[0], self.smallest), max(cell[1], self.smallest))
+        phases = self.phase(constant(limited, weight))
         phases = phases.to(torch.promote_types(weight.dtype, torch.float32))
         return partial(decode_lte_tile, self.imnet.weights(0, self.render_dtype()), phases)
 
     def _limited(self, cell: Tensor, size: tuple[int, int]) -> Tensor:
         """Cells (B, Q, 2), none smaller than those of `max_scale` for an input (h, w)."""
-        sides = [cell[..., i].clamp(min=self.smallest / size[i]) for i in (0, 1)]
-        return torch.stack(sides, dim=-1)
+        height = cell[..., 0].clamp(min=self.smallest / size[0])
+        width = cell[..., 1].clamp(min=self.smallest / size[1])
+        return torch.stack([height, width], dim=-1)

@@ -35,25 +35,26 @@ class ResidualDenseBlock(nn.Module):
     def __init__(self, num_feat: int, growth: int, num_layer: int) -> None:
         super().__init__()
         self.reach = num_layer
-        self.convs = nn.Sequential(
-            *[DenseConv(num_feat + i * growth, growth) for i in range(num_layer)]
-        )
+        self.convs = nn.Sequential()
+        for i in range(num_layer):
+            self.convs.append(DenseConv(num_feat + i * growth, growth))
         self.LFF = nn.Conv2d(num_feat + num_layer * growth, num_feat, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or max(x.shape[-2:]) <= TILE + 2 * self.reach:
             return self.LFF(self.convs(x)) + x
         out = x.clone()
-        for top, left in product(*(range(0, n, TILE) for n in x.shape[-2:])):
-            rows, cols = (
-                slice(max(0, start - self.reach), start + TILE + self.reach)
-                for start in (top, left)
-            )
-            tile = self.LFF(self.convs(x[..., rows, cols]))[
-                ..., top - rows.start :, left - cols.start :
-            ]
+        height, width = x.shape[-2:]
+        for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+            rows, cols = self._around(top), self._around(left)
+            tile = self.LFF(self.convs(x[..., rows, cols]))
+            tile = tile[..., top - rows.start :, left - cols.start :]
             out[..., top : top + TILE, left : left + TILE] += tile[..., :TILE, :TILE]
         return out
+
+    def _around(self, start: int) -> slice:
+        """What a tile that begins at `start` depends on, along one axis."""
+        return slice(max(0, start - self.reach), start + TILE + self.reach)
 
 
 class RDNEncoder(Encoder):
@@ -94,9 +95,9 @@ class RDNEncoder(Encoder):
         # Parameter names are those of the reference checkpoints.
         self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
-        self.RDBs = nn.ModuleList(
-            [ResidualDenseBlock(num_feat, growth, num_layer) for _ in range(num_block)]
-        )
+        self.RDBs = nn.ModuleList()
+        for _ in range(num_block):
+            self.RDBs.append(ResidualDenseBlock(num_feat, growth, num_layer))
         self.GFF = nn.Sequential(
             nn.Conv2d(num_block * num_feat, num_feat, 1), nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         )
@@ -112,9 +113,8 @@ class RDNEncoder(Encoder):
         Measured on a CPU, for memory budgets.
         """
         side = TILE + 2 * self.RDBs[0].reach
-        return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * min(
-            height, side
-        ) * min(width, side)
+        in_tile = min(height, side) * min(width, side)
+        return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * in_tile
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""
@@ -125,9 +125,8 @@ class RDNEncoder(Encoder):
         # never held.
         first, last = self.GFF
         fused = first.bias.view(1, -1, 1, 1)
-        for block, weight in zip(
-            self.RDBs, first.weight.split(self.num_out_feat, dim=1), strict=True
-        ):
+        weights = first.weight.split(self.num_out_feat, dim=1)
+        for block, weight in zip(self.RDBs, weights, strict=True):
             x = block(x)
             fused = fused + F.conv2d(x, weight)
         return last(fused) + shallow

@@ -14,15 +14,16 @@ from liif_arch.precision import autocast
 
 
 def upsampler(scale: int, num_feat: int) -> nn.Sequential:
-    """Convolution and pixel shuffle: one step for 3, one of 2 for each factor of two."""
-    steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
-    return nn.Sequential(
-        *[
-            layer
-            for r in steps
-            for layer in (nn.Conv2d(num_feat, r * r * num_feat, 3, 1, 1), nn.PixelShuffle(r))
-        ]
-    )
+    """Layers that enlarge features (B, num_feat, h, w) by a scale, 3 or a power of two.
+
+    Each step is a convolution and a pixel shuffle: one of 3, or one of 2 for each factor of two.
+    """
+    layers, step = nn.Sequential(), 3 if scale == 3 else 2
+    while scale > 1:
+        layers.append(nn.Conv2d(num_feat, step * step * num_feat, 3, 1, 1))
+        layers.append(nn.PixelShuffle(step))
+        scale //= step
+    return layers
 
 
 class SubPixelSR(LatentNetwork):

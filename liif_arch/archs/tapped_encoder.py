@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -66,6 +66,7 @@ def _build(options: dict) -> nn.Module:
 
 
 def _registered(name: object) -> type[nn.Module] | None:
+    """The class that `type: NAME` means, of this package or in BasicSR's registry; else None."""
     own = own_network(name)
     if own is not None or not isinstance(name, str):
         return own
@@ -75,13 +76,23 @@ def _registered(name: object) -> type[nn.Module] | None:
 
 
 def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
-    """The keywords by which a registered network is told its channels."""
-    network = _registered(name)
-    known = inspect.signature(network).parameters if network is not None else {}
-    found = (
-        next((key for key in keys if key in known), None) for keys in (IN_CHANNELS, OUT_CHANNELS)
-    )
-    return {key: num_in_ch for key in found if key is not None}
+    """The keywords by which a registered network is told its channels, in and out.
+
+    Args:
+        name: What `type` says.
+        num_in_ch: Channels of the image.
+
+    Returns:
+        The first of IN_CHANNELS and of OUT_CHANNELS that its constructor takes; {} of no network.
+    """
+    network, given = _registered(name), {}
+    if network is None:
+        return given
+    known = inspect.signature(network).parameters
+    for keys in (IN_CHANNELS, OUT_CHANNELS):
+        taken = [key for key in keys if key in known]
+        given.update(dict.fromkeys(taken[:1], num_in_ch))
+    return given
 
 
 class TappedEncoder(Encoder):
@@ -133,16 +144,22 @@ class TappedEncoder(Encoder):
         Measured at first use, which takes a deep network seconds; see `measured_radius`. It follows
         from the layers alone, and so stays when weights are loaded.
         """
-        name, radius = type(self.net).__name__, None
+        name = type(self.net).__name__
         try:
             radius = self._measure(
                 lambda like: measured_radius(self, self.num_in_ch, self.multiple, like)
             )
-            found = 'all of an image' if radius is None else f'{radius} pixels on each side'
         except Exception as error:  # whatever another's network makes of long strips
-            found = f'how far cannot be measured ({error})'
-        how = 'as a whole' if radius is None else 'in windows where memory asks for it'
-        _log(f'Encoder {name}: sees {found}; images are encoded {how}.')
+            radius, found = None, f'how far cannot be measured ({error})'
+        else:
+            found = 'all of an image'
+        if radius is None:
+            _log(f'Encoder {name}: sees {found}; images are encoded as a whole.')
+        else:
+            _log(
+                f'Encoder {name}: sees {radius} pixels on each side; images are encoded in windows '
+                'where memory asks for it.'
+            )
         return radius
 
     def peak_floats(self, height: int, width: int) -> float:
@@ -157,19 +174,21 @@ class TappedEncoder(Encoder):
     @cached_property
     def _memory(self) -> tuple[int, float, float]:
         """Pixels of an image, floats alive on it, and the power of pixels by which these grow."""
-        sides = [-(-side // self.multiple) * self.multiple for side in (SMALL, LARGE)]
-        sides[1] = max(sides[1], sides[0] + self.multiple)
+        low = self._fitting(SMALL)
+        high = max(self._fitting(LARGE), low + self.multiple)
+        small = self._measure(partial(self._floats, low))
+        large = self._measure(partial(self._floats, high))
+        power = math.log(large / small) / math.log(high**2 / low**2)
+        return high**2, large, max(1.0, power)
 
-        def floats(like: Tensor) -> list[float]:
-            images = [torch.rand(1, self.num_in_ch, side, side).to(like) for side in sides]
-            return [
-                peak_bytes(lambda image=image: self(image)) / like.element_size()
-                for image in images
-            ]
+    def _fitting(self, side: int) -> int:
+        """The least multiple of `multiple` that is no smaller, in pixels."""
+        return -(-side // self.multiple) * self.multiple
 
-        small, large = self._measure(floats)
-        power = math.log(large / small) / math.log(sides[1] ** 2 / sides[0] ** 2)
-        return sides[1] ** 2, large, max(1.0, power)
+    def _floats(self, side: int, like: Tensor) -> float:
+        """Floats alive at once on a square image of the type and device of `like`."""
+        image = torch.rand(1, self.num_in_ch, side, side).to(like)
+        return peak_bytes(lambda: self(image)) / like.element_size()
 
     @torch.no_grad()
     def _measure(self, what: Callable[[Tensor], Result]) -> Result:
@@ -204,9 +223,8 @@ class TappedEncoder(Encoder):
         h, w = x.shape[-2:]
         bottom, right = -h % self.multiple, -w % self.multiple
         if bottom or right:
-            x = F.pad(
-                x, (0, right, 0, bottom), 'reflect' if bottom < h and right < w else 'replicate'
-            )
+            can_reflect = bottom < h and right < w
+            x = F.pad(x, (0, right, 0, bottom), 'reflect' if can_reflect else 'replicate')
         try:
             self.net.forward(x)
         except Reached as reached:

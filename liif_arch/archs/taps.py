@@ -1,6 +1,7 @@
 """Where the features of a network of one scale are: before its upsampler, found by running it."""
 
 import math
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -43,15 +44,24 @@ class _Stop(nn.Module):
 
 def window_multiple(net: nn.Module) -> int:
     """The size of image that fits attention windows: the least multiple of all `window_size`s."""
-    sizes = [getattr(module, 'window_size', 1) for module in net.modules()]
-    flat = [n for size in sizes for n in (size if isinstance(size, (tuple, list)) else [size])]
-    return math.lcm(*(n for n in flat if isinstance(n, int) and n > 0)) if flat else 1
+    multiple = 1
+    for module in net.modules():
+        size = getattr(module, 'window_size', 1)
+        for side in size if isinstance(size, (tuple, list)) else [size]:
+            if isinstance(side, int) and side > 0:
+                multiple = math.lcm(multiple, side)
+    return multiple
 
 
 def first_run(
     net: nn.Module, num_in_ch: int, tap: str | None
 ) -> tuple[int, Tensor, list['Call'], Tap]:
     """Run a network on a small image, and find its features.
+
+    Args:
+        net: The network, in evaluation mode, without gradients.
+        num_in_ch: Channels of the image.
+        tap: See `TappedEncoder`.
 
     Returns:
         The multiple that sizes must be of: of its windows, or twice or more of that if it has
@@ -61,84 +71,80 @@ def first_run(
     Raises:
         UserError: It runs on no image, or has no such features.
     """
-    parameter = next(net.parameters(), torch.zeros(()))
-    windows, failure = window_multiple(net), None
-    for multiple in (windows * factor for factor in (1, 2, 4, 8)):
-        odd = -(-LEAST // multiple) | 1
-        image = torch.rand(
-            1,
-            num_in_ch,
-            multiple * odd,
-            multiple * (odd + 2),
-            generator=torch.Generator().manual_seed(0),
-        ).to(parameter)
+    without_features = not_run = None  # what was wrong on the smallest image of each kind
+    for factor in (1, 2, 4, 8):
+        multiple = window_multiple(net) * factor
+        image = _small_image(net, num_in_ch, multiple)
         try:
             calls = record_calls(net, image)
-            found = (
-                find_tap(net, calls, image) if tap is None else named_tap(net, calls, image, tap)
-            )
-            return multiple, image, calls, found
+            if tap is None:
+                return multiple, image, calls, find_tap(net, calls, image)
+            return multiple, image, calls, named_tap(net, calls, image, tap)
         except UserError as error:
-            failure = (
-                failure if isinstance(failure, UserError) else error
-            )  # of the smallest image that it ran on
-        except Exception as error:
-            failure = failure or error
-    if isinstance(failure, UserError):
-        raise failure
-    text = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+            without_features = without_features or error
+        except Exception as error:  # whatever another's network says of images of this size
+            not_run = not_run or error
+    if without_features is not None:
+        raise without_features
+    text = (str(not_run) or type(not_run).__name__).splitlines()[0]
     raise UserError(
         f'encoder: {type(net).__name__} does not run on small images of {num_in_ch} channels '
         f'({text}).'
     )
 
 
+def _small_image(net: nn.Module, num_in_ch: int, multiple: int) -> Tensor:
+    """A random image (1, num_in_ch, h, w) of the network's device and type; see `first_run`."""
+    odd = -(-LEAST // multiple) | 1
+    shape = (1, num_in_ch, multiple * odd, multiple * (odd + 2))
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return image.to(next(net.parameters(), torch.zeros(())))
+
+
 class Call(NamedTuple):
-    """One call of a submodule, in the order in which they began."""
+    """One call of a submodule.
+
+    Attributes:
+        name: Of the submodule, as `net.named_modules()` has it.
+        module: The submodule.
+        given: A copy of its first argument; None if that is no tensor.
+        made: What it returned; None if that is no tensor.
+    """
 
     name: str
     module: nn.Module
-    given: Tensor
+    given: Tensor | None
     made: Tensor | None
 
 
 def record_calls(net: nn.Module, image: Tensor) -> list[Call]:
-    """Run a network, and note what each submodule was given and made of it."""
+    """Run a network, and note what each submodule was given and made of it.
+
+    Returns:
+        The calls of its submodules, in the order in which they began.
+    """
     calls: list[Call] = []
     open_calls: list[int] = []
+    names = {module: name for name, module in net.named_modules()}
 
-    def before(name: str):
-        def note(module: nn.Module, inputs: tuple) -> None:
-            open_calls.append(len(calls))
-            calls.append(
-                Call(
-                    name,
-                    module,
-                    inputs[0].clone() if inputs and isinstance(inputs[0], Tensor) else None,
-                    None,
-                )
-            )
-
-        return note
+    def before(module: nn.Module, inputs: tuple) -> None:
+        given = None
+        if inputs and isinstance(inputs[0], Tensor):
+            given = inputs[0].clone()  # what follows may work in place
+        open_calls.append(len(calls))
+        calls.append(Call(names[module], module, given, None))
 
     def after(module: nn.Module, inputs: tuple, output: object) -> None:
         index = open_calls.pop()
-        calls[index] = calls[index]._replace(made=output if isinstance(output, Tensor) else None)
+        if isinstance(output, Tensor):
+            calls[index] = calls[index]._replace(made=output)
 
-    handles = [
-        h
-        for name, module in net.named_modules()
-        if name
-        for h in (
-            module.register_forward_pre_hook(before(name)),
-            module.register_forward_hook(after),
-        )
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in names:
+            if module is not net:
+                hooks.enter_context(module.register_forward_pre_hook(before))
+                hooks.enter_context(module.register_forward_hook(after))
         net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
     return calls
 
 
@@ -147,32 +153,38 @@ def _enlarged(x: Tensor | None, image: Tensor) -> int:
     if x is None or x.ndim != 4 or len(x) != 1:
         return 0
     (h, w), (rows, cols) = image.shape[-2:], x.shape[-2:]
-    return rows // h if rows % h == 0 == cols % w and rows // h == cols // w else 0
+    factor = rows // h
+    if (rows, cols) != (factor * h, factor * w):
+        return 0
+    return factor
 
 
 def find_tap(net: nn.Module, calls: list[Call], image: Tensor) -> Tap:
     """The first submodule from which the image is larger than the input.
 
+    In a network that does not enlarge, its last convolution.
+
+    Args:
+        net: The network, for messages.
+        calls: What `record_calls` returned for the image.
+        image: The image, (1, num_in_ch, h, w).
+
     Raises:
         UserError: There is none with features of the input's size.
     """
+    last = None
     for i, call in enumerate(calls):
         given, made = _enlarged(call.given, image), _enlarged(call.made, image)
-        if (
-            given == 1 and made > 1 and call.given.shape[1] != image.shape[1]
-        ):  # else it holds the whole network
+        of_features = given > 0 and call.given.shape[1] != image.shape[1]  # not of the image itself
+        if given == 1 and made > 1 and of_features:
             return _tap(net, calls, _in_front_of_shuffle(calls, i), 1)
-        if given > 1 and isinstance(call.module, nn.Conv2d):  # a function has enlarged it
-            return _tap(net, calls, i, given)
-    last = [
-        i
-        for i, c in enumerate(calls)
-        if isinstance(c.module, nn.Conv2d)
-        and _enlarged(c.given, image)
-        and c.given.shape[1] != image.shape[1]
-    ][-1:]
-    if last and _enlarged(calls[last[0]].given, image) == 1:
-        return _tap(net, calls, last[0], 1)
+        if isinstance(call.module, nn.Conv2d):
+            if given > 1:  # a function has enlarged it
+                return _tap(net, calls, i, given)
+            if of_features:
+                last = i
+    if last is not None:
+        return _tap(net, calls, last, 1)
     raise UserError(
         f"encoder: {type(net).__name__} has no features of the input's size in front of an "
         'upsampler; name the submodule whose input they are (encoder.tap), or use a network that '
@@ -182,15 +194,12 @@ def find_tap(net: nn.Module, calls: list[Call], image: Tensor) -> Tap:
 
 def _in_front_of_shuffle(calls: list[Call], i: int) -> int:
     """A pixel shuffle's features are those in front of the convolution that made its channels."""
-    if isinstance(calls[i].module, nn.PixelShuffle):
-        for j in reversed(range(i)):
-            made = calls[j].made
-            if (
-                isinstance(calls[j].module, nn.Conv2d)
-                and made is not None
-                and made.shape == calls[i].given.shape
-                and torch.equal(made, calls[i].given)
-            ):
+    if not isinstance(calls[i].module, nn.PixelShuffle):
+        return i
+    for j in reversed(range(i)):
+        made = calls[j].made
+        if isinstance(calls[j].module, nn.Conv2d) and made is not None:
+            if torch.equal(made, calls[i].given):
                 return j
     return i
 
@@ -198,7 +207,7 @@ def _in_front_of_shuffle(calls: list[Call], i: int) -> int:
 def _tap(net: nn.Module, calls: list[Call], i: int, step: int) -> Tap:
     """A tap at a call, whose input may be features that were enlarged by repeating them."""
     name, given = calls[i].name, calls[i].given
-    if any(c.name == name for c in calls[:i]):
+    if name in _names(calls[:i]):
         raise UserError(
             f'encoder: {type(net).__name__} runs {name}, whose input its features are, earlier '
             'too; name another submodule (encoder.tap).'
@@ -218,17 +227,18 @@ def named_tap(net: nn.Module, calls: list[Call], image: Tensor, name: str) -> Ta
     Raises:
         UserError: There is no such submodule, or its input has another size than the image.
     """
-    i = next((i for i, c in enumerate(calls) if c.name == name), None)
-    if i is None:
-        known = list(dict.fromkeys(c.name for c in calls if '.' not in c.name))
+    names = _names(calls)
+    if name not in names:
+        known = [known for known in dict.fromkeys(names) if '.' not in known]
         raise UserError(
             f'encoder.tap: found {name!r}, which {type(net).__name__} does not run; '
             f'{suggest(name, known)}'
         )
+    i = names.index(name)
     given = calls[i].given
     factor = _enlarged(given, image)
     if factor == 0:
-        size = None if given is None else tuple(given.shape)
+        size = given if given is None else tuple(given.shape)
         raise UserError(
             f'encoder.tap: the input of {name} is {size} for an image {tuple(image.shape)}; needed '
             "features (1, C, h, w) of the image's size."
@@ -245,15 +255,17 @@ def remove_from(net: nn.Module, calls: list[Call], tap: str) -> list[str]:
     Returns:
         The names of the outermost that were removed.
     """
-    start = next(i for i, c in enumerate(calls) if c.name == tap)
-    used = {c.name for c in calls[:start]}
-    kept = used | {prefix for name in [*used, tap] for prefix in _parents(name)}
-    ran = {c.name for c in calls}
-    names = [name for name, _ in net.named_modules() if name in ran and name not in kept]
-    removed = [name for name in names if not any(parent in names for parent in _parents(name))]
+    ran = _names(calls)
+    used = set(ran[: ran.index(tap)])
+    kept = used.union(*map(_parents, [*used, tap]))
+    unused = set(ran) - kept
+    removed = []
+    for name, _ in net.named_modules():
+        if name in unused and unused.isdisjoint(_parents(name)):
+            removed.append(name)
     for name in removed:
-        parent, _, child = name.rpartition('.')
-        net.get_submodule(parent)._modules[child] = _Stop() if name == tap else nn.Identity()
+        net.set_submodule(name, nn.Identity())
+    net.set_submodule(tap, _Stop())
     for name in _parents(tap):
         module = net.get_submodule(name)
         kind = type(module)
@@ -261,6 +273,12 @@ def remove_from(net: nn.Module, calls: list[Call], tap: str) -> list[str]:
     return removed
 
 
+def _names(calls: list[Call]) -> list[str]:
+    """The submodules that were called, in the order of the calls."""
+    return [call.name for call in calls]
+
+
 def _parents(name: str) -> list[str]:
+    """The names of the submodules around one: a and a.b of a.b.c."""
     parts = name.split('.')
     return ['.'.join(parts[:i]) for i in range(1, len(parts))]

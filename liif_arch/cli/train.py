@@ -91,11 +91,12 @@ def scale_to_try(network: dict) -> int | None:
     """
     from basicsr.utils.registry import ARCH_REGISTRY
 
+    from liif_arch.archs.latent_network import LatentNetwork
     from liif_arch.archs.subpixel_arch import SubPixelSR
     from liif_arch.config.registries import registered
 
     kind = registered(ARCH_REGISTRY)[network['type']]
-    if not hasattr(kind, 'render_window'):
+    if not (isinstance(kind, type) and issubclass(kind, LatentNetwork)):
         return None
     return network.get('scale', 2) if kind is SubPixelSR else 4
 

@@ -16,6 +16,8 @@ Under autocast, matrix products run in its type; coordinates, the first layer's 
 layer stay float32.
 """
 
+from itertools import chain, islice
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,13 +47,15 @@ def query_fast(imnet: MLP, first: FirstLayer, table: Tensor, found: Lookups) -> 
         What imnet predicts, (N, out), in imnet's range, at least float32.
     """
     dtype, found = imnet.dtype(table.device), found.to(table.dtype)
-    w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
+    w_rel, w_cell, cell = first.rel.to(table.dtype), None, None
+    if first.cell is not None:
+        w_cell, cell = first.cell.to(table.dtype), found.cell
     if imnet.activation != 'relu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
         hidden = table.flatten(0, 2)[found.index] + found.rel @ w_rel.t()  # (T, N, D)
-        if w_cell is not None:
-            hidden = hidden + found.cell @ w_cell.t()
+        if cell is not None:
+            hidden = hidden + cell @ w_cell.t()
         return decode_corners(imnet.layers[1:], hidden, found.weight, dtype)
-    params = [p for layer in imnet.layers[2::2] for p in (layer.weight, layer.bias)]
+    params = imnet.layers[2:].parameters()
     with autocast(table.device, torch.float32):
         return Decode.apply(
             dtype,
@@ -59,7 +63,7 @@ def query_fast(imnet: MLP, first: FirstLayer, table: Tensor, found: Lookups) -> 
             table.flatten(0, 2),
             found.index,
             found.rel,
-            None if w_cell is None else found.cell,
+            cell,
             found.weight,
             w_rel,
             w_cell,
@@ -70,8 +74,9 @@ def query_fast(imnet: MLP, first: FirstLayer, table: Tensor, found: Lookups) -> 
 def decode_corners(
     layers: nn.Sequential, hidden: Tensor, weight: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """A decoder's layers, the ensemble before the last one, in autograd's own operations: any
-    activation, exportable.
+    """A decoder's layers, with the ensemble before the last one, in autograd's own operations.
+
+    They take any activation, and can be exported.
 
     Args:
         layers: Of an `MLP`.
@@ -86,12 +91,11 @@ def decode_corners(
         hidden = layers[:-1](hidden)
     with autocast(hidden.device, torch.float32):
         total = (hidden.to(weight.dtype) * weight[..., None]).sum(0)
-        return F.linear(total, *(p.to(total.dtype) for p in (layers[-1].weight, layers[-1].bias)))
+        return F.linear(total, layers[-1].weight.to(total.dtype), layers[-1].bias.to(total.dtype))
 
 
 class Decode(torch.autograd.Function):
-    """The decoder from the first layer's table to colours, with what autograd would keep and move
-    written out.
+    """The decoder from the first layer's table to colours, with its gradients written out.
 
     On a CPU it works image by image, which is what its cache holds, and adds each one's gradients
     where they lie.
@@ -114,11 +118,8 @@ class Decode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dtype, images, table, index, rel, cell, weight, w_rel, w_cell, *params):
         *hidden, w_last, b_last = params
-        hidden, w_last, b_last = (
-            [p.to(dtype) for p in hidden],
-            w_last.to(table.dtype),
-            b_last.to(table.dtype),
-        )
+        hidden = [p.to(dtype) for p in hidden]
+        w_last, b_last = w_last.to(table.dtype), b_last.to(table.dtype)
         colours, kept = table.new_empty(index.shape[1], len(w_last)), []
         ctx.pieces = _pieces(table, index, images, dtype)
         for _, q in ctx.pieces:
@@ -146,22 +147,18 @@ class Decode(torch.autograd.Function):
         pieces, needed = ctx.pieces, ctx.needs_input_grad
         layers = (len(rest) - 2 * len(pieces)) // (len(pieces) + 1)
         weights, kept = rest[:layers], iter(rest[layers:])
-        g_table = torch.zeros_like(table).view(
-            pieces[-1][0] + 1, -1, table.shape[1]
-        )  # by image, or all as one
-        g_rel, g_cell, g_weight = (
-            torch.empty_like(x) if need else None
-            for x, need in zip((rel, cell, weight), needed[4:7], strict=True)
-        )
-        g_w_rel, g_w_cell, g_w_last = (
-            None if w is None else torch.zeros_like(w) for w in (w_rel, w_cell, w_last)
-        )
-        g_hidden = [
-            (torch.zeros_like(w, dtype=table.dtype), table.new_zeros(len(w))) for w in weights
-        ]
+        # By image, or all as one.
+        g_table = torch.zeros_like(table).view(pieces[-1][0] + 1, -1, table.shape[1])
+        g_rel, g_cell, g_weight = map(_empty_if, needed[4:7], (rel, cell, weight))
+        g_w_rel, g_w_last = torch.zeros_like(w_rel), torch.zeros_like(w_last)
+        g_w_cell = None
+        if cell is not None:
+            g_w_cell = torch.zeros_like(w_cell)
+        g_weights = [torch.zeros_like(w, dtype=table.dtype) for w in weights]
+        g_biases = [table.new_zeros(len(w)) for w in weights]
         latents = g_table.shape[1]
         for image, q in pieces:
-            total, *acts = (next(kept) for _ in range(layers + 2))
+            total, *acts = islice(kept, layers + 2)
             corners, n = index[:, q].shape
             g_w_last.addmm_(grad[q].t(), total)
             g_total = grad[q] @ w_last  # (n, D)
@@ -172,8 +169,8 @@ class Decode(torch.autograd.Function):
             g = (g_total * weight[:, q, None]).flatten(0, 1).to(acts[-1].dtype)  # (T n, D)
             for k in reversed(range(layers)):
                 g = relu_backward_(g, acts[k + 1])
-                add_product_(g_hidden[k][0], g, acts[k])
-                g_hidden[k][1].add_(g.sum(0, dtype=table.dtype))
+                add_product_(g_weights[k], g, acts[k])
+                g_biases[k].add_(g.sum(0, dtype=table.dtype))
                 g = product(g, weights[k])
             g = relu_backward_(g, acts[0]).to(table.dtype)
             picked = index[:, q].flatten() - image * latents
@@ -198,33 +195,43 @@ class Decode(torch.autograd.Function):
             g_weight,
             g_w_rel,
             g_w_cell,
-            *[g for pair in g_hidden for g in pair],
+            *chain.from_iterable(zip(g_weights, g_biases, strict=True)),
             g_w_last,
             grad.sum(0),
         )
 
 
+def _empty_if(needed: bool, like: Tensor) -> Tensor | None:
+    """Where a gradient that is needed will be written."""
+    if needed:
+        return torch.empty_like(like)
+    return None
+
+
 def _pieces(
     table: Tensor, index: Tensor, images: int, dtype: torch.dtype
 ) -> list[tuple[int, slice]]:
-    """Which queries of index (T, B Q) are decoded at a time, and of which image; all at once where
-    it is no CPU.
+    """Which queries of index (T, B Q) are decoded at a time, and of which image.
+
+    They are all decoded at once where it is no CPU.
     """
     corners, queries = index.shape
     if table.device.type != 'cpu':
         return [(0, slice(0, queries))]
     own = queries // images
     step = -(-own // -(-corners * own * table.shape[1] * dtype.itemsize // CACHED))
-    return [
-        (image, slice(start, min(start + step, (image + 1) * own)))
-        for image in range(images)
-        for start in range(image * own, (image + 1) * own, step)
-    ]
+    pieces = []
+    for image in range(images):
+        stop = (image + 1) * own
+        for start in range(image * own, stop, step):
+            pieces.append((image, slice(start, min(start + step, stop))))
+    return pieces
 
 
 def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a.T @ b, (in, out) from (N, in) and (N, out) of a type that may be smaller than
-    total's.
+    """total += a.T @ b, (in, out) from (N, in) and (N, out).
+
+    The type of a and b may be smaller than total's.
     """
     if a.dtype == total.dtype:
         total.addmm_(a.t(), b)
@@ -234,12 +241,7 @@ def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:
     """Zero grad, in place, where the ReLU's output was 0."""
-    if (
-        grad.dtype == torch.bfloat16 and grad.device.type == 'cpu'
-    ):  # -out >> 15: all bits where out > 0; exact
-        return (
-            grad.view(torch.int16)
-            .bitwise_and_(out.view(torch.int16).neg().bitwise_right_shift_(15))
-            .view(torch.bfloat16)
-        )
+    if grad.dtype == torch.bfloat16 and grad.device.type == 'cpu':
+        passed = out.view(torch.int16).neg().bitwise_right_shift_(15)  # all bits where out > 0
+        return grad.view(torch.int16).bitwise_and_(passed).view(torch.bfloat16)
     return torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)

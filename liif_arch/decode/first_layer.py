@@ -1,6 +1,5 @@
 """The decoder's first linear layer, over all latents at once; and what follows it on a grid."""
 
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -42,12 +41,11 @@ class FirstLayer(NamedTuple):
             cell_decode: Its input has the cell.
         """
         k = 3 if feat_unfold else 1
-        feature, rel, cell = linear.weight.split(
-            [num_feat * k * k, 2, 2 if cell_decode else 0], dim=1
-        )
-        return cls(
-            feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias
-        )
+        latent = num_feat * k * k
+        feature, rel, cell = linear.weight.split([latent, 2, linear.in_features - latent - 2], 1)
+        if not cell_decode:
+            cell = None  # of no columns
+        return cls(feature.reshape(-1, num_feat, k, k), rel, cell, linear.bias)
 
     def bias_with(self, cell: tuple[float, float]) -> Tensor:
         """The bias together with the response to a cell that all queries share, (D,).
@@ -68,12 +66,15 @@ class FirstLayer(NamedTuple):
             activation: What follows. A sine multiplies what rounding does, so the response is then
                 computed in float32 too.
         """
-        exact = activation == 'sine'
-        if exact:
-            feat = feat.to(torch.promote_types(feat.dtype, torch.float32))
-        with autocast(feat.device, torch.float32) if exact else nullcontext():
-            kernel, bias = self.feature.to(feat.dtype), bias.to(feat.dtype)
-            return by_latent(F.conv2d(feat, kernel, bias, padding=kernel.shape[-1] // 2))
+        if activation != 'sine':
+            return self._convolve(feat, bias)
+        with autocast(feat.device, torch.float32):
+            return self._convolve(feat.to(torch.promote_types(feat.dtype, torch.float32)), bias)
+
+    def _convolve(self, feat: Tensor, bias: Tensor) -> Tensor:
+        """The table in the type of feat, or of a surrounding autocast."""
+        kernel, bias = self.feature.to(feat.dtype), bias.to(feat.dtype)
+        return by_latent(F.conv2d(feat, kernel, bias, padding=kernel.shape[-1] // 2))
 
 
 class GridDecoder(NamedTuple):

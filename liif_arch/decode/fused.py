@@ -10,7 +10,7 @@ the ensemble are float32. `fused_resources` says what it takes of each kind of G
 """
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -51,8 +51,9 @@ def _config(cut: Blocks) -> triton.Config:
     return triton.Config({'BLOCK': cut.pixels}, num_warps=cut.warps, num_stages=1)
 
 
-# All there are, of which a GPU has its own; the interpreter cannot time them.
-_CONFIGS = [_config(cut) for cut in (choices((8, 6))[:1] if INTERPRETED else choices((9, 0)))]
+_CONFIGS = list(map(_config, choices((9, 0))))  # all there are, of which a GPU has its own
+if INTERPRETED:
+    del _CONFIGS[1:]  # the interpreter cannot time them
 
 
 def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> list[triton.Config]:
@@ -64,52 +65,40 @@ def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> 
 def supports(decoder: GridDecoder, device: torch.device) -> bool:
     """Whether the kernel can run a decoder: hidden layers of 16 bits, of one width of WIDTHS."""
     width, (activation, hidden, last) = len(decoder.rel), decoder.rest
-    shapes = {tuple(weight.shape) for weight, _ in hidden}
-    dtypes = {weight.dtype for weight, _ in hidden}
     if device.type != 'cuda' or torch.cuda.get_device_capability(device) < (8, 0):
         return False
-    if activation != 'relu' or width not in WIDTHS or shapes != {(width, width)}:
+    if activation != 'relu' or width not in WIDTHS or len(last[0]) > COLOURS:
         return False
-    return len(dtypes) == 1 and dtypes <= set(DTYPES) and len(last[0]) <= COLOURS
+    kinds = {(weight.shape, weight.dtype) for weight, _ in hidden}
+    return any(kinds == {((width, width), dtype)} for dtype in DTYPES)
 
 
 def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
     """Colours of a regular grid; see `render.render_fused`."""
     b, h, w, d = table.shape
     corners, (height, width) = len(grid.rows.index), grid.shape
-    hidden = torch.stack(
-        [weight.t() for weight, _ in decoder.rest.hidden]
-    ).contiguous()  # (layers, in, out)
-    bias = torch.stack([bias for _, bias in decoder.rest.hidden]).float()
-    last = (
-        F.pad(decoder.rest.last[0], (0, 0, 0, COLOURS - len(decoder.rest.last[0]))).t().contiguous()
-    )
-    out = table.new_empty(b, len(decoder.rest.last[0]), height, width)
+    weights, biases = zip(*decoder.rest.hidden, strict=True)
+    hidden = torch.stack(weights).transpose(1, 2).contiguous()  # (layers, in, out)
+    w_last, b_last = decoder.rest.last
+    last = F.pad(w_last, (0, 0, 0, COLOURS - len(w_last))).t().contiguous()
+    out = table.new_empty(b, len(w_last), height, width)
     # Once for each corner: one for all would be held in registers from the first to the last.
     rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
-    axes = [
-        grid.rows.index.int(),
-        grid.rows.rel,
-        grid.row_weight,
-        grid.cols.index.int(),
-        grid.cols.rel,
-        grid.col_weight,
-    ]
+    rows = (grid.rows.index.int(), grid.rows.rel, grid.row_weight)
+    cols = (grid.cols.index.int(), grid.cols.rel, grid.col_weight)
 
     def programs(meta: dict) -> tuple[int, int]:
         return triton.cdiv(height * width, meta['BLOCK']), b
 
-    with (
-        torch.cuda.device(table.device) if table.is_cuda else nullcontext()
-    ):  # Triton launches on the current one
+    with _current(table.device):
         _kernel[programs](
             table.contiguous(),
-            *(x.contiguous() for x in axes),
+            *map(torch.Tensor.contiguous, (*rows, *cols)),
             rel,
             hidden,
-            bias,
+            torch.stack(biases).float(),
             last.to(hidden.dtype),
-            decoder.rest.last[1],
+            b_last,
             out,
             h,
             w,
@@ -122,6 +111,13 @@ def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
             COLOURS=COLOURS,
         )
     return out
+
+
+def _current(device: torch.device) -> AbstractContextManager:
+    """Make a GPU the current one, on which Triton launches; a CPU needs nothing."""
+    if device.type == 'cuda':
+        return torch.cuda.device(device)
+    return nullcontext()
 
 
 @triton.jit

@@ -24,9 +24,8 @@ SHARED_LIMITS = {  # of a block, in bytes, by compute capability
     (10, 0): 232448,  # B200
     (12, 0): 101376,  # RTX 50
 }
-MOST_SPILLED = (
-    512  # bytes a thread: what a layer moves out and in again is then small beside its products
-)
+# Bytes a thread: what a layer moves out and in again is then small beside its products.
+MOST_SPILLED = 512
 _NAMES = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}
 _POINTERS = {
     'table': 'fp32',
@@ -88,11 +87,11 @@ def resources(
         'COLOURS': fused.COLOURS,
         'BLOCK': cut.pixels,
     }
-    types = {name: f'*{kind or _NAMES[dtype]}' for name, kind in _POINTERS.items()}
-    signature = {**types, **dict.fromkeys(_NUMBERS, 'i32'), **dict.fromkeys(constants, 'constexpr')}
-    aligned = {
-        (i,): [['tt.divisibility', 16]] for i in range(len(_POINTERS))
-    }  # as PyTorch's memory is
+    signature, aligned = {}, {}
+    for i, (name, kind) in enumerate(_POINTERS.items()):
+        signature[name] = f'*{kind or _NAMES[dtype]}'
+        aligned[(i,)] = [['tt.divisibility', 16]]  # as PyTorch's memory is
+    signature |= dict.fromkeys(_NUMBERS, 'i32') | dict.fromkeys(constants, 'constexpr')
     source = ASTSource(fused._kernel.fn, signature, constants, aligned)
     target = GPUTarget('cuda', 10 * capability[0] + capability[1], 32)
     compiled = triton.compile(

@@ -52,7 +52,7 @@ class Lookups(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> 'Lookups':
         """Everything but the index in `dtype`."""
-        return Lookups(self.index, *(x.to(dtype) for x in self[1:]))
+        return Lookups(self.index, self.rel.to(dtype), self.weight.to(dtype), self.cell.to(dtype))
 
     def by_image(self, table: Tensor) -> Iterator[tuple[Tensor, 'Lookups']]:
         """Each image's part of a table (B, h, w, ...), and the look-ups in it."""
@@ -141,11 +141,10 @@ class Grid(NamedTuple):
 
     def lookups(self, width: int) -> Lookups:
         """The same as queries of one image, row by row; latents lie in rows of `width`."""
-        index, rel, weight = self.index(width), self.rel(), self.weight()
-        flat = [x.permute(0, 2, 1, 3).flatten(2).flatten(0, 1) for x in (index, weight)]
-        rel = rel.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+        index, rel, weight = _by_corner(self.index(width)), self.rel(), _by_corner(self.weight())
+        rel = torch.stack([_by_corner(rel[..., 0]), _by_corner(rel[..., 1])], dim=-1)
         cell = constant(self.cell, rel).expand(rel.shape[1], 2)
-        return Lookups(flat[0], rel, flat[1], cell)
+        return Lookups(index, rel, weight, cell)
 
 
 def by_chunks(
@@ -167,9 +166,9 @@ def by_chunks(
     """
     if chunk is None or coord.shape[1] <= chunk:
         return query(coord, cell)
-    run = partial(checkpoint, query, use_reentrant=False) if torch.is_grad_enabled() else query
-    pairs = zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)
-    return torch.cat([run(*pair) for pair in pairs], dim=1)
+    if torch.is_grad_enabled():
+        query = partial(checkpoint, query, use_reentrant=False)
+    return torch.cat(list(map(query, coord.split(chunk, 1), cell.split(chunk, 1))), dim=1)
 
 
 def by_latent(x: Tensor) -> Tensor:
@@ -201,6 +200,11 @@ def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
     if hidden.dtype == wide:
         return total
     return total.to(wide) / rounded.to(wide).sum(1, keepdim=True)
+
+
+def _by_corner(x: Tensor) -> Tensor:
+    """A grid's values as those of T corners and N queries, (I, R, J, C) -> (I J, R C)."""
+    return x.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def by_query(x: Tensor) -> Tensor:

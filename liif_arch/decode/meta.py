@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif_arch.coordinates import SHIFT_EPS
+from liif_arch.coordinates import SHIFT_EPS, make_coord
 from liif_arch.decode.lookup import Grid, Lookups, by_latent
 from liif_arch.decode.mlp import MLP
 from liif_arch.decode.plain import look_up, unfold_features
@@ -32,9 +32,9 @@ def query_meta_plain(imnet: nn.Module, feat: Tensor, coord: Tensor, cell: Tensor
     b, _, h, w = feat.shape
     extent = coord.new_tensor([h, w])
     latents = unfold_features(feat)
-    # Top-left corners of the latents' cells.
-    axes = [-1 + 2 * torch.arange(n, dtype=feat.dtype, device=feat.device) / n for n in (h, w)]
-    corners = torch.stack(torch.meshgrid(*axes, indexing='ij')).expand(b, 2, h, w)
+    # Top-left corners of the latents' cells lie half a cell from their centres.
+    corners = make_coord((h, w), feat.device, feat.dtype) - 1 / extent
+    corners = corners.permute(2, 0, 1).expand(b, 2, h, w)
     corner = coord - cell / 2
     shifted = (corner + SHIFT_EPS).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
     latent = look_up(latents, shifted)  # (B, Q, 9C)
@@ -56,12 +56,7 @@ def meta_table(imnet: MLP, feat: Tensor, num_out: int) -> Tensor:
     """
     last = imnet.layers[-1]
     weight = torch.cat([last.weight, last.bias[:, None]], dim=1)  # (9C * out, D + 1)
-    kernel = (
-        weight.view(feat.shape[1], 9, num_out, -1)
-        .permute(2, 3, 0, 1)
-        .flatten(0, 1)
-        .unflatten(-1, (3, 3))
-    )
+    kernel = weight.view(feat.shape[1], 3, 3, num_out, -1).permute(3, 4, 0, 1, 2).flatten(0, 1)
     table = F.conv2d(feat, kernel.to(feat.dtype), padding=1)  # (B, out * (D + 1), h, w)
     return by_latent(table).unflatten(-1, (num_out, -1))
 

@@ -51,49 +51,57 @@ class MLP(nn.Module):
             in_dim = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
         if activation == 'sine':
-            for i, layer in enumerate(self.layers[::2]):
-                bound = (
-                    1 / layer.in_features if i == 0 else (6 / layer.in_features) ** 0.5 / SINE_OMEGA
-                )
-                nn.init.uniform_(layer.weight, -bound, bound)
+            self._start_sine()
+
+    def _start_sine(self) -> None:
+        """SIREN's initial weights, which keep the variance of every layer."""
+        first, *others = self.layers[::2]
+        nn.init.uniform_(first.weight, -1 / first.in_features, 1 / first.in_features)
+        for layer in others:
+            bound = (6 / layer.in_features) ** 0.5 / SINE_OMEGA
+            nn.init.uniform_(layer.weight, -bound, bound)
 
     @torch.no_grad()
     def start_as_copy(self, columns: Sequence[int]) -> None:
-        """Change the initial weights so that output i is input columns[i], for inputs of at least
-        -1.
+        """Change the initial weights so that output i is input columns[i], where that is above -1.
 
         One hidden unit of each layer carries each output; the last layer starts with no part in the
         others.
         """
-        *hidden, last = self.layers[::2]
+        last = self.layers[-1]
         last.weight.zero_()
-        for layer in [*hidden, last]:
-            for i, column in enumerate(columns if layer is self.layers[0] else range(len(columns))):
+        for layer in self.layers[::2]:
+            for i, column in enumerate(columns):
                 layer.weight[i] = 0
                 layer.weight[i, column], layer.bias[i] = 1, 0
+            columns = range(len(columns))  # of the layers that follow the first
         self.layers[0].bias[: len(columns)] += 1  # what is above -1 passes a ReLU
         last.bias -= 1
 
     def dtype(self, device: torch.device) -> torch.dtype:
-        """Type of the hidden layers' matrix products: autocast's, where the parameters are
-        float32.
+        """Type of the hidden layers' matrix products.
+
+        It is that of a surrounding autocast where the parameters are float32, but not before a
+        sine.
         """
         own = self.layers[-1].weight.dtype
-        return ambient_dtype(device) if own == torch.float32 and self.activation == 'relu' else own
+        if own == torch.float32 and self.activation == 'relu':
+            return ambient_dtype(device)
+        return own
 
     def weights(self, start: int, dtype: torch.dtype) -> 'Weights':
-        """Parameters of the layers from `start` on, for inference; before a sine products are at
-        least float32.
+        """Parameters for inference.
+
+        Args:
+            start: The first linear layer of them; 0 for all.
+            dtype: Of the hidden layers' matrix products; before a sine at least float32.
         """
         if self.activation == 'sine':
             dtype = torch.promote_types(dtype, torch.float32)
-        *hidden, last = self.layers[2 * start :: 2]
+        *layers, last = self.layers[2 * start :: 2]
+        hidden = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in layers]
         wide = torch.promote_types(last.weight.dtype, torch.float32)
-        return Weights(
-            self.activation,
-            [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in hidden],
-            (last.weight.to(wide), last.bias.to(wide)),
-        )
+        return Weights(self.activation, hidden, (last.weight.to(wide), last.bias.to(wide)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_dim) -> (..., out_dim)."""
@@ -115,35 +123,40 @@ class Weights(NamedTuple):
 
     def activate_(self, x: Tensor) -> Tensor:
         """The activation, in place."""
-        return x.relu_() if self.activation == 'relu' else x.mul_(SINE_OMEGA).sin_()
+        if self.activation == 'relu':
+            return x.relu_()
+        return x.mul_(SINE_OMEGA).sin_()
 
     def run_hidden(self, x: Tensor) -> Tensor:
         """Every layer but the last, with the activation behind each: (N, D) -> (N, D')."""
-        x = x.to(self.hidden[0][0].dtype) if self.hidden else x
         for weight, bias in self.hidden:
-            x = (
-                linear_relu(x, weight, bias)
-                if self.activation == 'relu'
-                else self.activate_(F.linear(x, weight, bias))
-            )
+            x = x.to(weight.dtype)
+            if self.activation == 'relu':
+                x = linear_relu(x, weight, bias)
+            else:
+                x = self.activate_(F.linear(x, weight, bias))
         return x
 
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(x @ weight.T + bias), (N, in) -> (N, out); on CPUs with oneDNN in one pass over the
-    result.
-    """
-    return _onednn(x, weight, bias, 'relu') if _has_onednn(x) else F.linear(x, weight, bias).relu_()
+    """relu(x @ weight.T + bias), (N, in) -> (N, out); with oneDNN in one pass over the result."""
+    if _has_onednn(x):
+        return _onednn(x, weight, bias, 'relu')
+    return F.linear(x, weight, bias).relu_()
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight, (N, in) and (in, out) -> (N, out); oneDNN's takes 0.87 of the time of MKL's on an
-    AMD processor.
+    """x @ weight, (N, in) and (in, out) -> (N, out).
+
+    On an AMD processor oneDNN takes 0.87 of the time of MKL.
     """
-    return _onednn(x, weight.t(), None, 'none') if _has_onednn(x) else x @ weight
+    if _has_onednn(x):
+        return _onednn(x, weight.t(), None, 'none')
+    return x @ weight
 
 
 def _has_onednn(x: Tensor) -> bool:
+    """Whether oneDNN multiplies a matrix of this type where it is."""
     return (
         x.device.type == 'cpu'
         and x.dtype in (torch.float32, torch.bfloat16)
@@ -152,4 +165,5 @@ def _has_onednn(x: Tensor) -> bool:
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """oneDNN's x @ weight.T + bias, with an activation behind it."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], '')

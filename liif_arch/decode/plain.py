@@ -14,8 +14,13 @@ from liif_arch.coordinates import AREA_EPS, CORNERS, SHIFT_EPS, make_coord
 
 
 def unfold_features(feat: Tensor) -> Tensor:
-    """Each latent's 3x3 neighbourhood, zero-padded, channel-major (eq. 3): (B, C, h, w) -> (B, 9C,
-    h, w).
+    """Each latent's 3x3 neighbourhood (eq. 3), zero-padded, channel-major.
+
+    Args:
+        feat: (B, C, h, w).
+
+    Returns:
+        (B, 9C, h, w).
     """
     b, c, h, w = feat.shape
     return F.unfold(feat, 3, padding=1).view(b, c * 9, h, w)
@@ -44,21 +49,27 @@ def corners(
         rectangle between query and latent, (B, Q, 1).
     """
     extent = coord.new_tensor(size)
-    centres = (
-        make_coord(size, coord.device, coord.dtype).permute(2, 0, 1).expand(len(coord), 2, *size)
-    )
-    for corner in CORNERS if local_ensemble else [(0, 0)]:
-        shift = coord.new_tensor(corner) / extent + (SHIFT_EPS if local_ensemble else 0)
+    centres = make_coord(size, coord.device, coord.dtype).permute(2, 0, 1)
+    centres = centres.expand(len(coord), 2, *size)
+    signs, epsilon = [(0, 0)], 0
+    if local_ensemble:
+        signs, epsilon = CORNERS, SHIFT_EPS
+    for sign in signs:
+        shift = coord.new_tensor(sign) / extent + epsilon
         shifted = (coord + shift).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS)
         rel = (coord - look_up(centres, shifted)) * extent
         yield shifted, rel, rel.prod(-1, keepdim=True).abs() + AREA_EPS
 
 
 def ensemble(colours: list[Tensor], areas: list[Tensor]) -> Tensor:
-    """Corners' predictions, each weighted by the area at the corner diagonal to it (eq. 4): the
-    list, backwards.
+    """Predictions of all corners as one, (B, Q, out) (eq. 4).
+
+    Args:
+        colours: What each corner predicts, (B, Q, out).
+        areas: The area between query and each corner's latent, (B, Q, 1). A corner is weighted by
+            the area of the one diagonal to it, which is the list backwards.
     """
-    return sum(c * a for c, a in zip(colours, reversed(areas), strict=True)) / sum(areas)
+    return sum(map(torch.mul, colours, reversed(areas))) / sum(areas)
 
 
 def query_plain(
@@ -85,12 +96,13 @@ def query_plain(
         What imnet predicts, (B, Q, out), in imnet's range.
     """
     size = tuple(feat.shape[-2:])
-    latents = unfold_features(feat) if feat_unfold else feat
+    if feat_unfold:
+        feat = unfold_features(feat)
     colours, areas = [], []
     for shifted, rel, area in corners(coord, size, local_ensemble):
-        inputs = [look_up(latents, shifted), rel] + (
-            [cell * coord.new_tensor(size)] if cell_decode else []
-        )
+        inputs = [look_up(feat, shifted), rel]
+        if cell_decode:
+            inputs.append(cell * coord.new_tensor(size))
         colours.append(imnet(torch.cat(inputs, dim=-1)))
         areas.append(area)
     return ensemble(colours, areas)

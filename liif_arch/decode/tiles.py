@@ -1,5 +1,6 @@
 """A regular grid of colours, decoded tile by tile; on a CPU by several threads at once."""
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -50,11 +51,10 @@ def decode_tiles(
         out[images, :, rows, cols] = decode(table[images, low:high], part)
 
     def report(tile: Tile) -> None:
-        images, rows, cols = (part.stop - part.start for part in tile)
-        progress(images * rows * cols)
+        progress(math.prod(part.stop - part.start for part in tile))
 
     step_y, step_x = tile_size(grid, pixels)
-    batches = _parts(len(table), images_at_once or len(table))
+    batches = _parts(len(table), images_at_once or max(1, len(table)))
     tiles = list(product(batches, _parts(height, step_y), _parts(width, step_x)))
     for_each(fill, tiles, out.device, report if progress else None)
     return out

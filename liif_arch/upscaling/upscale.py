@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
 from liif_arch.files import tiff
@@ -134,7 +135,8 @@ def _checked(
     net: nn.Module, image: np.ndarray, scale: object, size: tuple[int, int] | None, memory: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """The image as (h, w, C), and its output size (H, W), after all that a user can get wrong."""
-    if not hasattr(net, 'render_window'):
+    # What torch.compile makes of a network stands around it, and asks it for all but `forward`.
+    if not isinstance(getattr(net, '_orig_mod', net), LatentNetwork):
         raise UserError(
             f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
         )

@@ -133,10 +133,20 @@ def test_decode_memory__does_not_change_the_result(decoder):
 
 
 @pytest.mark.parametrize('shape', [(2, 0), (0, 4)])
-def test_query__nothing_asked(decoder, shape):
+@pytest.mark.parametrize('gradients', [True, False])
+def test_query__nothing_asked(decoder, shape, gradients):
     net, coord = build(decoder), torch.zeros(*shape, 2)
     feat = torch.randn(shape[0], net.code_channels, 5, 7)
-    assert net.query(feat, coord, coord).shape == (*shape, 3)
+    with torch.set_grad_enabled(gradients):
+        assert net.query(feat, coord, coord).shape == (*shape, 3)
+
+
+@torch.no_grad()
+def test_render__of_no_images(decoder):
+    net = build(decoder)
+    feat = torch.randn(0, net.code_channels, 5, 7)
+    assert net.render(feat, (11, 12)).shape == (0, 3, 11, 12)
+    assert net.render_with_gradients(feat, (11, 12)).shape == (0, 3, 11, 12)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)

@@ -1,5 +1,7 @@
 """What encoders tell, and what is taken for granted where a module does not tell it."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -54,3 +56,26 @@ def test_encoders__of_the_package_say_what_they_are(kind):
     assert issubclass(kind, Encoder) and kind.peak_floats is not Encoder.peak_floats
     own = EDSREncoder(num_feat=4, num_block=1)
     assert complete(own) is own and named_network(own) is own
+
+
+@pytest.mark.parametrize(
+    'encoder',
+    [EDSREncoder(num_feat=8, num_block=2), RDNEncoder(3, 8, 2, 2, 8)],
+    ids=['EDSREncoder', 'RDNEncoder'],
+)
+def test_encoders__receptive_radius_is_exact(encoder):
+    """The feature in the middle depends on input pixels up to the radius, and on none beyond."""
+    encoder, radius = encoder.double(), encoder.receptive_radius
+    side = 2 * radius + 7
+    x = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    encoder(x)[0, :, side // 2, side // 2].sum().backward()
+    touched = x.grad[0].abs().sum(0).nonzero()
+    assert (touched - side // 2).abs().max() <= radius
+    reach = (touched - side // 2).abs().max().item()
+    assert reach > radius / 2  # ReLUs may close the outermost paths, not most of them
+
+
+def test_encoders__parameter_counts_of_the_paper():
+    count = [sum(p.numel() for p in e.parameters()) for e in (EDSREncoder(), RDNEncoder())]
+    assert math.isclose(count[0], 1.22e6, rel_tol=0.01)
+    assert math.isclose(count[1], 22.0e6, rel_tol=0.02)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Modules that a bare import of the package may load.
 LIGHT = {
     'liif_arch',
+    'liif_arch.archs',
     'liif_arch.basicsr_source',
     'liif_arch.errors',
     'liif_arch.threads',

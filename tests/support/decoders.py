@@ -1,4 +1,10 @@
-"""Every decoder of the package on a tiny encoder, for tests of what holds for all of them."""
+"""Every decoder on a tiny encoder, for tests of what holds for all of them.
+
+Two are of no use but here: `Linear`, and the one that CONTRIBUTING.md explains.
+"""
+
+import re
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,8 +17,17 @@ from liif_arch.decode.plain import corners, ensemble, look_up
 ENCODER = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
 
 
+def documented_decoder() -> type[CoordinateNetwork]:
+    """The decoder of CONTRIBUTING.md, from its own text."""
+    page = Path(__file__).parents[2] / 'CONTRIBUTING.md'
+    text = re.search(r'^```python\n(.*?)^```$', page.read_text('utf-8'), re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(compile(text[1], page.name, 'exec'), names)
+    return names['NearestLinear']
+
+
 class Linear(CoordinateNetwork):
-    """The least that a decoder has to say: a linear colour of latent, place and cell."""
+    """A linear colour of latent, place and cell, with the local ensemble."""
 
     reach = 0
 
@@ -57,4 +72,5 @@ DECODERS = {
         ENCODER, 6, skip='bilinear', local_ensemble=True, bilinear_start=True
     ),
     'Linear': lambda: Linear(ENCODER),
+    'of CONTRIBUTING': lambda: documented_decoder()(ENCODER),
 }
