@@ -13,18 +13,22 @@ from liif_arch.threads import wait_passively as _wait_passively
 from liif_arch.torchvision_alias import install as _install_torchvision_alias
 
 if TYPE_CHECKING:  # the table below, for type checkers and editors, which cannot follow it
-    from liif_arch.archs.coordinate_network import CoordinateNetwork
-    from liif_arch.archs.edsr_encoder_arch import EDSREncoder
-    from liif_arch.archs.liif_arch import LIIF
-    from liif_arch.archs.lte_arch import LTE
-    from liif_arch.archs.metasr_arch import MetaSR
-    from liif_arch.archs.rdn_encoder_arch import RDNEncoder
-    from liif_arch.archs.subpixel_arch import SubPixelSR
-    from liif_arch.archs.thera_arch import Thera
-    from liif_arch.errors import UserError
-    from liif_arch.files.images import read_image, read_picture, write_image
-    from liif_arch.upscaling.upscale import upscale, upscale_to_file
-    from liif_arch.weights.networks import load_network
+    # `X as X` says that a name is meant to be imported from here.
+    from liif_arch.archs.coordinate_network import CoordinateNetwork as CoordinateNetwork
+    from liif_arch.archs.edsr_encoder_arch import EDSREncoder as EDSREncoder
+    from liif_arch.archs.liif_arch import LIIF as LIIF
+    from liif_arch.archs.lte_arch import LTE as LTE
+    from liif_arch.archs.metasr_arch import MetaSR as MetaSR
+    from liif_arch.archs.rdn_encoder_arch import RDNEncoder as RDNEncoder
+    from liif_arch.archs.subpixel_arch import SubPixelSR as SubPixelSR
+    from liif_arch.archs.thera_arch import Thera as Thera
+    from liif_arch.errors import UserError as UserError
+    from liif_arch.files.images import read_image as read_image
+    from liif_arch.files.images import read_picture as read_picture
+    from liif_arch.files.images import write_image as write_image
+    from liif_arch.upscaling.upscale import upscale as upscale
+    from liif_arch.upscaling.upscale import upscale_to_file as upscale_to_file
+    from liif_arch.weights.networks import load_network as load_network
 
 __version__ = '0.1.0'
 
