@@ -19,6 +19,8 @@ class UserError(ValueError):
 
     The command line prints its text without a traceback.
 
+    Its parts are attributes, so that nobody has to parse a message again.
+
     Args:
         text: One line.
         paths: Faulty images, where that is what is wrong, for `basicsr check --fix-list`.
@@ -26,9 +28,11 @@ class UserError(ValueError):
     """
 
     def __init__(self, text: str, paths: Iterable[str] = (), key: str = '') -> None:
-        super().__init__(f'{key}: {text}' if key else text)
-        self.paths = list(paths)
-        self.key = key
+        message = text
+        if key:
+            message = f'{key}: {text}'
+        super().__init__(message)
+        self.text, self.key, self.paths = text, key, list(paths)
 
     def within(self, place: str) -> 'UserError':
         """The same, said of a section of an option file: `datasets.train.lq_size: ...`.
@@ -37,9 +41,8 @@ class UserError(ValueError):
             place: The section's keys, joined by dots.
         """
         if self.key:
-            text = str(self).removeprefix(f'{self.key}: ')
-            return UserError(text, self.paths, f'{place}.{self.key}')
-        return UserError(f'{place}: {self}', self.paths)
+            return UserError(self.text, self.paths, f'{place}.{self.key}')
+        return UserError(f'{place}: {self.text}', self.paths)
 
 
 class MachineError(RuntimeError):
@@ -130,8 +133,9 @@ def _message(error: Exception) -> str:
     front.
     """
     text = str(error)
-    marker = 'UserError: '
-    return text.rpartition(marker)[2].strip() if 'Original Traceback' in text else text
+    if 'Original Traceback' not in text:
+        return text
+    return text.rpartition('UserError: ')[2].strip()
 
 
 def suggest(name: object, known: Iterable[object]) -> str:
@@ -176,8 +180,11 @@ def require_whole(place: str = '', least: int = 1, **values: Any) -> None:
 def missing_path(path: str | Path) -> str:
     """Says that nothing lies at a path, how far it exists, and the nearest name there."""
     path = Path(path).expanduser().absolute()
-    parent = next(p for p in path.parents if os.path.isdir(p))
-    wanted = path.relative_to(parent).parts[0]
-    near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], n=1)
-    hint = f'; did you mean {near[0]}?' if near else ''
+    parent = path.parent
+    while not os.path.isdir(parent):
+        parent = parent.parent
+    wanted, hint = path.relative_to(parent).parts[0], ''
+    near = difflib.get_close_matches(wanted, os.listdir(parent), n=1)
+    if near:
+        hint = f'; did you mean {near[0]}?'
     return f'does not exist ({parent} has no {wanted[:100]}{hint})'

@@ -60,8 +60,9 @@ def _check(args: argparse.Namespace, is_train: bool) -> int:
     from liif_arch.errors import UserError
     from liif_arch.training import preflight
 
-    forced = ['--force_yml', *args.force_yml] if args.force_yml else []
-    sys.argv = [sys.argv[0], '-opt', args.opt, *forced]
+    sys.argv = [sys.argv[0], '-opt', args.opt]
+    if args.force_yml:
+        sys.argv += ['--force_yml', *args.force_yml]
     problems, failure = Problems(), None
     opt, _ = parse.parse_options(os.getcwd(), is_train, problems)
     sound = [phase for phase in opt['datasets'] if not problems.at(f'datasets.{phase}')]
@@ -78,7 +79,9 @@ def _check(args: argparse.Namespace, is_train: bool) -> int:
     if failure is not None:
         raise failure
     if faulty:
-        listed = f'; {args.fix_list} lists them' if args.fix_list else ''
+        listed = ''
+        if args.fix_list:
+            listed = f'; {args.fix_list} lists them'
         raise UserError(f'{len(faulty)} images are faulty, see above{listed}.')
     print(f'{args.opt}: nothing is wrong.')
     return 0
@@ -152,9 +155,10 @@ def describe(shapes: list[tuple[int, int, int]]) -> str:
     """Sizes and channels of images, in words."""
     if not shapes:
         return ''
-    low, high = (f'{f(s[1] for s in shapes)}x{f(s[0] for s in shapes)}' for f in (min, max))
-    channels = ' and '.join(map(str, sorted({s[2] for s in shapes})))
-    sizes = low
-    if low != high:
-        sizes = f'{low} to {high}'
+    heights, widths, channels = zip(*shapes, strict=True)
+    sizes = f'{min(widths)}x{min(heights)}'
+    largest = f'{max(widths)}x{max(heights)}'
+    if sizes != largest:
+        sizes = f'{sizes} to {largest}'
+    channels = ' and '.join(map(str, sorted(set(channels))))
     return f' of {sizes} pixels (width x height), {channels} channels'

@@ -66,7 +66,10 @@ def load(weights: str | None, option_file: str | None):
     network = network_option(option_file)
     if weights is None and network is None:
         raise UserError('--weights, -opt: needed one of them.')
-    net = build(network, option_file) if weights is None else load_network(weights, network=network)
+    if weights is None:
+        net = build(network, option_file)
+    else:
+        net = load_network(weights, network=network)
     if not isinstance(net, CoordinateNetwork):
         raise UserError(
             f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'

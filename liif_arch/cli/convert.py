@@ -37,11 +37,15 @@ def convert(source: Path, target: Path) -> str:
     if target.exists():
         raise UserError(f'{target} exists; remove it first.')
     content = load_file(source)
-    theirs = is_reference(content)
-    converted = from_reference(content, source) if theirs else to_reference(content, source)
+    if is_reference(content):
+        whose, converted = 'for BasicSR', from_reference(content, source)
+        parameters = converted['params']
+    else:
+        whose, converted = 'for the reference implementation', to_reference(content, source)
+        parameters = converted['model']['sd']
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(converted, target)
-    parameters = converted['params'] if theirs else converted['model']['sd']
-    count = sum(p.numel() for p in parameters.values())
-    whose = 'for BasicSR' if theirs else 'for the reference implementation'
+    count = 0
+    for parameter in parameters.values():
+        count += parameter.numel()
     return f'{target}: {whose}, {len(parameters)} tensors, {count:,} values'

@@ -32,11 +32,8 @@ def main() -> int:
     try:
         opt = launch.run_pipeline(is_train=True)
     except Stopped as stop:
-        print(
-            f'basicsr train: {stop}' if stop.args else '',
-            end='\n' * bool(stop.args),
-            file=sys.stderr,
-        )
+        if stop.args:  # the first of several processes says it
+            print(f'basicsr train: {stop}', file=sys.stderr)
         return launch.STOPPED
     if opt['rank'] == 0:
         print_results(Path(opt['path']['experiments_root']))
@@ -98,9 +95,13 @@ def scale_to_try(network: dict) -> int | None:
     kind = registered(ARCH_REGISTRY)[network['type']]
     if not (isinstance(kind, type) and issubclass(kind, LatentNetwork)):
         return None
-    return network.get('scale', 2) if kind is SubPixelSR else 4
+    if kind is SubPixelSR:
+        return network.get('scale', 2)
+    return 4
 
 
 def from_here(path: Path) -> Path:
     """A path as it is named in the current folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    if path.is_relative_to(Path.cwd()):
+        return path.relative_to(Path.cwd())
+    return path

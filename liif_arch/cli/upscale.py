@@ -141,9 +141,9 @@ def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
     from liif_arch.weights.networks import load_network
 
     use_threads(args.threads)
-    device = (
-        args.device if args.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
-    )
+    device = args.device
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         resolve(args.precision, device, '--precision')
         net = load_network(args.weights, device, network)
@@ -193,7 +193,9 @@ def _upscale_one(
             net, image, result, size=size, memory=memory, progress=advance, metadata=metadata
         )
     lost = ', '.join(metadata.left_out(result.suffix))
-    note = f'; not kept: {lost}' if lost else ''
+    note = ''
+    if lost:
+        note = f'; not kept: {lost}'
     print(
         f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height){note}',
         flush=True,

@@ -49,23 +49,48 @@ def plan(
         UserError: A missing input, a folder without images, two images with one target, a target
             that is a source, or, for a single image, one that exists.
     """
-    label, output = (label, './') if output is None else ('', output)
-    out, notes = Path(output), []
-    sources = [source for name in inputs for source in _sources(Path(name), out, recursive, notes)]
-    several = len(sources) > 1 or any(Path(name).is_dir() for name in inputs)
+    if output is None:
+        output = './'
+    else:
+        label = ''
+    out, sources, notes, several = Path(output), [], [], False
+    for name in inputs:
+        sources += _sources(Path(name), out, recursive, notes)
+        several = several or Path(name).is_dir()
+    several = several or len(sources) > 1
     as_folder = several or output.endswith('/') or out.is_dir()
     _require_output(out, as_folder, several)
-    jobs = [(source.path, _target(out, source, label) if as_folder else out) for source in sources]
+    jobs = []
+    for source in sources:
+        target = _target(out, source, label) if as_folder else out
+        jobs.append((source.path, target))
     _require_apart(jobs)
-    done = [] if overwrite else [target for _, target in jobs if target.exists()]
+    if overwrite:
+        return Plan(jobs, notes)
+    return _without_done(Plan(jobs, notes), several)
+
+
+def _without_done(planned: Plan, several: bool) -> Plan:
+    """What is left of a plan when results that exist are left alone.
+
+    Raises:
+        UserError: It is the result of the one image that was named.
+    """
+    left, done = [], []
+    for job in planned.jobs:
+        if job[1].exists():
+            done.append(job[1])
+        else:
+            left.append(job)
     if done and not several:
         raise UserError(f'-o: {done[0]} exists; name another, or replace it with --overwrite.')
+    notes = list(planned.notes)
     if done:
         notes.append(
-            f'{len(done)} of {len(jobs)} results exist and were skipped ({_some(done)}); '
+            f'{len(done)} of {len(planned.jobs)} results exist and were skipped ({_some(done)}); '
             '--overwrite replaces them.'
         )
-    return Plan([job for job in jobs if overwrite or not job[1].exists()], notes)
+    return Plan(left, notes)
 
 
 def _sources(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[Source]:
@@ -76,16 +101,18 @@ def _sources(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[S
         raise UserError(f'{path} {missing_path(path)}.')
     from liif_arch.files.images import EXTENSIONS, is_image_file
 
-    walk = _walk(path, out)
-    visited = list(walk) if recursive else [next(walk)]
-    files = [file for _, _, files in visited for file in files]
-    others = [file.relative_to(path) for file in files if not is_image_file(file)]
-    sources = [Source(p, p.parent.relative_to(path)) for p in files if is_image_file(p)]
-    told = []
-    if visited[0].folders and not recursive:
-        told.append(
-            f'{path}: {_count(visited[0].folders, "subfolder")} not entered; --recursive does.'
-        )
+    sources, others, told = [], [], []
+    for visited in _walk(path, out):
+        for file in visited.files:
+            if is_image_file(file):
+                sources.append(Source(file, file.parent.relative_to(path)))
+            else:
+                others.append(file.relative_to(path))
+        if visited.folders and not recursive:
+            count = _count(visited.folders, 'subfolder')
+            told.append(f'{path}: {count} not entered; --recursive does.')
+        if not recursive:
+            break
     if not sources:
         known = ', '.join(EXTENSIONS)
         raise UserError(' '.join([f'{path}: no images in this folder ({known}).', *told]))
@@ -114,16 +141,20 @@ def _walk(path: Path, out: Path) -> Iterator[Visited]:
     results = out.resolve()
     seen = {path.resolve()}
     for name, folders, files in os.walk(path, followlinks=True):
-        folder = Path(name)
-        here = []
-        for inner in sorted(n for n in folders if not n.startswith('.')):
-            real = (folder / inner).resolve()
+        visited = Visited(Path(name), [], [])
+        for inner in _visible(visited.folder, folders):
+            real = inner.resolve()
             if real != results and real not in seen:
                 seen.add(real)
-                here.append(inner)
-        folders[:] = here
-        visible = sorted(n for n in files if not n.startswith('.'))
-        yield Visited(folder, [folder / n for n in here], [folder / n for n in visible])
+                visited.folders.append(inner)
+        visited.files.extend(_visible(visited.folder, files))
+        folders[:] = [inner.name for inner in visited.folders]
+        yield visited
+
+
+def _visible(folder: Path, names: list[str]) -> list[Path]:
+    """The names in a folder that are not hidden, sorted, as paths."""
+    return [folder / name for name in sorted(names) if not name.startswith('.')]
 
 
 def _target(out: Path, source: Source, label: str) -> Path:
@@ -144,7 +175,9 @@ def _require_output(out: Path, as_folder: bool, several: bool) -> None:
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'
         raise UserError(f'-o: {out} is a file, or named like one; {need}.')
     folder = out if as_folder else out.parent
-    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(
             f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.'
@@ -166,12 +199,12 @@ def _require_apart(jobs: list[tuple[Path, Path]]) -> None:
                 f'{source} and {seen[target]} would both become {target}; run them apart.'
             )
         seen[target] = source
-        other = read.get(_identity(target)) if target.exists() else None
-        if other is not None:
-            what = (
-                'the input itself' if other == source else f'an input, and the target of {source}'
-            )
-            raise UserError(f'-o: {target} is {what}; name another place (-o FOLDER/).')
+        if not target.exists() or _identity(target) not in read:
+            continue
+        what = 'the input itself'
+        if read[_identity(target)] != source:
+            what = f'an input, and the target of {source}'
+        raise UserError(f'-o: {target} is {what}; name another place (-o FOLDER/).')
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -182,11 +215,15 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _some(names: list) -> str:
     """The first of some names, and how many more there are."""
-    names = [str(name) for name in names]
+    told = ', '.join(map(str, names[:NAMES_TOLD]))
     more = len(names) - NAMES_TOLD
-    return ', '.join(names[:NAMES_TOLD]) + (f' and {more} more' if more > 0 else '')
+    if more <= 0:
+        return told
+    return f'{told} and {more} more'
 
 
 def _count(names: list, word: str) -> str:
     """1 file, or 3 files."""
-    return f'{len(names)} {word}' if len(names) == 1 else f'{len(names)} {word}s'
+    if len(names) == 1:
+        return f'1 {word}'
+    return f'{len(names)} {word}s'

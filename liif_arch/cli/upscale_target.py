@@ -60,16 +60,20 @@ class Target(NamedTuple):
     def _keeping(self, full: tuple[int, int]) -> tuple[tuple[int, int] | None, ...]:
         """The sizes (H, W) that keep an image's shape at the given width, and at the height."""
         (h, w), (height, width) = full, self.size
-        by_width = None if width is None else (max(1, round(h * width / w)), width)
-        by_height = None if height is None else (height, max(1, round(w * height / h)))
+        by_width = by_height = None
+        if width is not None:
+            by_width = (max(1, round(h * width / w)), width)
+        if height is not None:
+            by_height = (height, max(1, round(w * height / h)))
         return by_width, by_height
 
 
 def keeps_shape(full: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether one scale leads from (h, w) to (H, W), if both were rounded to whole pixels."""
-    lows = [(n_out - 1) / (n + 0.5) for n_out, n in zip(size, full, strict=True)]
-    highs = [(n_out + 1) / (n - 0.5) for n_out, n in zip(size, full, strict=True)]
-    return max(lows) < min(highs)
+    (h, w), (height, width) = full, size
+    low = max((height - 1) / (h + 0.5), (width - 1) / (w + 0.5))
+    high = min((height + 1) / (h - 0.5), (width + 1) / (w - 0.5))
+    return low < high
 
 
 def parse_target(scale: str | None, size: str | None, stretch: bool) -> Target:
@@ -91,19 +95,27 @@ def _scale(text: str) -> tuple[float, float]:
     """`3.7`, or `2x3` (twice as wide, three times as high), as (sy, sx)."""
     number = r'(\d+\.?\d*|\.\d+)'
     match = re.fullmatch(f'{number}(?:{BETWEEN}{number})?', text.strip())
-    values = [float(v) for v in match.groups() if v is not None] if match else []
-    if not values or min(values) <= 0:
+    width = height = 0.0
+    if match:
+        width = height = float(match[1])
+        if match[2] is not None:
+            height = float(match[2])
+    if min(width, height) <= 0:
         raise UserError(
             f'--scale: found {text}; needed a number above 0 such as 3.7, or two such as 2x3 '
             '(width x height).'
         )
-    return values[-1], values[0]
+    return height, width
 
 
 def _size(text: str) -> tuple[int | None, int | None]:
     """`1920x1080`, `1920x` or `x1080` as (H, W)."""
     match = re.fullmatch(rf'(\d*){BETWEEN}(\d*)', text.strip())
-    width, height = (int(v) if v else None for v in match.groups()) if match else (None, None)
+    width = height = None
+    if match and match[1]:
+        width = int(match[1])
+    if match and match[2]:
+        height = int(match[2])
     if (width is None and height is None) or 0 in (width, height):
         raise UserError(
             f'--size: found {text}; needed width x height in pixels such as 1920x1080, or one of '

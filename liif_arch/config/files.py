@@ -44,7 +44,7 @@ def find_option_file(name: str, folder: Path | None = None) -> Path:
         beside = folder / path
     hint = similar_options(beside, shipped)
     raise UserError(
-        f'-opt: found {name}, which is neither a file nor a shipped option file; {hint}'
+        f'found {name}, which is neither a file nor a shipped option file; {hint}', key='-opt'
     )
 
 

@@ -91,7 +91,7 @@ def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
         try:
             base = find_option_file(str(name), path.parent)
         except UserError as error:
-            raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
+            raise UserError(f'{path}: _base_: {error.text}') from None
     if base.resolve() in map(Path.resolve, (path, *children)):
         raise UserError(f'{path}: _base_: {name} leads back to this file.')
     return merge(load_options(base, (path, *children)), opt)

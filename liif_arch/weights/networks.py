@@ -41,9 +41,12 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
         )
     if is_reference(content):
         return from_reference(content, path)['params']
-    key = next((k for k in (param_key, 'params') if k in content), None)
-    if key is not None:
-        found = content if param_key is None else content[key]
+    if param_key in content:
+        found = content[param_key]
+    elif 'params' in content and param_key is not None:
+        found = content['params']
+    elif 'params' in content:
+        found = content
     elif isinstance(content.get('state_dict'), dict):
         found = _generator_of(content['state_dict'], param_key == 'params_ema')
     elif param_key is None:
@@ -53,26 +56,36 @@ def state_dict_of(content: dict, path: str | Path, param_key: str | None = 'para
             f'{path}: found {some(content)}; needed parameters under "params" '
             '(path.param_key_g says under which key).'
         )
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not _are_tensors(found):
         raise UserError(
             f'{path}: found {some(found)}; needed named tensors, or these under '
             '"params" or "params_ema".'
         )
-    return {k.removeprefix('module.'): v for k, v in found.items()}
+    return {name.removeprefix('module.'): value for name, value in found.items()}
+
+
+def _are_tensors(found: object) -> bool:
+    """Whether something is a dictionary of nothing but tensors."""
+    return isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())
 
 
 def _generator_of(state_dict: dict, averaged: bool) -> dict:
     """The network in a state dict of MMEngine, which may hold a discriminator and losses too."""
     state_dict = {name.removeprefix('module.'): value for name, value in state_dict.items()}
-    for prefix in ['generator_ema.', 'generator.'] if averaged else ['generator.']:
-        found = {
-            name.removeprefix(prefix): value
-            for name, value in state_dict.items()
-            if name.startswith(prefix) and name != f'{prefix}steps'
-        }  # that counts averages
-        if found:
-            return found
-    return state_dict
+    found = {}
+    if averaged:
+        found = _within(state_dict, 'generator_ema.')
+        found.pop('steps', None)  # it counts averages
+    return found or _within(state_dict, 'generator.') or state_dict
+
+
+def _within(state_dict: dict, prefix: str) -> dict:
+    """The values whose names begin with a prefix, by the rest of these names."""
+    found = {}
+    for name, value in state_dict.items():
+        if name.startswith(prefix):
+            found[name.removeprefix(prefix)] = value
+    return found
 
 
 class Loaded(NamedTuple):
@@ -110,8 +123,10 @@ def load_into(
             f'{path}: these weights do not fit {type(net).__name__} as network_g '
             f'describes it ({len(problems)} of its parameters): {some(problems)}.'
         )
-    own = net.state_dict()
-    fitting = {k: v for k, v in state_dict.items() if k in own and v.shape == own[k].shape}
+    own, fitting = net.state_dict(), {}
+    for name, value in state_dict.items():
+        if name in own and value.shape == own[name].shape:
+            fitting[name] = value
     _require_share(net, fitting, path, problems)
     net.load_state_dict(fitting, strict=False)
     if not problems:
@@ -127,8 +142,11 @@ def _require_share(
     net: nn.Module, fitting: StateDict, path: str | Path, problems: list[str]
 ) -> None:
     """Raise UserError where what fits is under `LEAST_FIT` of the network's numbers."""
-    sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
-    fit, total = sum(n for name, n in sizes.items() if name in fitting), sum(sizes.values())
+    fit = total = 0
+    for name, parameter in net.named_parameters():
+        total += parameter.numel()
+        if name in fitting:
+            fit += parameter.numel()
     if fit < LEAST_FIT * total:
         raise UserError(
             f'{path}: only {fit:,} of the {total:,} numbers of {type(net).__name__} are '
@@ -155,60 +173,87 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
             shape.
     """
     content = load_file(path)
-    key = next((k for k in ('params_ema', 'params') if k in content), None)
-    given = state_dict_of(content, path, key)
+    key = None
+    for known in ('params', 'params_ema'):
+        if known in content:
+            key = known
     encoder = named_network(net.encoder)
-    if (
-        any(k.startswith('encoder.') for k in given)
-        and not encoder.state_dict().keys() <= given.keys()
-    ):
-        prefix = 'encoder.net.' if encoder is not net.encoder else 'encoder.'
-        given = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
-    buffers = {
-        k for k, _ in encoder.named_buffers()
-    }  # such as masks, which follow from the options
-    own = {
-        k: v
-        for k, v in encoder.state_dict().items()
-        if k not in buffers or (k in given and given[k].shape == v.shape)
-    }
-    problems = [
-        f'{k} is missing'
-        if k not in given
-        else f'{k} is {tuple(given[k].shape)}, needed {tuple(v.shape)}'
-        for k, v in own.items()
-        if k not in given or given[k].shape != v.shape
-    ]
+    given = _encoder_of(state_dict_of(content, path, key), net)
+    own = _needed(encoder, given)
+    _require_encoder(encoder, own, given, path)
+    unused = _unused(encoder, given)
+    _require_depth(net, own, unused, path)
+    encoder.load_state_dict({name: given[name] for name in own}, strict=False)
+    note = ''
+    if unused:
+        note = f'; not used: {some(unused)}'
+    return f'{path}: {len(own)} tensors for the encoder {type(encoder).__name__}{note}.'
+
+
+def _encoder_of(given: StateDict, net: nn.Module) -> StateDict:
+    """The encoder's parameters among those of a file, which may be of a whole network like `net`."""
+    encoder = named_network(net.encoder)
+    if encoder.state_dict().keys() <= given.keys():
+        return given
+    prefix = 'encoder.'
+    if encoder is not net.encoder:
+        prefix = 'encoder.net.'
+    return _within(given, prefix) or given
+
+
+def _needed(encoder: nn.Module, given: StateDict) -> StateDict:
+    """What an encoder needs of a file: its parameters, and buffers that are there and fit.
+
+    Buffers, such as an attention's masks, follow from the options.
+    """
+    own = encoder.state_dict()
+    for name, buffer in encoder.named_buffers():
+        if name in own and (name not in given or given[name].shape != buffer.shape):
+            del own[name]
+    return own
+
+
+def _require_encoder(
+    encoder: nn.Module, own: StateDict, given: StateDict, path: str | Path
+) -> None:
+    """Raise UserError where a file does not hold all that an encoder needs."""
+    problems = []
+    for name, value in own.items():
+        if name not in given:
+            problems.append(f'{name} is missing')
+        elif given[name].shape != value.shape:
+            problems.append(f'{name} is {tuple(given[name].shape)}, needed {tuple(value.shape)}')
     if problems:
         raise UserError(
             f'{path}: does not hold the encoder {type(encoder).__name__} as network_g.encoder '
-            'describes it '
-            f'({len(problems)} of its {len(own)} tensors): {some(problems)}.'
+            f'describes it ({len(problems)} of its {len(own)} tensors): {some(problems)}.'
         )
-    unused = [k for k in given if k not in own and k not in buffers]
-    roots, removed = (
-        {k.split('.')[0] for k in own if k.count('.') > 1},
-        net.encoder.removed,
-    )
-    there = {name for name, _ in encoder.named_modules()}
-    inner = [
-        k
-        for k in unused
-        if k.split('.')[0] in roots
-        and k.rpartition('.')[0] not in there
-        and not any(k.startswith(f'{r}.') for r in removed)
-    ]
-    if inner:  # more blocks than this encoder has
+
+
+def _unused(encoder: nn.Module, given: StateDict) -> list[str]:
+    """Names in a file that are none of an encoder's."""
+    known = {*encoder.state_dict(), *dict(encoder.named_buffers())}
+    return [name for name in given if name not in known]
+
+
+def _require_depth(net: nn.Module, own: StateDict, unused: list[str], path: str | Path) -> None:
+    """Raise UserError where a file holds more blocks than the encoder has."""
+    encoder = named_network(net.encoder)
+    there = dict(encoder.named_modules())
+    roots = set()
+    for name in own:
+        if name.count('.') > 1:
+            roots.add(name.split('.')[0])
+    inner = []
+    for name in unused:
+        is_removed = name.startswith(tuple(f'{root}.' for root in net.encoder.removed))
+        if name.split('.')[0] in roots and name.rpartition('.')[0] not in there and not is_removed:
+            inner.append(name)
+    if inner:
         raise UserError(
             f'{path}: holds {some(inner)}, which the encoder {type(encoder).__name__} as '
-            'network_g.encoder '
-            'describes it does not have; give it as many blocks as the weights.'
+            'network_g.encoder describes it does not have; give it as many blocks as the weights.'
         )
-    encoder.load_state_dict({k: given[k] for k in own}, strict=False)
-    return (
-        f'{path}: {len(own)} tensors for the encoder {type(encoder).__name__}'
-        f'{f"; not used: {some(unused)}" if unused else ""}.'
-    )
 
 
 def build(network: dict, source: str | Path) -> nn.Module:
@@ -235,10 +280,8 @@ def build(network: dict, source: str | Path) -> nn.Module:
     except UserError as error:
         raise UserError(f'{source}: network_g: {error}') from None
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f'{source}: cannot build its network_g '
-            f'({str(error).splitlines()[0] if str(error) else "?"}).'
-        ) from None
+        first = (str(error) or '?').splitlines()[0]
+        raise UserError(f'{source}: cannot build its network_g ({first}).') from None
 
 
 def build_own(network: dict) -> nn.Module:

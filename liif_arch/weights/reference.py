@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liif_arch.errors import UserError
-from liif_arch.training.checkpoints import misfits
+from liif_arch.training.checkpoints import misfits, some
 from liif_arch.weights.thera import from_thera, is_thera
 
 _MEAN_SHIFTS = ('sub_mean.weight', 'sub_mean.bias', 'add_mean.weight', 'add_mean.bias')
@@ -46,40 +46,54 @@ def from_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
     model = content['model']
     if model['name'] not in _TYPES:
         raise UserError(f'{path}: found a "{model["name"]}" network; needed {", ".join(_TYPES)}.')
-    kind = _TYPES[model['name']]
-    params = {
-        k: v for k, v in model['sd'].items() if k.removeprefix('encoder.') not in _MEAN_SHIFTS
-    }
+    kind, args, params = _TYPES[model['name']], model['args'], {}
+    for name, value in model['sd'].items():
+        if name.removeprefix('encoder.') not in _MEAN_SHIFTS:
+            params[name] = value
     if kind == 'SubPixelSR':
-        params = {k.removeprefix('encoder.'): v for k, v in params.items()}
-        params = {k if k.startswith('tail.') else f'encoder.{k}': v for k, v in params.items()}
-    args = model['args']
+        params = _below_encoder(params)
     try:
-        spec = args['encoder_spec'] if kind != 'SubPixelSR' else {'name': 'edsr', 'args': args}
+        spec = {'name': 'edsr', 'args': args}
+        if kind != 'SubPixelSR':
+            spec = args['encoder_spec']
         network = {'type': kind, 'encoder': _encoder_option(spec, params, path)}
     except (KeyError, TypeError):
         raise UserError(
             f'{path}: does not say which encoder it has (model.args.encoder_spec).'
         ) from None
     if kind == 'SubPixelSR':
-        ratios = (
-            [
-                round((len(v) / params['tail.1.weight'].shape[1]) ** 0.5)
-                for k, v in params.items()
-                if re.fullmatch(r'tail\.0\.\d+\.bias', k)
-            ]
-            if 'tail.1.weight' in params
-            else []
-        )
-        network['scale'] = int(torch.tensor(ratios).prod()) if ratios else 2
+        network['scale'] = _tail_scale(params)
     else:
         network['hidden_list'] = _hidden_list(params) or [256]
     if kind == 'LIIF':
-        network.update({flag: bool(args.get(flag, True)) for flag in _FLAGS})
+        for flag in _FLAGS:
+            network[flag] = bool(args.get(flag, True))
     if kind == 'LTE' and 'coef.weight' in params:
         network['hidden_dim'] = len(params['coef.weight'])
     require_fit(network, params, path)
     return {'params': params, 'network_g': network}
+
+
+def _below_encoder(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A fixed-scale EDSR's parameters, with all but its tail below `encoder.`."""
+    found = {}
+    for name, value in params.items():
+        name = name.removeprefix('encoder.')
+        if not name.startswith('tail.'):
+            name = f'encoder.{name}'
+        found[name] = value
+    return found
+
+
+def _tail_scale(params: dict[str, Tensor]) -> int:
+    """The scale of a tail of sub-pixel convolutions, each of which has ratio^2 C outputs."""
+    if 'tail.1.weight' not in params:
+        return 2
+    channels, scale, is_known = params['tail.1.weight'].shape[1], 1, False
+    for name, value in params.items():
+        if re.fullmatch(r'tail\.0\.\d+\.bias', name):
+            scale, is_known = scale * round((len(value) / channels) ** 0.5), True
+    return scale if is_known else 2
 
 
 def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
@@ -95,9 +109,8 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         or 'params' not in content
     ):
         raise UserError(
-            f'{path}: found {", ".join(map(str, content)) or "nothing"}; needed "params" and a '
-            '"network_g" '
-            f'of type {", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
+            f'{path}: found {some(content)}; needed "params" and a "network_g" of type '
+            f'{", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
         )
     params = dict(content.get('params_ema', content['params']))
     require_fit(network, params, path)
@@ -112,7 +125,9 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
     if kind == 'SubPixelSR':
         if encoder['type'] != 'EDSREncoder':
             raise UserError(f'{path}: the reference implementation has a fixed-scale EDSR alone.')
-        params = {f'encoder.{k}' if k.startswith('tail.') else k: v for k, v in params.items()}
+        for name in [*params]:
+            if name.startswith('tail.'):
+                params[f'encoder.{name}'] = params.pop(name)
         args = {**spec['args'], 'scale': network['scale'], 'no_upsampling': False}
     else:
         args = {'encoder_spec': spec}
@@ -120,11 +135,12 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
     if kind in ('LIIF', 'LTE'):
         args['imnet_spec']['args'] = {'out_dim': 3, **args['imnet_spec']['args']}
     if kind == 'LIIF':
-        args.update({flag: network.get(flag, True) for flag in _FLAGS})
+        for flag in _FLAGS:
+            args[flag] = network.get(flag, True)
     if kind == 'LTE':
         args['hidden_dim'] = network.get('hidden_dim', 256)
-    name = next(n for n, t in _TYPES.items() if t == kind)
-    return {'model': {'name': name, 'args': args, 'sd': params}, 'epoch': None}
+    names = {own: theirs for theirs, own in reversed(_TYPES.items())}
+    return {'model': {'name': names[kind], 'args': args, 'sd': params}, 'epoch': None}
 
 
 def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> None:
@@ -141,44 +157,50 @@ def require_fit(network: dict, params: dict[str, Tensor], path: str | Path) -> N
 
 def _hidden_list(params: dict[str, Tensor]) -> list[int]:
     """Widths of imnet's hidden layers, from its biases."""
-    biases = {
-        int(m[1]): len(v)
-        for k, v in params.items()
-        if (m := re.fullmatch(r'imnet\.layers\.(\d+)\.bias', k))
-    }
-    return [biases[i] for i in sorted(biases)][:-1]
+    biases = {}
+    for name, value in params.items():
+        match = re.fullmatch(r'imnet\.layers\.(\d+)\.bias', name)
+        if match:
+            biases[int(match[1])] = len(value)
+    return [biases[layer] for layer in sorted(biases)][:-1]
 
 
 def _encoder_option(spec: dict, params: dict[str, Tensor], path: str | Path) -> dict:
-    def count(pattern: str) -> int:
-        return len({m[1] for m in (re.match(pattern, k) for k in params) if m}) or 1
-
-    def width(name: str) -> int:
-        return next(
-            (
-                len(params[k])
-                for k in (f'encoder.{name}.bias', f'encoder.{name}.weight')
-                if k in params
-            ),
-            64,
-        )
-
+    """The option `encoder` of a reference's encoder, whose sizes follow from its parameters."""
     if spec['name'].startswith('edsr'):
         return {
             'type': 'EDSREncoder',
-            'num_feat': width('head.0'),
-            'num_block': count(r'encoder\.body\.(\d+)\.body\.'),
+            'num_feat': _width(params, 'head.0'),
+            'num_block': _count(params, r'encoder\.body\.(\d+)\.body\.'),
             'res_scale': (spec.get('args') or {}).get('res_scale', 1),
         }
     if spec['name'] == 'rdn':
         return {
             'type': 'RDNEncoder',
-            'num_feat': width('SFENet1'),
-            'num_block': count(r'encoder\.RDBs\.(\d+)\.'),
-            'num_layer': count(r'encoder\.RDBs\.0\.convs\.(\d+)\.'),
-            'growth': width('RDBs.0.convs.0.conv.0'),
+            'num_feat': _width(params, 'SFENet1'),
+            'num_block': _count(params, r'encoder\.RDBs\.(\d+)\.'),
+            'num_layer': _count(params, r'encoder\.RDBs\.0\.convs\.(\d+)\.'),
+            'growth': _width(params, 'RDBs.0.convs.0.conv.0'),
         }
     raise UserError(f'{path}: found encoder "{spec["name"]}"; needed edsr-baseline, edsr or rdn.')
+
+
+def _count(params: dict[str, Tensor], pattern: str) -> int:
+    """How many different numbers a pattern finds in the names, at least 1."""
+    found = set()
+    for name in params:
+        match = re.match(pattern, name)
+        if match:
+            found.add(match[1])
+    return max(1, len(found))
+
+
+def _width(params: dict[str, Tensor], layer: str) -> int:
+    """Outputs of a layer of the encoder; 64 where there is no such layer."""
+    for kind in ('bias', 'weight'):
+        if f'encoder.{layer}.{kind}' in params:
+            return len(params[f'encoder.{layer}.{kind}'])
+    return 64
 
 
 def _encoder_spec(encoder: dict, path: str | Path) -> dict:

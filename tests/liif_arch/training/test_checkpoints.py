@@ -245,7 +245,7 @@ def test_load_into__a_state_dict_as_mmengine_writes_it(tmp_path, prefix, key):
         content |= {'step_counter': torch.zeros(1), 'discriminator.weight': torch.zeros(3)}
     torch.save({'meta': {'epoch': 3}, 'state_dict': content}, tmp_path / 'a.pth')
     other = LIIF(EDSREncoder(num_feat=8, num_block=2), [12, 10])
-    assert networks.load_into(other, tmp_path / 'a.pth', param_key=key) is None
+    assert networks.load_into(other, tmp_path / 'a.pth', param_key=key).left_out is None
     assert all(torch.equal(v, net.state_dict()[k]) for k, v in other.state_dict().items())
 
 
@@ -277,7 +277,7 @@ def test_load_file__a_checkpoint_of_mmengines_runner(tmp_path):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(Exception, match='HistoryBuffer'):
         torch.load(tmp_path / 'a.pth', weights_only=True)
-    assert networks.load_into(small(), tmp_path / 'a.pth') is None
+    assert networks.load_into(small(), tmp_path / 'a.pth').left_out is None
     torch.save({**content, 'more': Malicious()}, tmp_path / 'b.pth')
     with pytest.raises(UserError, match=r'b\.pth: not a checkpoint of tensors alone'):
         checkpoints.load_file(tmp_path / 'b.pth')
@@ -286,7 +286,7 @@ def test_load_file__a_checkpoint_of_mmengines_runner(tmp_path):
 def test_load_into__that_is_not_strict_says_what_it_leaves_out(tmp_path):
     torch.save({'params': small().state_dict()}, tmp_path / 'a.pth')
     other = LIIF(EDSREncoder(num_feat=8, num_block=1), [16, 10])
-    left_out = networks.load_into(other, tmp_path / 'a.pth', strict=False)
+    left_out = networks.load_into(other, tmp_path / 'a.pth', strict=False).left_out
     assert 'a.pth: 9 of the 14 tensors of LIIF are read; 11 do not fit' in left_out, left_out
     assert 'unexpected encoder.body.1.body.0.weight' in left_out
 
