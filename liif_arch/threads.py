@@ -75,7 +75,12 @@ def for_each(
 
     items = list(items)
     threads = torch.get_num_threads()
-    without_gradients = torch.no_grad()(work)  # a thread's own setting
+    inference = torch.is_inference_mode_enabled()
+
+    def without_gradients(item: Item) -> None:
+        with torch.inference_mode(inference), torch.no_grad():  # settings of each thread
+            work(item)
+
     if device.type != 'cpu' or min(threads, len(items)) <= 1:
         for item in items:
             without_gradients(item)

@@ -42,8 +42,8 @@ OPTIONAL = ('receptive_radius', 'unit_range', 'multiple', 'removed', 'peak_float
 def complete(encoder: nn.Module) -> nn.Module:
     """Give a module with `num_out_feat` the defaults of what else an `Encoder` tells.
 
-    What the module's class or the module itself says stays as it is, and is not evaluated: a
-    property may take seconds.
+    What the module, its class, or a module that it wraps (`torch.compile`) says stays as it is, and
+    is not evaluated: a property may take seconds.
 
     Args:
         encoder: Is changed, unless it is an `Encoder`.
@@ -53,9 +53,8 @@ def complete(encoder: nn.Module) -> nn.Module:
     """
     if isinstance(encoder, Encoder):
         return encoder
-    for name in OPTIONAL:
-        if name not in vars(encoder) and not hasattr(type(encoder), name):
-            setattr(encoder, name, getattr(Encoder, name))
+    for name in set(OPTIONAL).difference(dir(encoder)):
+        setattr(encoder, name, getattr(Encoder, name))
     return encoder
 
 

@@ -74,7 +74,9 @@ class LatentNetwork(nn.Module, ABC):
         self.num_in_ch, self.num_out_ch = num_in_ch, num_out_ch
         self.scale = None if scale is None else as_scale(scale)
         self.precision = precision
-        self.encoder = as_encoder(encoder or {'type': 'EDSREncoder'}, num_in_ch)
+        if encoder is None:
+            encoder = {'type': 'EDSREncoder'}
+        self.encoder = as_encoder(encoder, num_in_ch)
         self.code_channels = self.encoder.num_out_feat
 
     def encode(self, lq: Tensor) -> Tensor:

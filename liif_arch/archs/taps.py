@@ -238,7 +238,7 @@ def named_tap(net: nn.Module, calls: list[Call], image: Tensor, name: str) -> Ta
     given = calls[i].given
     factor = _enlarged(given, image)
     if factor == 0:
-        size = given if given is None else tuple(given.shape)
+        size = None if given is None else tuple(given.shape)
         raise UserError(
             f'encoder.tap: the input of {name} is {size} for an image {tuple(image.shape)}; needed '
             "features (1, C, h, w) of the image's size."

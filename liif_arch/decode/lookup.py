@@ -215,4 +215,5 @@ def by_query(x: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def corner_rows(i: int, r: int, j: int, c: int, device: torch.device) -> Tensor:
     """Which rows of a tile's hidden state, (I R J C, D), are a query's: (R C, I J), int64."""
-    return by_query(torch.arange(i * r * j * c, device=device).view(i, r, j, c))
+    with torch.inference_mode(False):  # they are kept for calls of any mode
+        return by_query(torch.arange(i * r * j * c, device=device).view(i, r, j, c))

@@ -15,6 +15,7 @@ from liif_arch import upscale
 from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.complexity import complexity
 from liif_arch.coordinates import make_cell, make_coord
+from liif_arch.decode.lookup import corner_rows
 from liif_arch.export import CASES, TOLERANCE, export_onnx
 from liif_arch.upscaling import windows
 
@@ -139,6 +140,22 @@ def test_query__nothing_asked(decoder, shape, gradients):
     feat = torch.randn(shape[0], net.code_channels, 5, 7)
     with torch.set_grad_enabled(gradients):
         assert net.query(feat, coord, coord).shape == (*shape, 3)
+
+
+def test_render__in_inference_mode_by_several_threads(decoder):
+    net, lq, threads = build(decoder), torch.rand(1, 3, 6, 5), torch.get_num_threads()
+    corner_rows.cache_clear()
+    try:
+        torch.set_num_threads(2)
+        net.decode_memory = 0.01  # MiB: an image is several tiles
+        with torch.inference_mode():
+            image = net(lq, size=(57, 183))
+        with torch.no_grad():
+            torch.testing.assert_close(net(lq, size=(57, 183)), image)
+    finally:
+        torch.set_num_threads(threads)
+    # What was made in inference mode, and is kept, serves with gradients too.
+    assert not corner_rows(2, 3, 2, 5, lq.device).is_inference()
 
 
 @torch.no_grad()

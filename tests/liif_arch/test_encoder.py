@@ -43,6 +43,13 @@ def test_complete__adds_what_is_missing_and_evaluates_nothing():
         encoder.receptive_radius  # noqa: B018
 
 
+def test_complete__of_a_compiled_encoder_takes_what_the_encoder_says():
+    encoder = EDSREncoder(num_feat=4, num_block=1)
+    net = LIIF(torch.compile(encoder, backend='eager'), [8])
+    assert encoder.receptive_radius == 4 and net.encoder.receptive_radius == 4
+    assert net.encoder.peak_floats(2, 3) == encoder.peak_floats(2, 3) > 0
+
+
 def test_encode__takes_the_range_that_the_encoder_tells():
     encoder, lq = Foreign(), torch.rand(1, 3, 4, 5)
     net = LIIF(encoder, [8])

@@ -172,6 +172,12 @@ def test_upscale__refuses_impossible_targets(net, target):
         upscale(net, photo(12, 10), **target)
 
 
+def test_upscale__takes_what_torch_compile_makes_of_a_network(net):
+    image = photo(12, 10)
+    compiled = torch.compile(net, backend='eager')
+    assert np.array_equal(upscale(compiled, image, scale=2), upscale(net, image, scale=2))
+
+
 def test_upscale__rendered_blocks_stay_within_the_budget(net, monkeypatch):
     sizes = []
     render = net.render_window
