@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from liif_arch.archs.coordinate_network import CoordinateNetwork
+from liif_arch.archs.latent_network import LatentNetwork
 
 SIDE, QUERIES = 48, 256  # of the images and queries that are counted
 
 
 class Complexity(NamedTuple):
-    """Of a `CoordinateNetwork`.
+    """Of a `LatentNetwork`.
 
     Attributes:
         encoder: Parameters of the encoder.
@@ -42,12 +42,12 @@ class Complexity(NamedTuple):
 class Encode(nn.Module):
     """A network's encoder as a module of its own: lq (B, C, h, w) -> feat."""
 
-    def __init__(self, net: CoordinateNetwork) -> None:
+    def __init__(self, net: LatentNetwork) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, lq: Tensor) -> Tensor:
-        """See `CoordinateNetwork.encode`."""
+        """See `LatentNetwork.encode`."""
         return self.net.encode(lq)
 
 
@@ -57,11 +57,11 @@ class Query(Encode):
     """
 
     def forward(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """See `CoordinateNetwork.query`."""
+        """See `LatentNetwork.query`."""
         return self.net.query(feat, coord, cell)
 
 
-def complexity(net: CoordinateNetwork) -> Complexity:
+def complexity(net: LatentNetwork) -> Complexity:
     """Count a network as it is run (`decode.fast`), not as its paper writes it.
 
     Element-wise work (activations, waves, weights of the ensemble) is not counted, as usual.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
+from liif_arch.archs.encoder import named_network
 from liif_arch.complexity import Encode, Query
 from liif_arch.coordinates import make_cell, make_coord, scaled_size
 from liif_arch.errors import UserError
@@ -138,7 +139,7 @@ def _export(
         text = [line for line in str(error).splitlines() if line.startswith('<class')] or [
             type(error).__name__
         ]
-        name = type(getattr(module.net.encoder, 'net', module.net.encoder)).__name__
+        name = type(named_network(module.net.encoder)).__name__
         raise UserError(
             f'{path.name}: {type(module.net).__name__} on {name} cannot be exported with free '
             'sizes '

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.coordinates import grid_lookup, make_cell, make_coord
-from liif_arch.decode import render
-from liif_arch.decode.fast import FirstLayer
+from liif_arch.decode.first_layer import GridDecoder
+from liif_arch.decode.lookup import Grid
 from liif_arch.degradation import make_batch
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.precision import autocast
@@ -148,28 +148,26 @@ def windows(args: argparse.Namespace, device: torch.device) -> list[Check]:
 
 @torch.no_grad()
 def kernel(args: argparse.Namespace, device: torch.device) -> list[Check]:
-    """The Triton kernel alone, in both of its types, beside `render_grid` in float64 on the CPU."""
+    """The Triton kernel alone, in both of its types, beside `decode_grid` in float64 on the CPU."""
     if device.type != 'cuda' or torch.cuda.get_device_capability(device) < (8, 0):
         return [Check('Triton kernel', 'needs a GPU of compute capability 8.0', '', None)]
     from liif_arch.decode import fused
 
     torch.manual_seed(0)
     net = benchmark_timing.build(args)
-    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
-    table = first.table(torch.randn(1, net.encoder.num_out_feat, 24, 31), first.bias)
-    lookups = [grid_lookup(n, m, True) for n, m in zip(SIZE, (24, 31), strict=True)]
-    double = render.Decoder.of(net.imnet.double(), first, torch.float64)
-    exact = render.render_grid(double, table.double(), *lookups, 10**6)
+    cell = (2 * 24 / SIZE[0], 2 * 31 / SIZE[1])
+    table = net.grid_table(torch.randn(1, net.code_channels, 24, 31), cell)
+    rows, cols = (grid_lookup(n, m, True) for n, m in zip(SIZE, (24, 31), strict=True))
+    exact = net.double().decode_grid(table.double(), Grid.of(rows, cols, cell))
     net.float().to(device)
-    first = FirstLayer.split(net.imnet.layers[0], net.encoder.num_out_feat, True, True)
-    there = [grid_lookup(n, m, True, device) for n, m in zip(SIZE, (24, 31), strict=True)]
+    rows, cols = (grid_lookup(n, m, True, device) for n, m in zip(SIZE, (24, 31), strict=True))
     found = []
     for dtype in fused.DTYPES:
-        decoder, name = (
-            render.Decoder.of(net.imnet, first, dtype),
-            str(dtype).removeprefix('torch.'),
+        name = str(dtype).removeprefix('torch.')
+        decoder = GridDecoder.of(net.imnet, net.first_layer(), dtype)
+        made = (
+            fused.render_grid(decoder, table.to(device), Grid.of(rows, cols, cell)).cpu().double()
         )
-        made = fused.render_grid(decoder, table.to(device), *there).cpu().double()
         found.append(
             Check.of(f'Triton kernel, {name}', (made - exact).abs().max().item(), 2 * LARGEST[name])
         )

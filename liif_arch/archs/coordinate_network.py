@@ -1,59 +1,60 @@
-"""What every decoder on latent codes shares: the interface, and how whole images are asked for."""
+"""The skeleton of every decoder that predicts the colour at any coordinate from latent codes."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from liif_arch.archs.tapped_encoder import as_encoder
-from liif_arch.coordinates import as_scale, make_cell, make_coord, scaled_size
-from liif_arch.errors import UserError, suggest
-from liif_arch.precision import PRECISIONS, autocast, resolve
+from liif_arch.archs.latent_network import LatentNetwork, to_unit, to_unit_
+from liif_arch.coordinates import AxisLookup, grid_lookup, make_cell, make_coord
+from liif_arch.decode.lookup import Grid, Lookups, by_chunks, nearest
+from liif_arch.decode.tiles import TileDecoder, decode_tiles
+from liif_arch.errors import UserError
+from liif_arch.precision import autocast
 
-TRAIN_QUERIES = (
-    65536  # queries of a batch whose activations are kept for the backward pass (paper: 16 * 2304)
-)
+# Queries of a batch whose activations are kept for the backward pass (LIIF's paper: 16 * 2304).
+TRAIN_QUERIES = 65536
 
 
-class CoordinateNetwork(nn.Module, ABC):
+class CoordinateNetwork(LatentNetwork):
     """An encoder's latent codes, and a decoder that predicts the colour at continuous coordinates.
 
-    Images are RGB (or any channels) in [0, 1] at this border; the 0.5/0.5 normalisation is inside.
-    Encode once, query
-    many: `feat = net.encode(lq)`, then `net.query(feat, coord, cell)` or `net.render(feat, (H,
-        W))`. No state is kept.
-    A decoder says what `query_plain`, `query` and `render_window` compute.
+    A decoder says three things, in [-1, 1] and without a word about chunks, tiles, windows and
+    devices, which this class owns:
+
+    1. `table`: what it holds for each latent, computed once from the codes of an image.
+    2. `colours`: the colours of queries, from the latents that they look up in the table. It is
+       used for training and for single queries.
+    3. `floats_per_query`: what a query costs, from which the sizes of chunks and tiles follow.
+
+    It also says `plain_colours`, its equations written out slowly, with which tests compare the
+    rest, and the attributes of a `LatentNetwork`. Regular grids are rendered by `colours` too,
+    unless a decoder has something faster: then it says `grid_table` and `tile_decoder`. One that
+    looks up other latents than the nearest says `look_up` and `look_up_axis`.
 
     Args:
-        encoder: A network that keeps the size and has `num_out_feat`; or any other network of one
-            scale, whose features before its upsampler are taken (see `TappedEncoder`); or its
-            registered options ({'type': ...}).
-            None: the paper's EDSR-baseline. With `receptive_radius` (in pixels, or None: all of the
-            image) and `peak_floats` (see EDSREncoder) `upscale` can work in windows.
-        num_in_ch: Channels of the input image; must be the encoder's.
-        num_out_ch: Channels of the predicted colour.
-        scale: Scale of `net(lq)` without a size, a number or a pair (sy, sx); BasicSR's own models
-            call it so.
-        precision: Of images rendered without gradients: float32, bfloat16, or auto (bfloat16 where
-            the device has it).
-        decode_memory: Budget for the decoder's activations without gradients, in MiB; queries are
-            chunked to it.
-            None: 16 on a CPU, where chunks that stay in the cache are fastest, 512 on other
-                devices.
+        encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision. With
+            `receptive_radius` and `peak_floats` (see `Encoder`), `upscale` can work in windows.
+        decode_memory: Budget for the decoder's activations without gradients, in MiB; chunks and
+            tiles are as large as it allows. None: 16 on a CPU, where activations that stay in the
+            cache are fastest, 512 on other devices.
 
     Attributes:
-        code_channels: Channels of what `encode` returns.
-        reach: Latents beyond its own that a look-up reads, on each side.
-        table_channels: Channels that the decoder holds per latent while it renders, for memory
-            budgets.
+        local_ensemble: Queries look up the four nearest latents, whose predictions are weighted
+            (LIIF eq. 4); else the nearest one.
+        images_at_once: Images of a batch of which a tile is decoded together; None: all, for
+            decoders whose images share work.
+        floats_per_query: Floats that the decoder holds at once for a query.
 
     Raises:
-        UserError: An option has no meaning (named).
+        UserError: An option has no meaning; names it.
     """
 
-    reach: int
-    table_channels: int
+    local_ensemble: bool = True
+    images_at_once: int | None = 1
+    floats_per_query: int
 
     def __init__(
         self,
@@ -64,58 +65,98 @@ class CoordinateNetwork(nn.Module, ABC):
         precision: str,
         decode_memory: float | None,
     ) -> None:
-        super().__init__()
-        if precision not in PRECISIONS:
-            raise UserError(f'precision: found {precision!r}; {suggest(precision, PRECISIONS)}')
         if decode_memory is not None and decode_memory <= 0:
             raise UserError(f'decode_memory: found {decode_memory!r}; needed MiB above 0.')
-        self.num_in_ch, self.num_out_ch = num_in_ch, num_out_ch
-        self.scale = None if scale is None else as_scale(scale)
-        self.precision, self.decode_memory = precision, decode_memory
-        self.encoder = as_encoder(encoder or {'type': 'EDSREncoder'}, num_in_ch)
-        self.code_channels = self.encoder.num_out_feat
+        super().__init__(encoder, num_in_ch, num_out_ch, scale, precision)
+        self.decode_memory = decode_memory
 
-    def encode(self, lq: Tensor) -> Tensor:
-        """Latent codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, C, h, w)."""
-        lq = lq if getattr(self.encoder, 'unit_range', False) else (lq - 0.5) / 0.5
-        lq = lq.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
-        if torch.is_grad_enabled():
-            return self.encoder(lq)
-        with autocast(lq.device, self.render_dtype()):
-            return self.encoder(lq)
-
-    def render_dtype(self) -> torch.dtype:
-        """Type of the matrix products without gradients; raises UserError where the device lacks
-        it.
-        """
-        parameter = next(self.parameters())
-        return (
-            resolve(self.precision, parameter.device)
-            if parameter.dtype == torch.float32
-            else parameter.dtype
-        )
+    # ----------------------------------------------------------------------------------------------
+    # What a decoder says
 
     @abstractmethod
+    def table(self, feat: Tensor) -> Tensor:
+        """What the decoder holds for each latent.
+
+        Args:
+            feat: Latent codes, (B, code_channels, h, w).
+
+        Returns:
+            (B, h, w, ...), contiguous, at least float32; see `decode.lookup.by_latent`.
+        """
+
+    @abstractmethod
+    def colours(self, table: Tensor, found: Lookups) -> Tensor:
+        """Colours of queries, differentiable.
+
+        Args:
+            table: What `table` returned, (B, h, w, ...).
+            found: Look-ups of N queries in it.
+
+        Returns:
+            (N, num_out_ch), about [-1, 1], at least float32.
+        """
+
+    @abstractmethod
+    def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """The decoder's equations written out as in its paper, differentiable and slow.
+
+        Args:
+            feat, coord, cell: See `query`.
+
+        Returns:
+            (B, Q, num_out_ch), about [-1, 1].
+        """
+
+    def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
+        """`table` for a regular grid, whose pixels share one cell (height, width), in latents."""
+        return self.table(feat)
+
+    def tile_decoder(self, cell: tuple[float, float]) -> TileDecoder:
+        """What decodes a tile of a regular grid, without gradients.
+
+        It is asked for once an image: what is the same for all tiles is made ready here.
+
+        Args:
+            cell: Height and width of all output pixels, in latents.
+
+        Returns:
+            A function of a part of `grid_table` (b, h', w', ...) and look-ups in it, which returns
+            colours (b, num_out_ch, rows, columns), about [-1, 1].
+        """
+        return self._tile_by_queries
+
+    def look_up(self, coord: Tensor, cell: Tensor, size: tuple[int, int]) -> Lookups:
+        """The latents of an image of (h, w) that queries look up; see `query`."""
+        return nearest(coord, cell, size, self.local_ensemble)
+
+    def look_up_axis(self, n_out: int, n: int, device: torch.device) -> AxisLookup:
+        """The latents of n that n_out output pixels of a regular grid look up along one axis."""
+        return grid_lookup(n_out, n, self.local_ensemble, device)
+
+    # ----------------------------------------------------------------------------------------------
+    # What follows from it
+
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
         """Colours at continuous coordinates, differentiable.
 
         Args:
-            feat: Latent codes, (B, C, h, w).
-            coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1].
-            cell: Height and width of the query pixels in coordinates, (B, Q, 2); a pixel of H x W
-                has (2/H, 2/W).
-            chunk: Queries per image decoded at a time. None: what `decode_memory` allows, all at
-                once under autograd.
+            feat, coord, cell: See `LatentNetwork.query`.
+            chunk: Queries of each image that are decoded at a time. None: as many as
+                `decode_memory` allows; under autograd all at once.
 
         Returns:
             Colours, (B, Q, num_out_ch), about [0, 1] (not clamped).
         """
+        if chunk is None and not torch.is_grad_enabled():
+            chunk = self.chunk_size(self.floats_per_query * len(feat))
+        at = partial(self._colours_at, self.table(feat))
+        return to_unit(by_chunks(at, coord, cell, chunk))
 
-    @abstractmethod
     def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """`query` written out as in its paper: slow, for comparison."""
+        """`query` by the equations as its paper writes them: slow, for comparison."""
+        return to_unit(self.plain_colours(feat, coord, cell))
 
-    @abstractmethod
+    @torch.no_grad()
     def render_window(
         self,
         feat: Tensor,
@@ -126,82 +167,55 @@ class CoordinateNetwork(nn.Module, ABC):
         cols: tuple[int, int],
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """Part of the H x W image, from the latents of a part of the input, without gradients.
+        """See `LatentNetwork.render_window`."""
+        cell = (2 * full[0] / size[0], 2 * full[1] / size[1])
+        by_row = self.look_up_axis(size[0], full[0], feat.device).window(*rows, origin[0])
+        by_col = self.look_up_axis(size[1], full[1], feat.device).window(*cols, origin[1])
+        grid = Grid.of(by_row, by_col, cell)
+        return to_unit_(self.decode_grid(self.grid_table(feat, cell), grid, progress))
 
-        Args:
-            feat: Latent codes of input rows and columns starting at `origin`, (B, C, h', w'); they
-                must hold the latents under the rendered window and `reach` more on each side, or
-                end at the image's border.
-            size: Size (H, W) of the whole output.
-            origin: Row and column of feat's first latent in the whole input.
-            full: Size (h, w) of the whole input.
-            rows: Output rows [start, stop) to render.
-            cols: Output columns [start, stop) to render.
-            progress: Called now and then with the number of output pixels done since.
-
-        Returns:
-            (B, num_out_ch, stop - start, stop - start), about [0, 1].
-        """
-
-    def render(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
-        """The image at any size, without gradients: (B, C, h, w) -> (B, num_out_ch, H, W), about
-        [0, 1].
-        """
-        return self.render_window(
-            feat, size, (0, 0), tuple(feat.shape[-2:]), (0, size[0]), (0, size[1])
-        )
-
-    def chunk_size(self, floats: int) -> int:
-        """Queries, of so many floats each, that the decoder may hold at once under
-        `decode_memory`.
-        """
-        on_cpu = next(self.parameters()).device.type == 'cpu'
-        return max(64, int((self.decode_memory or (16 if on_cpu else 512)) * 2**20) // (4 * floats))
-
-    def forward(
-        self,
-        lq: Tensor,
-        coord: Tensor | None = None,
-        cell: Tensor | None = None,
-        size: tuple[int, int] | None = None,
+    def decode_grid(
+        self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
     ) -> Tensor:
-        """Colours at `coord` (training), or the image at `size`, or at this network's `scale`.
+        """Colours of a regular grid, tile by tile, without gradients.
 
         Args:
-            lq: Images in [0, 1], (B, num_in_ch, h, w).
-            coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1]; with `cell`, (B, Q, 2).
-            cell: See `query`.
-            size: Output size (H, W), for a whole image.
+            table: What `grid_table` returned, (B, h, w, ...).
+            grid: Look-ups of R rows and C columns in it.
+            progress: Called with the number of output pixels of each tile that is done.
 
         Returns:
-            (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W).
-
-        Raises:
-            UserError: None of coord, size and the option `scale` is given.
+            (B, num_out_ch, R, C), about [-1, 1].
         """
-        feat = self.encode(lq)
-        if coord is not None:
-            return self.query(feat, coord, cell)
-        if size is None:
-            if self.scale is None:
-                raise UserError(
-                    f'{type(self).__name__} was called without coord and without size; set '
-                    'network_g.scale, or use model_type: LIIFModel, which gives each image its '
-                    'size.'
-                )
-            size = scaled_size(tuple(lq.shape[-2:]), self.scale)
-        return (
-            self.render(feat, size)
-            if not torch.is_grad_enabled()
-            else self._render_with_grad(feat, size)
+        decode, pixels = self.tile_decoder(grid.cell), self.chunk_size(self.floats_per_query)
+        return decode_tiles(
+            decode, table, grid, self.num_out_ch, pixels, self.images_at_once, progress
         )
 
-    def _render_with_grad(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
-        """`render` under autograd, for models that train on whole images; activations are
-        recomputed by chunk.
-        """
+    def render_with_gradients(self, feat: Tensor, size: tuple[int, int]) -> Tensor:
+        """`render` under autograd; activations are computed again chunk by chunk."""
         b, coord = feat.shape[0], make_coord(size, feat.device)
         coord = coord.view(1, -1, 2).expand(b, -1, -1)
         cell = make_cell(size, feat.device).expand_as(coord)
         colours = self.query(feat, coord, cell, chunk=max(1, TRAIN_QUERIES // b))
         return colours.transpose(1, 2).reshape(b, -1, *size)
+
+    def chunk_size(self, floats: int) -> int:
+        """Queries of so many floats each that the decoder may hold at once (`decode_memory`)."""
+        on_cpu = next(self.parameters()).device.type == 'cpu'
+        budget = self.decode_memory or (16 if on_cpu else 512)
+        return max(64, int(budget * 2**20) // (4 * floats))
+
+    def _colours_at(self, table: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """Colours of queries (B, Q, 2) in a table, (B, Q, num_out_ch), about [-1, 1]."""
+        if coord.numel() == 0:
+            return table.new_zeros(*coord.shape[:2], self.num_out_ch)
+        found = self.look_up(coord, cell, (table.shape[1], table.shape[2]))
+        # Not len(table): exporters take that for a constant.
+        return self.colours(table, found).unflatten(0, (table.shape[0], -1))
+
+    def _tile_by_queries(self, table: Tensor, grid: Grid) -> Tensor:
+        """A tile of one image by `colours`."""
+        with autocast(table.device, self.render_dtype()):
+            colours = self.colours(table, grid.lookups(table.shape[2]))
+        return colours.view(1, *grid.shape, -1).permute(0, 3, 1, 2)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from liif_arch.archs.encoder import Encoder
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
 
@@ -28,13 +29,14 @@ def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
     """Change a convolution's weights so that its first outputs are its first inputs, times a
     factor.
     """
+    assert conv.bias is not None  # as all convolutions of the encoders have one
     middle = conv.kernel_size[0] // 2
     conv.weight[:count], conv.bias[:count] = 0, 0
     for i in range(count):
         conv.weight[i, i, middle, middle] = factor
 
 
-class EDSREncoder(nn.Module):
+class EDSREncoder(Encoder):
     """Features of EDSR: head, residual blocks, tail convolution and global skip; the input's size
     is kept.
 
@@ -66,12 +68,15 @@ class EDSREncoder(nn.Module):
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""
-        copy_channels(self.head[0], self.head[0].in_channels)
-        copy_channels(self.body[-1], self.head[0].in_channels, 0)
+        first, last = self.head[0], self.body[-1]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        copy_channels(first, first.in_channels)
+        copy_channels(last, first.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured
-        on a CPU).
+        """Floats that are alive at once while an image is encoded without gradients.
+
+        Measured on a CPU, for memory budgets.
         """
         return 5 * self.num_out_feat * height * width
 

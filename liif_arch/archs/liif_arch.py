@@ -3,16 +3,19 @@ CVPR 2021).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
-from liif_arch.coordinates import grid_lookup
-from liif_arch.decode.fast import FirstLayer, query_fast
+from liif_arch.archs.encoder import named_network
+from liif_arch.decode.fast import query_fast
+from liif_arch.decode.first_layer import FirstLayer, GridDecoder
+from liif_arch.decode.lookup import Grid, Lookups
 from liif_arch.decode.mlp import MLP
 from liif_arch.decode.plain import query_plain
-from liif_arch.decode.render import Decoder, cell_bias, render_grid
+from liif_arch.decode.render import decode_tile, render_fused
+from liif_arch.decode.tiles import TileDecoder
 from liif_arch.errors import UserError
 
 
@@ -21,8 +24,8 @@ class LIIF(CoordinateNetwork):
     coordinate.
 
     Args:
-        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale, precision and
-            decode_memory.
+        encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision.
+        decode_memory: See `CoordinateNetwork`.
         hidden_list: Widths of the decoder's hidden layers.
         local_ensemble: Weighted prediction of the four nearest latents (eq. 4).
         feat_unfold: Concatenate each latent's 3x3 neighbourhood (eq. 3).
@@ -55,87 +58,82 @@ class LIIF(CoordinateNetwork):
             'feat_unfold': feat_unfold,
             'cell_decode': cell_decode,
         }
-        in_dim = (
-            self.encoder.num_out_feat * (9 if feat_unfold else 1) + 2 + (2 if cell_decode else 0)
-        )
+        self.local_ensemble = local_ensemble
+        feature = self.code_channels * (9 if feat_unfold else 1)
+        in_dim = feature + 2 + (2 if cell_decode else 0)
         self.imnet = MLP(in_dim, num_out_ch, hidden_list, activation)
         if bilinear_start:
             self._start_bilinear()
         self.reach = 1 if feat_unfold else 0
         self.table_channels = 2 * hidden_list[0]
-        self.widest = max(hidden_list)
+        self.floats_per_query = 14 * max(hidden_list)  # four corners of three to four activations
 
     def _start_bilinear(self) -> None:
-        channels = self.num_out_ch
-        for problem, found in (
-            (
-                f'num_in_ch {self.num_in_ch} and num_out_ch {channels}; needed the same',
-                self.num_in_ch != channels,
-            ),
-            (
-                f'the activation {self.imnet.activation}; needed relu',
-                self.imnet.activation != 'relu',
-            ),
-            (
-                f'hidden layers of {min(layer.in_features for layer in self.imnet.layers[2::2])} '
-                'channels; needed '
-                f'{channels}',
-                any(layer.in_features < channels for layer in self.imnet.layers[2::2]),
-            ),
-            (
-                f'the encoder {type(getattr(self.encoder, "net", self.encoder)).__name__}, '
-                f'{self.code_channels} '
-                f'channels; needed EDSREncoder or RDNEncoder, {channels} or more',
-                not hasattr(self.encoder, 'start_as_copy') or self.code_channels < channels,
-            ),
-        ):
-            if found:
-                raise UserError(f'bilinear_start: found {problem}, or bilinear_start: false.')
+        problem = self._no_bilinear_start()
+        if problem is not None:
+            raise UserError(f'bilinear_start: found {problem}, or bilinear_start: false.')
+        assert self.encoder.start_as_copy is not None  # or there were a problem
         self.encoder.start_as_copy()
         taps = 9 if self.flags['feat_unfold'] else 1
-        self.imnet.start_as_copy([channel * taps + taps // 2 for channel in range(channels)])
+        self.imnet.start_as_copy([channel * taps + taps // 2 for channel in range(self.num_out_ch)])
 
-    def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
-        """See `CoordinateNetwork.query`; computed by `decode.fast.query_fast`."""
-        if chunk is None and not torch.is_grad_enabled():
-            chunk = self.chunk_size(
-                16 * self.widest * len(feat)
-            )  # four corners of about four activations
-        return query_fast(self.imnet, feat, coord, cell, **self.flags, chunk=chunk) * 0.5 + 0.5
-
-    def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """`query` written out as in the paper: slow, for comparison."""
-        return query_plain(self.imnet, feat, coord, cell, **self.flags) * 0.5 + 0.5
-
-    @torch.no_grad()
-    def render_window(
-        self,
-        feat: Tensor,
-        size: tuple[int, int],
-        origin: tuple[int, int],
-        full: tuple[int, int],
-        rows: tuple[int, int],
-        cols: tuple[int, int],
-        progress: Callable[[int], None] | None = None,
-    ) -> Tensor:
-        """See `CoordinateNetwork.render_window`; computed by `decode.render.render_grid`."""
-        first = FirstLayer.split(
-            self.imnet.layers[0],
-            feat.shape[1],
-            self.flags['feat_unfold'],
-            self.flags['cell_decode'],
-        )
-        bias = cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1]))
-        table = first.table(feat, bias, self.imnet.activation)
-        lookups = [
-            grid_lookup(size[i], full[i], self.flags['local_ensemble'], feat.device).window(
-                *window, origin[i]
+    def _no_bilinear_start(self) -> str | None:
+        """Why the network cannot start as the bilinear enlargement: what is found and needed."""
+        channels = self.num_out_ch
+        narrowest = min(layer.in_features for layer in self.imnet.linears()[1:])
+        if self.num_in_ch != channels:
+            return f'num_in_ch {self.num_in_ch} and num_out_ch {channels}; needed the same'
+        if self.imnet.activation != 'relu':
+            return f'the activation {self.imnet.activation}; needed relu'
+        if narrowest < channels:
+            return f'hidden layers of {narrowest} channels; needed {channels}'
+        if self.encoder.start_as_copy is None or self.code_channels < channels:
+            return (
+                f'the encoder {type(named_network(self.encoder)).__name__}, {self.code_channels} '
+                f'channels; needed EDSREncoder or RDNEncoder, {channels} or more'
             )
-            for i, window in enumerate((rows, cols))
-        ]
-        decoder = Decoder.of(self.imnet, first, self.render_dtype())
-        return (
-            render_grid(decoder, table, *lookups, self.chunk_size(14 * self.widest), progress)
-            .mul_(0.5)
-            .add_(0.5)
+        return None
+
+    def first_layer(self) -> FirstLayer:
+        """The decoder's first layer, split by input."""
+        flags = self.flags
+        return FirstLayer.split(
+            self.imnet.linears()[0], self.code_channels, flags['feat_unfold'], flags['cell_decode']
         )
+
+    def table(self, feat: Tensor) -> Tensor:
+        """The first layer's response to each latent, without cells, (B, h, w, D)."""
+        first = self.first_layer()
+        return first.table(feat, first.bias, self.imnet.activation)
+
+    def colours(self, table: Tensor, found: Lookups) -> Tensor:
+        """See `CoordinateNetwork.colours`; computed by `decode.fast`."""
+        return query_fast(self.imnet, self.first_layer(), table, found)
+
+    def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """See `CoordinateNetwork.plain_colours`; LIIF eq. 1-5."""
+        return query_plain(self.imnet, feat, coord, cell, **self.flags)
+
+    def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
+        """The first layer's response to each latent and to the cell of all pixels, (B, h, w, D)."""
+        first = self.first_layer()
+        return first.table(feat, first.bias_with(cell), self.imnet.activation)
+
+    def grid_decoder(self) -> GridDecoder:
+        """The weights that follow `grid_table`, in the precision of rendering."""
+        return GridDecoder.of(self.imnet, self.first_layer(), self.render_dtype())
+
+    def tile_decoder(self, cell: tuple[float, float]) -> TileDecoder:
+        """See `CoordinateNetwork.tile_decoder`; computed by `decode.render`."""
+        return partial(decode_tile, self.grid_decoder())
+
+    def decode_grid(
+        self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """See `CoordinateNetwork.decode_grid`; by the Triton kernel where it runs."""
+        image = render_fused(self.grid_decoder(), table, grid)
+        if image is None:
+            return super().decode_grid(table, grid, progress)
+        if progress:
+            progress(len(image) * grid.shape[0] * grid.shape[1])
+        return image

@@ -1,28 +1,32 @@
 """LTE: Local Texture Estimator for Implicit Representation Function (Lee and Jin, CVPR 2022)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
-from liif_arch.coordinates import grid_lookup
-from liif_arch.decode.lte import query_lte, query_lte_plain, render_lte
+from liif_arch.archs.latent_network import to_signed
+from liif_arch.decode.lookup import Lookups, by_latent
+from liif_arch.decode.lte import decode_lte_tile, query_lte, query_lte_plain
 from liif_arch.decode.mlp import MLP
+from liif_arch.decode.tiles import TileDecoder
 from liif_arch.devices import constant
 from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
 
 class LTE(CoordinateNetwork):
-    """LIIF's look-up and ensemble, with waves of estimated amplitude, frequency and phase as the
-    decoder's input.
+    """LIIF's look-up and ensemble around a decoder whose input are waves.
+
+    Amplitudes and frequencies of the waves are estimated from the features, phases from the cell.
 
     `encode` returns amplitudes, frequencies and the image itself, see `decode.lte`.
 
     Args:
-        encoder: See `CoordinateNetwork`, as for num_in_ch, num_out_ch, scale, precision and
-            decode_memory.
+        encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision.
+        decode_memory: See `CoordinateNetwork`.
         hidden_dim: Amplitudes D of a latent, and as many frequencies, in D/2 pairs.
         hidden_list: Widths of the decoder's hidden layers.
         max_scale: Cells are taken for those of this scale where they are smaller: the highest scale
@@ -64,7 +68,8 @@ class LTE(CoordinateNetwork):
         self.imnet = MLP(hidden_dim, num_out_ch, hidden_list)
         self.code_channels = 2 * hidden_dim + num_out_ch
         self.table_channels = 2 * self.code_channels
-        self.widest = max(self.code_channels, *hidden_list)
+        # Four corners of three to four activations.
+        self.floats_per_query = 14 * max(self.code_channels, *hidden_list)
 
     def encode(self, lq: Tensor) -> Tensor:
         """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, 2 hidden_dim + num_in_ch, h, w),
@@ -73,50 +78,33 @@ class LTE(CoordinateNetwork):
         feat = super().encode(lq)
         with autocast(lq.device, torch.float32):
             feat = feat.to(self.coef.weight.dtype)
-            return torch.cat([self.coef(feat), self.freq(feat), (lq - 0.5) / 0.5], dim=1)
+            return torch.cat([self.coef(feat), self.freq(feat), to_signed(lq)], dim=1)
 
-    def query(self, feat: Tensor, coord: Tensor, cell: Tensor, chunk: int | None = None) -> Tensor:
-        """See `CoordinateNetwork.query`; computed by `decode.lte.query_lte`."""
-        if chunk is None and not torch.is_grad_enabled():
-            chunk = self.chunk_size(16 * self.widest * len(feat))
-        return (
-            query_lte(self.imnet, self.phase, feat, coord, self._cell(feat, cell), chunk) * 0.5
-            + 0.5
-        )
+    def table(self, feat: Tensor) -> Tensor:
+        """The codes as they are, (B, h, w, 2 hidden_dim + num_out_ch)."""
+        return by_latent(feat)
 
-    def query_plain(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """`query` written out as in the paper: slow, for comparison."""
-        return (
-            query_lte_plain(self.imnet, self.phase, feat, coord, self._cell(feat, cell)) * 0.5 + 0.5
-        )
+    def look_up(self, coord: Tensor, cell: Tensor, size: tuple[int, int]) -> Lookups:
+        """See `CoordinateNetwork.look_up`; cells are none smaller than those of `max_scale`."""
+        return super().look_up(coord, self._limited(cell, size), size)
 
-    def _cell(self, feat: Tensor, cell: Tensor) -> Tensor:
-        """Cells (B, Q, 2), none smaller than those of `max_scale`."""
-        return torch.stack(
-            [cell[..., i].clamp(min=self.smallest / feat.shape[2 + i]) for i in (0, 1)], dim=-1
-        )
+    def colours(self, table: Tensor, found: Lookups) -> Tensor:
+        """See `CoordinateNetwork.colours`; computed by `decode.lte`."""
+        return query_lte(self.imnet, self.phase, table, found)
 
-    @torch.no_grad()
-    def render_window(
-        self,
-        feat: Tensor,
-        size: tuple[int, int],
-        origin: tuple[int, int],
-        full: tuple[int, int],
-        rows: tuple[int, int],
-        cols: tuple[int, int],
-        progress: Callable[[int], None] | None = None,
-    ) -> Tensor:
-        """See `CoordinateNetwork.render_window`; computed by `decode.lte.render_lte`."""
-        lookups = [
-            grid_lookup(size[i], full[i], True, feat.device).window(*window, origin[i])
-            for i, window in enumerate((rows, cols))
-        ]
-        cells = [max(2 * n / out, self.smallest) for n, out in zip(full, size, strict=True)]
-        cell = constant(cells, feat)
-        phases = self.phase(cell.to(self.phase.weight.dtype)).to(
-            torch.promote_types(feat.dtype, torch.float32)
-        )
-        chunk = self.chunk_size(14 * self.widest)
-        weights = self.imnet.weights(0, self.render_dtype())
-        return render_lte(weights, phases, feat, *lookups, chunk, progress).mul_(0.5).add_(0.5)
+    def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """See `CoordinateNetwork.plain_colours`."""
+        cell = self._limited(cell, (feat.shape[-2], feat.shape[-1]))
+        return query_lte_plain(self.imnet, self.phase, feat, coord, cell)
+
+    def tile_decoder(self, cell: tuple[float, float]) -> TileDecoder:
+        """See `CoordinateNetwork.tile_decoder`; computed by `decode.lte`."""
+        weight = self.phase.weight
+        phases = self.phase(constant([max(side, self.smallest) for side in cell], weight))
+        phases = phases.to(torch.promote_types(weight.dtype, torch.float32))
+        return partial(decode_lte_tile, self.imnet.weights(0, self.render_dtype()), phases)
+
+    def _limited(self, cell: Tensor, size: tuple[int, int]) -> Tensor:
+        """Cells (B, Q, 2), none smaller than those of `max_scale` for an input (h, w)."""
+        sides = [cell[..., i].clamp(min=self.smallest / size[i]) for i in (0, 1)]
+        return torch.stack(sides, dim=-1)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.archs.edsr_encoder_arch import copy_channels
+from liif_arch.archs.encoder import Encoder
 from liif_arch.errors import require_whole
 from liif_arch.precision import autocast
 
@@ -55,7 +56,7 @@ class ResidualDenseBlock(nn.Module):
         return out
 
 
-class RDNEncoder(nn.Module):
+class RDNEncoder(Encoder):
     """Features of RDN: shallow extraction, dense blocks, global fusion and skip; the input's size
     is kept.
 
@@ -90,6 +91,7 @@ class RDNEncoder(nn.Module):
         self.num_out_feat = num_feat
         self.receptive_radius = num_block * num_layer + 3
         self.dense_channels = num_feat + num_layer * growth
+        self.block_reach = num_layer
         # Parameter names are those of the reference checkpoints.
         self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
@@ -102,14 +104,17 @@ class RDNEncoder(nn.Module):
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""
+        last = self.GFF[1]
+        assert isinstance(last, nn.Conv2d)
         copy_channels(self.SFENet1, self.SFENet1.in_channels)
-        copy_channels(self.GFF[1], self.SFENet1.in_channels, 0)
+        copy_channels(last, self.SFENet1.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
-        """Floats alive at once in inference on an image of that size, for memory budgets (measured
-        on a CPU).
+        """Floats that are alive at once while an image is encoded without gradients.
+
+        Measured on a CPU, for memory budgets.
         """
-        side = TILE + 2 * self.RDBs[0].reach
+        side = TILE + 2 * self.block_reach
         return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * min(
             height, side
         ) * min(width, side)
@@ -122,6 +127,7 @@ class RDNEncoder(nn.Module):
         # GFF.0 over the concatenated blocks, summed block by block: the 1024-channel tensor is
         # never held.
         first, last = self.GFF
+        assert isinstance(first, nn.Conv2d) and first.bias is not None
         fused = first.bias.view(1, -1, 1, 1)
         for block, weight in zip(
             self.RDBs, first.weight.split(self.num_out_feat, dim=1), strict=True

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.archs import own_network
+from liif_arch.archs.encoder import Encoder, complete
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.taps import Reached, first_run, remove_from
 from liif_arch.errors import UserError
@@ -29,14 +30,16 @@ def _log(text: str) -> None:
     get_root_logger().info(text)
 
 
-def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
+def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> Encoder:
     """An encoder from what `network_g.encoder` says: `type`, the network's own options, and `tap`.
 
     Raises:
         UserError: It has no features of the input's size, or not under `tap`.
     """
     if isinstance(encoder, nn.Module):
-        return encoder if hasattr(encoder, 'num_out_feat') else TappedEncoder(encoder, num_in_ch)
+        if hasattr(encoder, 'num_out_feat'):
+            return complete(encoder)
+        return TappedEncoder(encoder, num_in_ch)
     if not isinstance(encoder, dict) or not isinstance(encoder.get('type'), str):
         raise UserError(f'encoder: found {encoder!r}; needed "type: NAME" and its options.')
     options = dict(encoder)
@@ -48,7 +51,7 @@ def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
                 f'encoder.tap: found {tap!r}, but {options["type"]} is an encoder itself; remove '
                 'it.'
             )
-        return net
+        return complete(net)
     return TappedEncoder(net, num_in_ch, tap)
 
 
@@ -81,7 +84,7 @@ def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
     return {key: num_in_ch for key in found if key is not None}
 
 
-class TappedEncoder(nn.Module):
+class TappedEncoder(Encoder):
     """Features of a network for one scale: what goes into its upsampler.
 
     The network's own forward pass runs as far as that, with what it does to its input (mean shift,
@@ -124,7 +127,7 @@ class TappedEncoder(nn.Module):
         )
 
     @cached_property
-    def receptive_radius(self) -> int | None:
+    def receptive_radius(self) -> int | None:  # type: ignore[override]  # it can be set, too
         """Input pixels that a feature sees on each side of its own; None: all, or not known.
 
         Measured at first use, which takes a deep network seconds; see `measured_radius`. It follows
@@ -158,11 +161,11 @@ class TappedEncoder(nn.Module):
         sides[1] = max(sides[1], sides[0] + self.multiple)
 
         def floats(like: Tensor) -> list[float]:
-            images = [torch.rand(1, self.num_in_ch, side, side).to(like) for side in sides]
-            return [
-                peak_bytes(lambda image=image: self(image)) / like.element_size()
-                for image in images
-            ]
+            found = []
+            for side in sides:
+                image = torch.rand(1, self.num_in_ch, side, side).to(like)
+                found.append(peak_bytes(partial(self, image)) / like.element_size())
+            return found
 
         small, large = self._measure(floats)
         power = math.log(large / small) / math.log(sides[1] ** 2 / sides[0] ** 2)

@@ -1,7 +1,8 @@
 """Where the features of a network of one scale are: before its upsampler, found by running it."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,8 @@ def first_run(
         UserError: It runs on no image, or has no such features.
     """
     parameter = next(net.parameters(), torch.zeros(()))
-    windows, failure = window_multiple(net), None
+    windows = window_multiple(net)
+    failure: Exception | None = None
     for multiple in (windows * factor for factor in (1, 2, 4, 8)):
         odd = -(-LEAST // multiple) | 1
         image = torch.rand(
@@ -98,7 +100,7 @@ class Call(NamedTuple):
 
     name: str
     module: nn.Module
-    given: Tensor
+    given: Any  # a tensor; None where the first thing that it was given is none
     made: Tensor | None
 
 
@@ -107,7 +109,7 @@ def record_calls(net: nn.Module, image: Tensor) -> list[Call]:
     calls: list[Call] = []
     open_calls: list[int] = []
 
-    def before(name: str):
+    def before(name: str) -> Callable[[nn.Module, tuple], None]:
         def note(module: nn.Module, inputs: tuple) -> None:
             open_calls.append(len(calls))
             calls.append(

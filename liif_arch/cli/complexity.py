@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print a table."""
     args = build_parser().parse_args()
+    from liif_arch.archs.encoder import named_network
     from liif_arch.complexity import complexity
     from liif_arch.metrics.report import markdown_table
 
@@ -42,7 +43,7 @@ def main() -> int:
             [
                 [
                     type(net).__name__,
-                    type(getattr(net.encoder, 'net', net.encoder)).__name__,
+                    type(named_network(net.encoder)).__name__,
                     f'{cost.encoder + cost.decoder:,}',
                     f'{cost.encoder:,}',
                     f'{cost.per_input / 1e3:,.1f}',
@@ -57,7 +58,7 @@ def main() -> int:
 
 def load(weights: str | None, option_file: str | None):
     """The network for any scale of `--weights` or, with initial weights, of `-opt`."""
-    from liif_arch.archs.subpixel_arch import SubPixelSR
+    from liif_arch.archs.coordinate_network import CoordinateNetwork
     from liif_arch.config.read import network_option
     from liif_arch.errors import UserError
     from liif_arch.weights.networks import build, load_network
@@ -66,7 +67,7 @@ def load(weights: str | None, option_file: str | None):
     if weights is None and network is None:
         raise UserError('--weights, -opt: needed one of them.')
     net = build(network, option_file) if weights is None else load_network(weights, network=network)
-    if not hasattr(net, 'render_window') or isinstance(net, SubPixelSR):
+    if not isinstance(net, CoordinateNetwork):
         raise UserError(
             f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
         )

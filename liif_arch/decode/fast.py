@@ -1,189 +1,61 @@
-"""LIIF's decoder at any coordinates, differentiable once: the same function as `decode.plain`, to
-float rounding.
+"""LIIF's decoder at any coordinates, differentiable once: `decode.plain`, to float rounding.
 
 One exception, on purpose: the weights where all four areas vanish, see `coordinates.axis_weights`.
 
-1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution
-C -> D on the
-   low-resolution grid. The 9C-wide tensor never exists, and the layer costs h*w evaluations instead
-   of 4*Q.
-2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted
-hidden state. 3. What lies between is one autograd function over pieces that stay in the cache, its
-gradients written out.
+Three things make it fast:
 
-Under autocast matrix products run in its type; coordinates, the first layer's sum and the last
+1. The first layer is linear in the unfolded feature, so over all latents it is one 3x3 convolution
+   C -> D on the low-resolution grid (see `decode.first_layer`). The 9C-wide tensor never exists,
+   and the layer costs h w evaluations instead of 4 Q.
+2. The last layer is linear and the ensemble's weights sum to 1, so it runs once, on the weighted
+   hidden state.
+3. What lies between is one autograd function over pieces that stay in the cache, with its gradients
+   written out.
+
+Under autocast, matrix products run in its type; coordinates, the first layer's sum and the last
 layer stay float32.
 """
-
-from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from liif_arch.coordinates import axis_lookup, axis_weights
+from liif_arch.decode.first_layer import FirstLayer
+from liif_arch.decode.lookup import Lookups, sum_corners
 from liif_arch.decode.mlp import MLP, linear_relu, product
 from liif_arch.precision import autocast
 
-CACHED = (
-    5 * 2**20
-)  # bytes of one activation that stay in a CPU's cache together with what is made of them
+# Bytes of one activation that stay in a CPU's cache together with what is made of them.
+CACHED = 5 * 2**20
 
 
-class FirstLayer(NamedTuple):
-    """The decoder's first linear layer, split by input.
+def query_fast(imnet: MLP, first: FirstLayer, table: Tensor, found: Lookups) -> Tensor:
+    """Colours of queries, differentiable once.
 
-    Attributes:
-        feature: Convolution kernel over the latents, (D, C, k, k), k = 3 with feature unfolding,
-            else 1.
-        rel: Weight of the relative coordinate, (D, 2).
-        cell: Weight of the cell, (D, 2); None without cell decoding.
-        bias: (D,).
+    ReLU decoders are one autograd function; others, and those that are being exported, are
+    autograd's own operations.
+
+    Args:
+        imnet: The decoder.
+        first: Its first layer.
+        table: The first layer's response to each latent, without cells, (B, h, w, D).
+        found: Look-ups of N queries.
+
+    Returns:
+        What imnet predicts, (N, out), in imnet's range, at least float32.
     """
-
-    feature: Tensor
-    rel: Tensor
-    cell: Tensor | None
-    bias: Tensor
-
-    @classmethod
-    def split(
-        cls, linear: nn.Linear, num_feat: int, feat_unfold: bool, cell_decode: bool
-    ) -> 'FirstLayer':
-        """Split imnet's first layer, whose input is [feature, rel_y, rel_x, cell_y, cell_x]."""
-        k = 3 if feat_unfold else 1
-        feature, rel, cell = linear.weight.split(
-            [num_feat * k * k, 2, 2 if cell_decode else 0], dim=1
-        )
-        return cls(
-            feature.reshape(-1, num_feat, k, k), rel, cell if cell_decode else None, linear.bias
-        )
-
-    def table(self, feat: Tensor, bias: Tensor, activation: str = 'relu') -> Tensor:
-        """The layer's response to each latent, (B, C, h, w) -> (B, h, w, D), at least float32.
-
-        Before a sine, which multiplies what rounding does, it is computed in float32 too.
-        """
-        if activation == 'sine':
-            feat = feat.to(torch.promote_types(feat.dtype, torch.float32))
-        with autocast(feat.device, torch.float32) if activation == 'sine' else nullcontext():
-            out = F.conv2d(
-                feat,
-                self.feature.to(feat.dtype),
-                bias.to(feat.dtype),
-                padding=self.feature.shape[-1] // 2,
-            )
-        return (
-            out.permute(0, 2, 3, 1).to(torch.promote_types(out.dtype, torch.float32)).contiguous()
-        )
-
-
-def query_fast(
-    imnet: MLP,
-    feat: Tensor,
-    coord: Tensor,
-    cell: Tensor,
-    local_ensemble: bool = True,
-    feat_unfold: bool = True,
-    cell_decode: bool = True,
-    chunk: int | None = None,
-) -> Tensor:
-    """`decode.plain.query_plain`, differentiable.
-
-    For `chunk` see `by_chunks`. ReLU decoders are one autograd function, others and exported ones
-    are not.
-    """
-    first = FirstLayer.split(imnet.layers[0], feat.shape[1], feat_unfold, cell_decode)
-    table = first.table(feat, first.bias, imnet.activation)
-    return by_chunks(partial(_query_table, imnet, first, table, local_ensemble), coord, cell, chunk)
-
-
-class Corners(NamedTuple):
-    """The T latents that each query looks up.
-
-    Attributes:
-        index: Which latent of the batch's B h w, (T, N), int64, N = B Q.
-        rel: Relative coordinates, (T, N, 2).
-        weight: The ensemble's weights, (T, N).
-        cell: Cells in latents, (N, 2).
-    """
-
-    index: Tensor
-    rel: Tensor
-    weight: Tensor
-    cell: Tensor
-
-    @classmethod
-    def of(
-        cls, coord: Tensor, cell: Tensor, size: tuple[int, int], local_ensemble: bool
-    ) -> 'Corners':
-        """Look-ups of coord and cell, (B, Q, 2), in latents of size (h, w)."""
-        h, w = size
-        rows, cols = (
-            axis_lookup(coord[..., i], n, local_ensemble) for i, n in ((0, h), (1, w))
-        )  # (2 or 1, B, Q)
-        index = (rows.index[:, None] * w + cols.index[None]).flatten(0, 1)  # (T, B, Q)
-        index = index + torch.arange(index.shape[1], device=index.device)[:, None] * (h * w)
-        rel = torch.stack(torch.broadcast_tensors(rows.rel[:, None], cols.rel[None]), -1).flatten(
-            0, 1
-        )  # (T, B, Q, 2)
-        weight = (axis_weights(rows.rel)[:, None] * axis_weights(cols.rel)[None]).flatten(
-            0, 1
-        )  # (T, B, Q)
-        extent = torch.stack([cell[..., 0] * h, cell[..., 1] * w], dim=-1)
-        return cls(index.flatten(1), rel.flatten(1, 2), weight.flatten(1), extent.flatten(0, 1))
-
-    def to(self, dtype: torch.dtype) -> 'Corners':
-        """Everything but the index in `dtype`."""
-        return Corners(self.index, *(x.to(dtype) for x in self[1:]))
-
-
-def by_chunks(
-    query: Callable[[Tensor, Tensor], Tensor], coord: Tensor, cell: Tensor, chunk: int | None
-) -> Tensor:
-    """query(coord, cell), (B, Q, 2) each, `chunk` queries per image at a time (None: all at once),
-    (B, Q, out).
-
-    Under autograd, where there are several chunks, each one's activations are computed again in the
-    backward pass instead of being kept.
-    """
-    if chunk is None or coord.shape[1] <= chunk:
-        return query(coord, cell)
-    run = partial(checkpoint, query, use_reentrant=False) if torch.is_grad_enabled() else query
-    return torch.cat(
-        [run(*pair) for pair in zip(coord.split(chunk, 1), cell.split(chunk, 1), strict=True)],
-        dim=1,
-    )
-
-
-def _query_table(
-    imnet: MLP, first: FirstLayer, table: Tensor, local_ensemble: bool, coord: Tensor, cell: Tensor
-) -> Tensor:
-    b, h, w, _ = table.shape
-    if coord.numel() == 0:
-        return table.new_zeros(*coord.shape[:2], imnet.layers[-1].out_features)
-    dtype, found = (
-        imnet.dtype(table.device),
-        Corners.of(coord, cell, (h, w), local_ensemble).to(table.dtype),
-    )
+    dtype, found = imnet.dtype(table.device), found.to(table.dtype)
     w_rel, w_cell = (None if p is None else p.to(table.dtype) for p in (first.rel, first.cell))
     if imnet.activation != 'relu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
         hidden = table.flatten(0, 2)[found.index] + found.rel @ w_rel.t()  # (T, N, D)
-        return decode_corners(
-            imnet.layers[1:],
-            hidden if w_cell is None else hidden + found.cell @ w_cell.t(),
-            found.weight,
-            dtype,
-        ).unflatten(0, (b, -1))
+        if w_cell is not None:
+            hidden = hidden + found.cell @ w_cell.t()
+        return decode_corners(imnet.layers[1:], hidden, found.weight, dtype)
     params = [p for layer in imnet.layers[2::2] for p in (layer.weight, layer.bias)]
     with autocast(table.device, torch.float32):
         return Decode.apply(
             dtype,
-            b,
+            len(table),
             table.flatten(0, 2),
             found.index,
             found.rel,
@@ -192,7 +64,7 @@ def _query_table(
             w_rel,
             w_cell,
             *params,
-        ).unflatten(0, (b, -1))
+        )
 
 
 def decode_corners(
@@ -358,23 +230,6 @@ def add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a.t(), b)
     else:
         total.add_(a.t() @ b)
-
-
-def sum_corners(hidden: Tensor, corners: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of rows of hidden: (T N, D), corners and weight (N, T) -> (N, D), at least
-    float32.
-
-    Weights are rounded to hidden's type, and divided by what they sum to then, so that their
-    rounding moves a query between its corners' predictions and not away from them.
-    """
-    wide = torch.promote_types(hidden.dtype, torch.float32)
-    if weight.shape[1] == 1:
-        return hidden.to(wide)
-    rounded = weight.to(hidden.dtype)
-    total = F.embedding_bag(
-        corners, hidden, mode='sum', per_sample_weights=rounded
-    )  # one pass over hidden
-    return total if hidden.dtype == wide else total.to(wide) / rounded.to(wide).sum(1, keepdim=True)
 
 
 def relu_backward_(grad: Tensor, out: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""`decode.render.render_grid` as one Triton kernel: from table to colours all stays on the chip.
+"""LIIF's decoder on a regular grid as one Triton kernel.
 
-A program decodes BLOCK output pixels. For each corner it gathers their table rows, adds the
+From table to colours all stays on the chip. A program decodes BLOCK output pixels. For each corner
+it gathers their table rows, adds the
 coordinate terms, runs the hidden layers on the tensor cores and the last layer, and adds the
 corner's share of the colour. Hidden states stay in registers, as four parts of D / 4 channels: one
 layer is sixteen products, whose operands are small enough to leave registers for the state.
@@ -10,7 +11,7 @@ the ensemble are float32. `fused_resources` says what it takes of each kind of G
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +19,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from liif_arch.coordinates import AxisLookup, axis_weights
-
-if TYPE_CHECKING:
-    from liif_arch.decode.render import Decoder
+from liif_arch.decode.first_layer import GridDecoder
+from liif_arch.decode.lookup import Grid
 
 COLOURS = 16  # the tensor cores' smallest width; colours are padded to it
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # runs on a CPU, for tests
@@ -62,7 +61,7 @@ def _of_this_gpu(configs: list[triton.Config], arguments: dict, **_: object) -> 
     return [c for c in configs if Blocks(c.kwargs['BLOCK'], c.num_warps) in suited]
 
 
-def supports(decoder: 'Decoder', device: torch.device) -> bool:
+def supports(decoder: GridDecoder, device: torch.device) -> bool:
     """Whether the kernel can run a decoder: hidden layers of 16 bits, of one width of WIDTHS."""
     width, (activation, hidden, last) = len(decoder.rel), decoder.rest
     shapes = {tuple(weight.shape) for weight, _ in hidden}
@@ -74,10 +73,10 @@ def supports(decoder: 'Decoder', device: torch.device) -> bool:
     return len(dtypes) == 1 and dtypes <= set(DTYPES) and len(last[0]) <= COLOURS
 
 
-def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisLookup) -> Tensor:
-    """See `render.render_grid`; (B, h, w, D) float32 -> (B, out, H, W) float32."""
+def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
+    """Colours of a regular grid; see `render.render_fused`."""
     b, h, w, d = table.shape
-    (corners, height), (_, width) = rows.index.shape, cols.index.shape
+    corners, (height, width) = len(grid.rows.index), grid.shape
     hidden = torch.stack(
         [weight.t() for weight, _ in decoder.rest.hidden]
     ).contiguous()  # (layers, in, out)
@@ -89,20 +88,23 @@ def render_grid(decoder: 'Decoder', table: Tensor, rows: AxisLookup, cols: AxisL
     # Once for each corner: one for all would be held in registers from the first to the last.
     rel = decoder.rel.t().expand(corners**2, 2, d).contiguous()
     axes = [
-        t.contiguous()
-        for axis in (rows, cols)
-        for t in (axis.index.int(), axis.rel, axis_weights(axis.rel))
+        grid.rows.index.int(),
+        grid.rows.rel,
+        grid.row_weight,
+        grid.cols.index.int(),
+        grid.cols.rel,
+        grid.col_weight,
     ]
 
-    def grid(meta: dict) -> tuple[int, int]:
+    def programs(meta: dict) -> tuple[int, int]:
         return triton.cdiv(height * width, meta['BLOCK']), b
 
     with (
         torch.cuda.device(table.device) if table.is_cuda else nullcontext()
     ):  # Triton launches on the current one
-        _kernel[grid](
+        _kernel[programs](
             table.contiguous(),
-            *axes,
+            *(x.contiguous() for x in axes),
             rel,
             hidden,
             bias,

@@ -9,16 +9,13 @@ input width. Waves, weights, the image and the last layer are float32 in every p
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif_arch.coordinates import AxisLookup, axis_weights
-from liif_arch.decode.blocks import render_blocks
-from liif_arch.decode.fast import Corners, by_chunks, decode_corners, sum_corners
+from liif_arch.decode.fast import decode_corners
+from liif_arch.decode.lookup import Grid, Lookups, by_query, corner_rows, sum_corners
 from liif_arch.decode.mlp import MLP, Weights
 from liif_arch.decode.plain import corners, ensemble, look_up
 
@@ -75,105 +72,59 @@ def decoder_input(amplitude: Tensor, frequency: Tensor, rel: Tensor, phase: Tens
     return amplitude * torch.cat([torch.cos(u), torch.sin(u)], dim=-1)
 
 
-def query_lte(
-    imnet: MLP,
-    phase: nn.Linear,
-    codes: Tensor,
-    coord: Tensor,
-    cell: Tensor,
-    chunk: int | None = None,
-) -> Tensor:
-    """`query_lte_plain`, differentiable, the last layer behind the ensemble; for `chunk` see
-    `by_chunks`.
+def query_lte(imnet: MLP, phase: nn.Linear, table: Tensor, found: Lookups) -> Tensor:
+    """`query_lte_plain`, differentiable, with the last layer behind the ensemble.
+
+    Args:
+        imnet, phase: See `query_lte_plain`.
+        table: Codes of each latent, (B, h, w, 2D + out), at least float32.
+        found: Look-ups of N queries, of whose cells none is too small.
+
+    Returns:
+        (N, out), in the image's range, at least float32.
     """
-    rows = (
-        codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
-    )
-    return by_chunks(partial(_query_images, imnet, phase, rows), coord, cell, chunk)
+    if table.device.type != 'cpu' or torch.compiler.is_compiling():
+        return _query_rows(imnet, phase, table, found)
+    # On a CPU image by image, which is what its cache holds.
+    colours = [_query_rows(imnet, phase, *image) for image in found.by_image(table)]
+    return torch.cat(colours)
 
 
-def _query_images(
-    imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor
-) -> Tensor:
-    """On a CPU image by image, which is what its cache holds."""
-    if rows.device.type != 'cpu' or torch.compiler.is_compiling():
-        return _query_rows(imnet, phase, rows, coord, cell)
-    images = zip(rows.split(1), coord.split(1), cell.split(1), strict=True)
-    return torch.cat([_query_rows(imnet, phase, *image) for image in images])
-
-
-def _query_rows(imnet: MLP, phase: nn.Linear, rows: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-    b, h, w = rows.shape[:3]
-    found = Corners.of(coord, cell, (h, w), local_ensemble=True).to(rows.dtype)
-    phases = found.cell @ phase.weight.t().to(rows.dtype)  # (N, D/2)
-    picked = F.embedding(found.index, rows.flatten(0, 2))  # (T, N, 2D + out)
+def _query_rows(imnet: MLP, phase: nn.Linear, table: Tensor, found: Lookups) -> Tensor:
+    found = found.to(table.dtype)
+    phases = found.cell @ phase.weight.t().to(table.dtype)  # (N, D/2)
+    picked = F.embedding(found.index, table.flatten(0, 2))  # (T, N, 2D + out)
     amplitude, frequency, image = _split(picked, phase.out_features)
     # Bilinear weights are the ensemble's, and both corners beyond a border find its latent: the
     # image joins the sum.
     skip = (image * found.weight[..., None]).sum(0)
     hidden = decoder_input(amplitude, frequency, found.rel, phases)
-    return (
-        decode_corners(imnet.layers, hidden, found.weight, imnet.dtype(rows.device)) + skip
-    ).unflatten(0, (b, -1))
+    return decode_corners(imnet.layers, hidden, found.weight, imnet.dtype(table.device)) + skip
 
 
-def render_lte(
-    weights: Weights,
-    phases: Tensor,
-    codes: Tensor,
-    rows: AxisLookup,
-    cols: AxisLookup,
-    chunk: int,
-    progress: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Colours on the regular grid rows x cols, without gradients.
+def decode_lte_tile(weights: Weights, phases: Tensor, table: Tensor, grid: Grid) -> Tensor:
+    """Colours of one tile, without gradients; a `TileDecoder` once weights and phases are given.
 
     Args:
         weights: All of imnet's layers.
-        phases: Of the image's cell, (D/2,), float32.
-        codes: (B, 2D + out, h, w).
-        rows, cols: Look-ups of the H output rows and W output columns.
-        chunk: Output pixels decoded at a time.
-        progress: Called with the number of output pixels after each of them.
+        phases: Of the cell of all pixels, (D/2,), float32.
+        table: Codes of each latent of one image, (1, h, w, 2D + out).
+        grid: Look-ups of the tile's R rows and C columns.
 
     Returns:
-        (B, out, H, W), in the image's range.
+        (1, out, R, C), in the image's range.
     """
-    table = (
-        codes.permute(0, 2, 3, 1).to(torch.promote_types(codes.dtype, torch.float32)).contiguous()
-    )
-    height, width = rows.index.shape[1], cols.index.shape[1]
-    out = table.new_empty(len(table), len(weights.last[0]), height, width)
-    step_x = min(width, max(64, chunk // 16))
-    step_y = max(1, chunk // step_x)
-
-    def render(images: slice, y: slice, x: slice) -> Tensor:
-        block = rows.window(y.start, y.stop), cols.window(x.start, x.stop)
-        return _render_block(weights, phases, table[images.start], *block)[None]
-
-    return render_blocks(render, out, (step_y, step_x), progress)
+    index, weight = grid.index(table.shape[2]), grid.weight()  # (I, R, J, C)
+    picked = table.flatten(0, 2).index_select(0, index.flatten())  # (I R J C, 2D + out)
+    amplitude, frequency, image = _split(picked, len(phases))
+    rel = grid.rel().view(-1, 2)
+    hidden = weights.run_hidden(decoder_input(amplitude, frequency, rel, phases))
+    order, weight = corner_rows(*index.shape, weight.device), by_query(weight)
+    colours = F.linear(sum_corners(hidden, order, weight), *weights.last)
+    skip = sum_corners(image.contiguous(), order, weight)
+    return (colours + skip).view(1, *grid.shape, -1).permute(0, 3, 1, 2)
 
 
 def _split(codes: Tensor, waves: int) -> tuple[Tensor, ...]:
     """Amplitude, frequency and image of codes, (..., 2D + out), of D/2 waves."""
     return codes.split([2 * waves, 2 * waves, codes.shape[-1] - 4 * waves], dim=-1)
-
-
-def _render_block(
-    weights: Weights, phases: Tensor, table: Tensor, rows: AxisLookup, cols: AxisLookup
-) -> Tensor:
-    """One block: table (h, w, 2D + out) -> (out, R, C). Corner signs are I for rows, J for
-    columns.
-    """
-    (i, r), (j, c) = rows.index.shape, cols.index.shape
-    index = rows.index[:, :, None, None] * table.shape[1] + cols.index  # (I, R, J, C)
-    picked = table.flatten(0, 1).index_select(0, index.flatten())  # (I R J C, 2D + out)
-    rel = torch.stack(torch.broadcast_tensors(rows.rel[:, :, None, None], cols.rel), -1).view(-1, 2)
-    amplitude, frequency, image = _split(picked, len(phases))
-    hidden = weights.run_hidden(decoder_input(amplitude, frequency, rel, phases))
-    weight = axis_weights(rows.rel)[:, :, None, None] * axis_weights(cols.rel)  # (I, R, J, C)
-    order = torch.arange(i * r * j * c, device=weight.device).view(i, r, j, c)
-    order, weight = (x.permute(1, 3, 0, 2).reshape(r * c, i * j) for x in (order, weight))
-    colours = F.linear(sum_corners(hidden, order, weight), *weights.last)
-    skip = sum_corners(image.contiguous(), order, weight)
-    return (colours + skip).view(r, c, -1).permute(2, 0, 1)

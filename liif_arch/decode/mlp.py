@@ -57,6 +57,10 @@ class MLP(nn.Module):
                 )
                 nn.init.uniform_(layer.weight, -bound, bound)
 
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     @torch.no_grad()
     def start_as_copy(self, columns: Sequence[int]) -> None:
         """Change the initial weights so that output i is input columns[i], for inputs of at least

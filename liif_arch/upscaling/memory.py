@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from liif_arch.archs.encoder import named_network
 from liif_arch.errors import UserError
 
 CGROUP_LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
@@ -99,7 +100,7 @@ def require_encoder_memory(net: nn.Module, size: tuple[int, int]) -> None:
     A process that asks a processor's system for more is often killed, without an error that could
     be told.
     """
-    if not hasattr(net.encoder, 'peak_floats'):
+    if net.encoder.peak_floats is None:
         return
     device = next(net.parameters()).device
     needed, found = _least_bytes(net, size), device_memory(device)
@@ -117,7 +118,7 @@ def _least_bytes(net: nn.Module, size: tuple[int, int]) -> float:
 
 
 def _whole_image(net: nn.Module, size: tuple[int, int]) -> str:
-    encoder = getattr(net.encoder, 'net', net.encoder)
+    encoder = named_network(net.encoder)
     return (
         f'{type(encoder).__name__} has to see all of an image of {size[1]}x{size[0]} '
         '(width x height) at once; cut the image into parts, or use an encoder that works in '
@@ -152,12 +153,12 @@ def explain_out_of_memory(net: nn.Module, size: tuple[int, int], memory: float) 
 
 def _way_out(net: nn.Module, size: tuple[int, int], memory: float) -> str:
     """The rest of a line that says that there is no memory left."""
-    if getattr(net.encoder, 'receptive_radius', None) is not None:
+    if net.encoder.receptive_radius is not None:
         return (
             f' at a budget of {memory:g} MiB; lower it (--memory {max(1, memory // 2):g}), or free '
             'memory that other programs hold.'
         )
-    if not hasattr(net.encoder, 'peak_floats'):
+    if net.encoder.peak_floats is None:
         return f'. {_whole_image(net, size)}'
     return f'; needed {_least_bytes(net, size) / 1e6:,.0f} MB or more. {_whole_image(net, size)}'
 

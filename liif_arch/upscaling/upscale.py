@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -39,7 +40,7 @@ def upscale(
     and smaller on one, is not shown to the network at all: there is nothing to add to it.
 
     Args:
-        net: A `CoordinateNetwork`, for RGB or for the image's own channels.
+        net: A `LatentNetwork`, for RGB or for the image's own channels.
         image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or 16
             bit, or float in [0, 1]. Alpha is not multiplied into the colours.
         scale: A number, or a pair (sy, sx): height first, as in NumPy, unlike the command line's
@@ -117,7 +118,8 @@ def _render(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Output rows, output columns and their pixels, as `render_windows` yields them."""
-    if has_alpha(pixels.shape[2], net.num_in_ch):
+    channels: Any = net.num_in_ch
+    if has_alpha(pixels.shape[2], channels):
         pixels = fill_hidden(pixels)
     smallest = tuple(min(n, n_out) for n, n_out in zip(pixels.shape[:2], size, strict=True))
     if smallest == pixels.shape[:2]:
@@ -154,7 +156,8 @@ def _checked(
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
     require_unit_range(pixels)
-    require_channels(pixels.shape[2], net.num_in_ch)
+    channels: Any = net.num_in_ch
+    require_channels(pixels.shape[2], channels)
     return pixels, _target_size(pixels.shape[:2], scale, size)
 
 

@@ -101,7 +101,7 @@ def render_windows(
     encodes the whole image at once.
 
     Args:
-        net: A `CoordinateNetwork`; in evaluation mode until the last window.
+        net: A `LatentNetwork`; in evaluation mode until the last window.
         pixels: Image (h, w, C), hidden colours filled; 8 or 16 bit, or float in [0, 1].
         size: Output size (H, W).
         memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it
@@ -219,15 +219,15 @@ def _input_windows(
 ) -> Iterator[tuple[Window, Window]]:
     """Windows (y, x) of an input of size `full`, encoded holding no more than so many floats."""
     kept = planes * net.code_channels - net.encoder.num_out_feat
-    peak_floats = getattr(net.encoder, 'peak_floats', None)
+    peak_floats = net.encoder.peak_floats
 
     def fits(height: int, width: int) -> bool:
         return peak_floats(height, width) + kept * height * width <= floats
 
-    radius, multiple = None, getattr(net.encoder, 'multiple', 1)
+    radius, multiple = None, net.encoder.multiple
     if peak_floats is not None and not fits(*full):
         # Some encoders measure it, which takes them seconds.
-        radius = getattr(net.encoder, 'receptive_radius', None)
+        radius = net.encoder.receptive_radius
         if radius is None:
             require_encoder_memory(net, full)
     margin = net.reach + (radius or 0)

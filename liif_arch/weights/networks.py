@@ -8,16 +8,21 @@ reference implementation are read too.
 import warnings
 from copy import deepcopy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from liif_arch.archs import is_own, own_network
+from liif_arch.archs.encoder import named_network
 from liif_arch.config.check import Problems, check_network
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.weights import DEFAULT
 from liif_arch.weights.reference import from_reference, is_reference
+
+if TYPE_CHECKING:
+    from liif_arch.archs.latent_network import LatentNetwork
 
 # What torch says of BasicSR's `torch.meshgrid(...)` without `indexing`, whose default is meant.
 MESHGRID = r'torch\.meshgrid: in an upcoming release'
@@ -130,12 +135,12 @@ def _require_share(
         )
 
 
-def load_encoder(net: nn.Module, path: str | Path) -> str:
+def load_encoder(net: 'LatentNetwork', path: str | Path) -> str:
     """Load the weights of a network of one scale, or of another network's encoder, into a network's
     encoder.
 
     Args:
-        net: A `CoordinateNetwork`.
+        net: A `LatentNetwork`.
         path: A file of BasicSR's (the EMA weights if it has them), of this package or of the
             reference implementation.
 
@@ -149,7 +154,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     content = load_file(path)
     key = next((k for k in ('params_ema', 'params') if k in content), None)
     given = state_dict_of(content, path, key)
-    encoder = getattr(net.encoder, 'net', net.encoder)
+    encoder = named_network(net.encoder)
     if (
         any(k.startswith('encoder.') for k in given)
         and not encoder.state_dict().keys() <= given.keys()
@@ -180,7 +185,7 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     unused = [k for k in given if k not in own and k not in buffers]
     roots, removed = (
         {k.split('.')[0] for k in own if k.count('.') > 1},
-        getattr(net.encoder, 'removed', []),
+        net.encoder.removed,
     )
     there = {name for name, _ in encoder.named_modules()}
     inner = [
@@ -236,7 +241,9 @@ def build(network: dict, source: str | Path) -> nn.Module:
 def build_own(network: dict) -> nn.Module:
     """A network of this package (see `archs.is_own`), from its option, with initial weights."""
     options = deepcopy(network)
-    return own_network(options.pop('type'))(**options)
+    network_class = own_network(options.pop('type'))
+    assert network_class is not None  # `is_own` has found it
+    return network_class(**options)
 
 
 def _build_registered(network: dict) -> nn.Module:

@@ -1,14 +1,26 @@
-"""Networks, samples and figures on a GPU without values: all on one device, and nothing waits."""
+"""Networks, samples and figures on a GPU without values: all on one device, and nothing waits.
+
+Here LIIF and SubPixelSR are tried on every encoder; test_decoders.py tries every decoder.
+"""
 
 import itertools
 
 import pytest
 import torch
-from fake_cuda import CUDA, Decoded, Waits, fake_cuda, moved
+from fake_cuda import (
+    CUDA,
+    Decoded,
+    Waits,
+    chunks_of,
+    fake_cuda,
+    moved,
+    rendered_on_gpu,
+    trained_on_gpu,
+)
 from helpers import tiny_train
 from torch import Tensor
 
-from liif_arch import LIIF, LTE, MetaSR, SubPixelSR
+from liif_arch import LIIF, SubPixelSR
 from liif_arch.coordinates import grid_lookup
 from liif_arch.decode import fast
 from liif_arch.degradation import make_batch
@@ -27,10 +39,7 @@ FLAGS = [
     for flags in itertools.product((True, False), repeat=3)
 ]
 NETWORKS = {
-    'LTE': lambda encoder: LTE(encoder, 16, [32, 32]),
-    'MetaSR': lambda encoder: MetaSR(encoder, [16]),
     'SubPixelSR': SubPixelSR,
-    'LIIF, sine': lambda encoder: LIIF(encoder, [32, 32], activation='sine'),
     **{
         f'LIIF {list(f.values())}': lambda encoder, f=f: LIIF(encoder, [64, 64, 64], **f)
         for f in FLAGS
@@ -49,36 +58,9 @@ def test_networks__on_a_gpu(network, encoder, precision):
         batch = [
             torch.rand(*shape, device=CUDA) for shape in ((2, 3, 20, 27), (2, 50, 2), (2, 50, 2))
         ]
-        _train(net, *batch, precision)
-        net.precision, net.decode_memory = precision, 2  # MiB: an image is several blocks
-        _render(net, *batch)
-
-
-def _train(net: torch.nn.Module, lq: Tensor, coord: Tensor, cell: Tensor, precision: str) -> None:
-    """Queries under autograd, all at once and in chunks, and whole images to train on."""
-    with autocast(CUDA, TYPES[precision]):
-        made = [net.query(net.encode(lq), coord, cell, chunk=chunk) for chunk in (None, 17)]
-        if not isinstance(net, SubPixelSR):
-            made.append(net(lq, size=(43, 50)))
-    assert all(x.device == CUDA and x.requires_grad and x.dtype == torch.float32 for x in made)
-    assert [tuple(x.shape) for x in made] == [(2, 50, 3), (2, 50, 3), (2, 3, 43, 50)][: len(made)]
-
-
-@torch.no_grad()
-def _render(net: torch.nn.Module, lq: Tensor, coord: Tensor, cell: Tensor) -> None:
-    """Queries and images without gradients, whole and in parts."""
-    feat = net.encode(lq)
-    size = (40, 54) if isinstance(net, SubPixelSR) else (41, 60)
-    made = [
-        net.query(feat, coord, cell),
-        net.query(feat, coord, cell, chunk=17),
-        net.render(feat, size),
-        net.render_window(
-            feat[:, :, 2:], size, (2, 0), (20, 27), (20, 33), (5, 50), progress=lambda pixels: None
-        ),
-    ]
-    assert {x.device for x in made} == {CUDA}
-    assert [tuple(x.shape) for x in made] == [(2, 50, 3), (2, 50, 3), (2, 3, *size), (2, 3, 13, 45)]
+        trained_on_gpu(net, *batch, TYPES[precision])
+        net.precision, net.decode_memory = precision, 2  # MiB: an image is several tiles
+        rendered_on_gpu(net, *batch)
 
 
 @pytest.mark.parametrize('precision', TYPES)
@@ -103,9 +85,9 @@ def test_networks__gradients_wait_for_nothing(network, encoder):
     lq, coord, cell = (
         torch.rand(*shape, device='meta') for shape in ((2, 3, 20, 27), (2, 50, 2), (2, 50, 2))
     )
-    for chunk in (None, 17):
+    for more in chunks_of(net):
         net.zero_grad()
-        net.query(net.encode(lq), coord, cell, chunk=chunk).abs().mean().backward()
+        net.query(net.encode(lq), coord, cell, *more).abs().mean().backward()
         with_gradient = [p for p in net.parameters() if p.grad is not None]
         assert len(with_gradient) > 3 and {p.grad.device.type for p in with_gradient} == {'meta'}
 

@@ -107,27 +107,6 @@ def test_liif__loop_from_the_equations(flags, size, out):
 
 
 @pytest.mark.parametrize(
-    'flags', FLAGS, ids=lambda f: '-'.join(k for k, v in f.items() if v) or 'none'
-)
-def test_gradients__equal_the_plain_forms(flags):
-    net = small_liif(**flags)
-    lq = torch.rand(2, 3, 6, 5, dtype=torch.float64)
-    coord, cell = (
-        torch.rand(2, 40, 2, dtype=torch.float64) * 2 - 1,
-        torch.rand(2, 40, 2, dtype=torch.float64),
-    )
-    gradients = []
-    for query in (net.query, net.query_plain):
-        net.zero_grad()
-        query(net.encode(lq), coord, cell).pow(2).sum().backward()
-        gradients.append([p.grad.clone() for p in net.parameters()])
-    for fast, plain in zip(*gradients, strict=True):
-        torch.testing.assert_close(
-            fast, plain, rtol=1e-6, atol=1e-8
-        )  # the 1e-9 stands in other places
-
-
-@pytest.mark.parametrize(
     'case', [f'ensemble{e}_unfold{u}_cell{c}' for e in (0, 1) for u in (0, 1) for c in (0, 1)]
 )
 def test_golden__flags(golden, case):
@@ -234,21 +213,6 @@ def test_forward__without_any_size_says_so():
         small_liif()(torch.rand(1, 3, 4, 4, dtype=torch.float64))
 
 
-@pytest.mark.parametrize('memory', [0.01, 1])
-def test_decode_memory__does_not_change_the_result(memory):
-    lq, coord, cell = torch.rand(1, 3, 9, 8), torch.rand(1, 3000, 2) * 2 - 1, torch.rand(1, 3000, 2)
-    torch.manual_seed(1)
-    net = LIIF(ENCODER, [256, 16])
-    small = LIIF(ENCODER, [256, 16], decode_memory=memory)
-    small.load_state_dict(net.state_dict())
-    assert small.chunk_size(64) < net.chunk_size(64)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            small(lq, size=(57, 83)), net(lq, size=(57, 83)), atol=1e-6, rtol=0
-        )
-        torch.testing.assert_close(small(lq, coord, cell), net(lq, coord, cell), atol=1e-6, rtol=0)
-
-
 def test_unfolded_features__are_never_built(monkeypatch):
     """The path users run holds no tensor of 9C channels."""
     widths = []
@@ -267,16 +231,6 @@ def test_unfolded_features__are_never_built(monkeypatch):
     net(lq, torch.zeros(1, 4, 2), torch.ones(1, 4, 2)).sum().backward()
     net.render(net.encode(lq), (13, 13))
     assert widths and max(widths) <= 16 < 9 * 6
-
-
-def test_render__equals_query_on_the_grid():
-    net, lq = small_liif().float(), torch.rand(2, 3, 6, 5)
-    with torch.no_grad():
-        feat = net.encode(lq)
-        coord = make_coord((17, 22)).view(1, -1, 2).expand(2, -1, -1)
-        cell = make_cell((17, 22)).expand_as(coord)
-        image = net.query(feat, coord, cell).transpose(1, 2).view(2, 3, 17, 22)
-        torch.testing.assert_close(net.render(feat, (17, 22)), image, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4, 5])

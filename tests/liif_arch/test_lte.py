@@ -5,12 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import assert_gradients_agree
 from parameters import GOLDEN, load_parameters
 
-from liif_arch import LTE, EDSREncoder, RDNEncoder, upscale
+from liif_arch import LTE, EDSREncoder
 from liif_arch.errors import UserError
-from liif_arch.upscaling import windows
 
 
 def small(**changes) -> LTE:
@@ -135,28 +133,6 @@ def test_lte__golden():
             np.testing.assert_allclose(
                 image, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max()
             )
-
-
-def test_lte__gradients_equal_the_plain_forms():
-    assert_gradients_agree(
-        small(), torch.rand(2, 3, 6, 5, dtype=torch.float64), rtol=1e-7, atol=1e-9
-    )
-
-
-@pytest.mark.parametrize(
-    'encoder',
-    [
-        EDSREncoder(num_feat=6, num_block=2),
-        RDNEncoder(num_feat=6, num_block=1, num_layer=2, growth=4),
-    ],
-)
-def test_lte__windows_equal_the_whole(monkeypatch, encoder):
-    net = LTE(encoder, hidden_dim=8, hidden_list=[10])
-    image = np.random.default_rng(0).integers(0, 256, (90, 71, 4), dtype=np.uint8)
-    whole = upscale(net, image, scale=(1.7, 2.3))
-    monkeypatch.setattr(windows, 'MIN_WINDOW', 16)
-    pieces = upscale(net, image, scale=(1.7, 2.3), memory=0.2)
-    assert np.abs(whole.astype(int) - pieces).max() <= 1 and (whole != pieces).mean() < 1e-3
 
 
 def test_lte__bfloat16_is_near_float32(monkeypatch):

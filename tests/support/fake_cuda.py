@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from liif_arch import SubPixelSR
+from liif_arch.archs.coordinate_network import CoordinateNetwork
 from liif_arch.decode.fast import Decode
+from liif_arch.precision import autocast
 
 CUDA = torch.device('cuda', 0)
 
@@ -134,7 +137,7 @@ def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[
     Yields:
         What stands in for the Triton kernel.
     """
-    from liif_arch.decode import fused, render
+    from liif_arch.decode import fused, lookup, lte, render
 
     launch = Launch()
     with pytest.MonkeyPatch.context() as patch:
@@ -146,9 +149,8 @@ def fake_cuda(reads: int = 0, capability: tuple[int, int] = (9, 0)) -> Iterator[
         )  # the kernel's launch enters it
         patch.setattr(fused, '_kernel', launch)
         patch.setattr(render, '_unfused', [])
-        patch.setattr(
-            render, '_corner_rows', render._corner_rows.__wrapped__
-        )  # keeps no fake tensor
+        for module in (render, lte):  # keeps no fake tensor
+            patch.setattr(module, 'corner_rows', lookup.corner_rows.__wrapped__)
         with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting(reads):
             yield launch
         assert not render._unfused, render._unfused
@@ -168,3 +170,37 @@ def moved(net: nn.Module) -> nn.Module:
 
 def _moved(tensor: Tensor) -> Tensor:
     return tensor.detach().to(CUDA, non_blocking=True)
+
+
+def trained_on_gpu(
+    net: nn.Module, lq: Tensor, coord: Tensor, cell: Tensor, dtype: torch.dtype
+) -> None:
+    """Queries under autograd, all at once and in chunks, and whole images to train on."""
+    with autocast(CUDA, dtype):
+        made = [net.query(net.encode(lq), coord, cell, *more) for more in chunks_of(net)]
+        if not isinstance(net, SubPixelSR):
+            made.append(net(lq, size=(43, 50)))
+    shapes = [(2, 50, 3)] if isinstance(net, SubPixelSR) else [(2, 50, 3)] * 2 + [(2, 3, 43, 50)]
+    assert all(x.device == CUDA and x.requires_grad and x.dtype == torch.float32 for x in made)
+    assert [tuple(x.shape) for x in made] == shapes
+
+
+def chunks_of(net: nn.Module) -> list[tuple[int, ...]]:
+    """What else `query` is given: nothing, and a chunk of 17 where the network knows chunks."""
+    return [(), (17,)] if isinstance(net, CoordinateNetwork) else [()]
+
+
+@torch.no_grad()
+def rendered_on_gpu(net: nn.Module, lq: Tensor, coord: Tensor, cell: Tensor) -> None:
+    """Queries and images without gradients, whole and in parts."""
+    feat = net.encode(lq)
+    size = (40, 54) if isinstance(net, SubPixelSR) else (41, 60)
+    made = [
+        *(net.query(feat, coord, cell, *more) for more in chunks_of(net)),
+        net.render(feat, size),
+        net.render_window(
+            feat[:, :, 2:], size, (2, 0), (20, 27), (20, 33), (5, 50), progress=lambda pixels: None
+        ),
+    ]
+    assert {x.device for x in made} == {CUDA}
+    assert [tuple(x.shape) for x in made[-2:]] == [(2, 3, *size), (2, 3, 13, 45)]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from liif_arch import LIIF, MetaSR
-from liif_arch.decode.fast import relu_backward_, sum_corners
+from liif_arch.decode.fast import relu_backward_
+from liif_arch.decode.lookup import sum_corners
 from liif_arch.decode.mlp import linear_relu
 
 FLAGS = [
@@ -115,13 +116,6 @@ def test_sum_corners__rounded_weights_sum_to_one():
     assert total.dtype == torch.float32
     assert (total - exact).pow(2).mean() < 0.9 * (raw - exact).pow(2).mean()
     torch.testing.assert_close(sum_corners(hidden.double(), corners, weight.double()), exact)
-
-
-@pytest.mark.parametrize('shape', [(2, 0), (0, 4)])
-def test_query__nothing_asked(shape):
-    net = LIIF(ENCODER, [16, 16])
-    coord = torch.zeros(*shape, 2)
-    assert net.query(torch.randn(shape[0], 6, 5, 7), coord, coord).shape == (*shape, 3)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])

@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 import torch
 
 from liif_arch import LIIF
 from liif_arch.coordinates import grid_lookup
-from liif_arch.decode.fast import FirstLayer
-from liif_arch.decode.render import Decoder, cell_bias, render_grid
+from liif_arch.decode.first_layer import GridDecoder
+from liif_arch.decode.lookup import Grid
+from liif_arch.decode.render import decode_tile
+from liif_arch.decode.tiles import decode_tiles
 from liif_arch.errors import UserError
 from liif_arch.precision import has_bfloat16
 
@@ -21,20 +24,21 @@ ENCODER = {'type': 'EDSREncoder', 'num_feat': 6, 'num_block': 1}
 def grid(
     net: LIIF, feat: torch.Tensor, size: tuple[int, int], dtype: torch.dtype, chunk: int
 ) -> torch.Tensor:
-    """`render_grid` with every choice spelled out."""
+    """A network's decoder on the grid, with every choice spelled out."""
     full = tuple(feat.shape[-2:])
-    first = FirstLayer.split(net.imnet.layers[0], feat.shape[1], True, True)
-    table = first.table(feat, cell_bias(first, (2 * full[0] / size[0], 2 * full[1] / size[1])))
+    cell = (2 * full[0] / size[0], 2 * full[1] / size[1])
     rows, cols = (
         grid_lookup(n, m, net.flags['local_ensemble']) for n, m in zip(size, full, strict=True)
     )
-    return render_grid(Decoder.of(net.imnet, first, dtype), table, rows, cols, chunk)
+    decode = partial(decode_tile, GridDecoder.of(net.imnet, net.first_layer(), dtype))
+    table = net.grid_table(feat, cell)
+    return decode_tiles(decode, table, Grid.of(rows, cols, cell), net.num_out_ch, chunk)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('size', [(11, 18), (5, 7), (3, 2), (61, 140), (1, 1)])
 @pytest.mark.parametrize('local_ensemble', [True, False])
-def test_render_grid__blocks_change_nothing(size, local_ensemble):
+def test_decode_tiles__blocks_change_nothing(size, local_ensemble):
     torch.manual_seed(0)
     net = LIIF(ENCODER, [16, 16], local_ensemble=local_ensemble)
     feat = torch.randn(2, 6, 5, 7)
@@ -47,7 +51,7 @@ def test_render_grid__blocks_change_nothing(size, local_ensemble):
 
 
 @torch.no_grad()
-def test_render_grid__bfloat16_is_near():
+def test_decode_tiles__bfloat16_is_near():
     torch.manual_seed(0)
     net = LIIF(ENCODER, [64, 64, 64])
     feat = torch.randn(1, 6, 9, 11)
@@ -92,8 +96,9 @@ def test_fused__equals_the_grid_in_the_interpreter():
         import itertools, sys, torch
         from liif_arch import LIIF
         from liif_arch.coordinates import grid_lookup
-        from liif_arch.decode import fused, render
-        from liif_arch.decode.fast import FirstLayer
+        from liif_arch.decode import fused
+        from liif_arch.decode.first_layer import GridDecoder
+        from liif_arch.decode.lookup import Grid
         assert fused.INTERPRETED
         torch.manual_seed(0)
         outputs = ((3, (11, 18)), (1, (1, 1)))
@@ -102,16 +107,17 @@ def test_fused__equals_the_grid_in_the_interpreter():
             widths = [32 << layers // 2] * layers
             net = LIIF(encoder, widths, local_ensemble=ensemble, num_out_ch=colours)
             with torch.no_grad():
-                first = FirstLayer.split(net.imnet.layers[0], 8, True, True)
-                table = first.table(torch.randn(2, 8, 5, 7), first.bias)
+                table = net.grid_table(torch.randn(2, 8, 5, 7), (0.5, 0.5))
                 lookups = [grid_lookup(n, m, ensemble) for n, m in zip(size, (5, 7))]
-                decoder = render.Decoder.of(net.imnet, first, torch.float32)
-                expected = render.render_grid(decoder, table, *lookups, 64)
-                found = fused.render_grid(decoder, table, *lookups)
+                grid = Grid.of(*lookups, (0.5, 0.5))
+                expected = net.decode_grid(table, grid)
+                first = net.first_layer()
+                decoder = GridDecoder.of(net.imnet, first, torch.float32)
+                found = fused.render_grid(decoder, table, grid)
                 torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
                 assert expected.std() > 1e-3
-                decoder = render.Decoder.of(net.imnet, first, torch.float16)
-                rough = fused.render_grid(decoder, table, *lookups)
+                decoder = GridDecoder.of(net.imnet, first, torch.float16)
+                rough = fused.render_grid(decoder, table, grid)
                 torch.testing.assert_close(rough, expected, rtol=0, atol=2e-3)
                 assert not torch.equal(rough, expected)
         print('equal')

@@ -108,5 +108,6 @@ def test_weights__names_and_files(monkeypatch, tmp_path):
         'hidden_list': [4],
     }
     save_file({'params': LIIF(tiny['encoder'], [4]).state_dict(), 'network_g': tiny}, 'small')
-    assert load_network('small').widest == 4  # a file of that name comes first
-    assert load_network().widest == 256
+    # A file of that name comes first.
+    assert load_network('small').imnet.layers[0].out_features == 4
+    assert load_network().imnet.layers[0].out_features == 256
