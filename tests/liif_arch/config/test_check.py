@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from liif_arch.config.check import Problems, check_options
+from liif_arch.config.check import Problems, check_option_file
 from liif_arch.config.schema import schema_for_editors
 
 
@@ -134,12 +134,12 @@ def gan_options() -> dict:
 )
 def test_check_options__keys_that_basicsrs_models_read_pass(change):
     problems = Problems()
-    check_options({**gan_options(), **change}, True, problems)
+    check_option_file({**gan_options(), **change}, True, problems)
     assert problems == []
     typo = gan_options()
     typo['train']['net_d_iter'] = typo['train'].pop('net_d_iters')
     typo['train']['gan_opt']['gan_tipe'] = 'vanilla'
-    check_options(typo, True, problems)
+    check_option_file(typo, True, problems)
     assert [p.place for p in problems] == ['train.net_d_iter', 'train.gan_opt.gan_tipe']
 
 
@@ -184,7 +184,7 @@ def test_check_options__nested_mappings(section, value, place, text):
     for name in outer:
         where = where[name]
     where[key] = value
-    check_options(opt, True, problems)
+    check_option_file(opt, True, problems)
     assert [p.place for p in problems] == [place] and text in problems[0].text, problems
     if key != 'ignore_resume_networks':  # whose names are those of the file at hand
         assert list(jsonschema.Draft7Validator(schema_for_editors()).iter_errors(opt))
