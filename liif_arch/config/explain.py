@@ -2,14 +2,16 @@
 
 import difflib
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from liif_arch.config.fragments import Fragment, kinds_of, short
 from liif_arch.config.kinds import READ
 from liif_arch.config.tables import COMMON, SECTIONS
 from liif_arch.errors import suggest
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 NEAR = 0.75  # likeness of a missing key and an unknown one, from which on one is the other misspelt
 WORDS = {
@@ -30,7 +32,7 @@ class Problem(NamedTuple):
     text: str
 
 
-def explained(errors: Iterable, found: dict, name: str) -> Iterator[Problem]:
+def explained(errors: Iterable['ValidationError'], found: dict, name: str) -> Iterator[Problem]:
     """The problems that a validator's errors are; missing keys first, in one message.
 
     Args:
@@ -38,15 +40,19 @@ def explained(errors: Iterable, found: dict, name: str) -> Iterator[Problem]:
         found: The mapping in which it has.
         name: The option file's name.
     """
-    missing, others = [], []
+    missing: list[ValidationError] = []
+    others: list[ValidationError] = []
     for error in errors:
-        (missing if error.validator == 'required' else others).append(error)
+        if error.validator == 'required':
+            missing.append(error)
+        else:
+            others.append(error)
     yield from _explained_missing(missing, name)
     for error in others:
         yield _explained(error, found, name)
 
 
-def _explained(error, found: dict, name: str) -> Problem:
+def _explained(error: 'ValidationError', found: dict, name: str) -> Problem:
     """One error, other than a missing key."""
     path, index = _key_and_index(list(error.absolute_path), found)
     if error.validator in ('additionalProperties', 'x-misspelt'):
@@ -77,11 +83,16 @@ def _unknown(path: list, schema: Fragment, name: str) -> str:
     if 'x-phases' in schema:
         first, *_, last = schema['x-phases']
         return f'{name}: {place}: found "{key}"; needed {first} or {last}_1, {last}_2, ...'
-    properties = schema['properties']
-    patterns = [p.strip('^$').replace('.+', 'g') for p in schema.get('patternProperties', {})]
-    near = suggest(key, [*properties, *patterns])
+    patterns = []
+    for pattern in schema.get('patternProperties', {}):
+        patterns.append(pattern.strip('^$').replace('.+', 'g'))
+    near = suggest(key, [*schema['properties'], *patterns])
     if not near.startswith('did you mean'):  # a stranger's source reads too much to list
-        near = suggest(key, [*(k for k in properties if properties[k] is not READ), *patterns])
+        listed = []
+        for name_of_key, fragment in schema['properties'].items():
+            if fragment is not READ:
+                listed.append(name_of_key)
+        near = suggest(key, [*listed, *patterns])
     return f'{place}: found {key}, which is no option of it; {near}'
 
 
@@ -99,19 +110,26 @@ def _needs(value: object, schema: Fragment) -> str:
         limits.append(f'at most {high:g}')
     pattern = schema.get('pattern', WORDS['string'])
     words = {**WORDS, 'string': pattern.strip('^$')}  # the pattern of a word is that word
-    kinds = ' or '.join(words[kind] for kind in kinds_of(schema))
+    kinds = ' or '.join(map(words.__getitem__, kinds_of(schema)))
     return f'{kinds} {" and ".join(limits)}'.strip()
 
 
 def _one_of(value: object, allowed: list) -> str:
     """An enumeration in words, with the nearest of its names."""
-    names = [one for one in allowed if one is not None]
-    words = ['~' if one is None else str(one) for one in allowed]
+    names, words = [], []
+    for one in allowed:
+        if one is None:
+            words.append('~')
+        else:
+            names.append(str(one))
+            words.append(str(one))
     listed = f'one of {", ".join(words)}'
     if len(words) < 3:
         listed = ' or '.join(words)
     near = suggest(value, names)
-    return f'{listed} ({near})' if near.startswith('did you mean') else listed
+    if near.startswith('did you mean'):
+        return f'{listed} ({near})'
+    return listed
 
 
 # --------------------------------------------------------------------------------------------------
@@ -120,7 +138,8 @@ def _one_of(value: object, allowed: list) -> str:
 
 def _explained_missing(errors: Iterable, name: str) -> Iterator[Problem]:
     """Missing keys of sections together, and those of every other mapping by itself."""
-    of_sections, of_others = [], OrderedDict()
+    of_sections: list[list] = []
+    of_others: dict[str, list] = {}
     for error in errors:
         path = list(error.absolute_path)
         near = _misspelt(path[-1], error.instance)
@@ -131,7 +150,7 @@ def _explained_missing(errors: Iterable, name: str) -> Iterator[Problem]:
             yield Problem(_joined([*path[:-1], near]), text)
         else:
             of_sections.append(path)
-    listed = ', '.join(':'.join(map(str, path)) for path in of_sections)
+    listed = ', '.join(_joined(path, ':') for path in of_sections)
     for path in of_sections:
         yield Problem(_joined(path), f'{name}: missing {listed}.')
     for place, found in of_others.items():
@@ -141,7 +160,10 @@ def _explained_missing(errors: Iterable, name: str) -> Iterator[Problem]:
 def _misspelt(key: str, section: dict) -> str | None:
     """The key of a section that is near to a missing one, and is not BasicSR's itself."""
     others = [other for other in map(str, section) if other not in COMMON]
-    return next(iter(difflib.get_close_matches(key, others, n=1, cutoff=NEAR)), None)
+    near = difflib.get_close_matches(key, others, n=1, cutoff=NEAR)
+    if not near:
+        return None
+    return near[0]
 
 
 def _missing_options(place: str, errors: list) -> Problem:
@@ -168,8 +190,8 @@ def _is_section(path: list) -> bool:
     return not path or (len(path) == 1 and path[0] in SECTIONS)
 
 
-def _joined(path: Iterable) -> str:
-    return '.'.join(map(str, path))
+def _joined(path: Iterable, separator: str = '.') -> str:
+    return separator.join(map(str, path))
 
 
 def _place(path: list) -> str:

@@ -18,7 +18,7 @@ def shipped_options() -> dict[str, Path]:
     Of two with one name this package's comes first.
     """
     own = yaml_files('liif_arch.options')
-    return own | {name: path for name, path in option_files().items() if name not in own}
+    return own | option_files() | own  # first in order, and of two with one name
 
 
 def find_option_file(name: str, folder: Path | None = None) -> Path:
@@ -39,7 +39,9 @@ def find_option_file(name: str, folder: Path | None = None) -> Path:
     stem = stem_of(path.name)
     if stem in shipped and str(path.parent) in ('.', 'options'):
         return shipped[stem]
-    beside = path if folder is None else folder / path
+    beside = path
+    if folder is not None:
+        beside = folder / path
     hint = similar_options(beside, shipped)
     raise UserError(
         f'-opt: found {name}, which is neither a file nor a shipped option file; {hint}'
@@ -74,16 +76,21 @@ def similar_options(path: Path, shipped: Iterable[str]) -> str:
         return f'{path} is a folder.'
     stem = stem_of(path.name)
     there = _option_files_in(path.parent)
-    near = [str(path.parent / there[s]) for s in difflib.get_close_matches(stem, there, n=2)]
-    near += [f'{s} (which ships)' for s in difflib.get_close_matches(stem, shipped, n=1)]
+    near = []
+    for similar in difflib.get_close_matches(stem, there, n=2):
+        near.append(str(path.parent / there[similar]))
+    for similar in difflib.get_close_matches(stem, shipped, n=1):
+        near.append(f'{similar} (which ships)')
     if near:
         return f'did you mean {" or ".join(near)}?'
     every = '`basicsr options` lists those that ship.'
     if not path.parent.is_dir():
         return f'{path.parent} {missing_path(path.parent)}. {every}'
-    few = list(there.values())[:MOST_LISTED]
-    more = ', ...' if len(there) > MOST_LISTED else ''
-    found = f'has {", ".join(few)}{more}' if few else 'has no option files'
+    found = 'has no option files'
+    if there:
+        found = 'has ' + ', '.join(list(there.values())[:MOST_LISTED])
+    if len(there) > MOST_LISTED:
+        found += ', ...'
     return f'{path.parent.absolute()} {found}. {every}'
 
 
@@ -91,5 +98,8 @@ def _option_files_in(folder: Path) -> dict[str, str]:
     """Names of the option files in a folder, by name without extension."""
     if not folder.is_dir():
         return {}
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in ('.yml', '.yaml'))
-    return {stem_of(name): name for name in names}
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in ('.yml', '.yaml'):
+            found[stem_of(path.name)] = path.name
+    return found

@@ -88,14 +88,21 @@ def lookup(table: Mapping[str, Fragment], key: object) -> Fragment | None:
     return None
 
 
-def mapping(table: Mapping[str, Fragment], required: Iterable[str] = (), is_open=False) -> Fragment:
+def mapping(
+    table: Mapping[str, Fragment], required: Iterable[str] = (), is_open: bool = False
+) -> Fragment:
     """A table as a mapping; keys that it does not hold pass if `is_open`."""
     fragment: Fragment = {'type': 'object', 'required': list(required)}
     if not is_open:
         fragment['additionalProperties'] = False
-    fragment['properties'] = {key: value for key, value in table.items() if '*' not in key}
-    patterns = [key for key in table if '*' in key]
-    fragment['patternProperties'] = {_regular(key): table[key] for key in patterns}
+    properties, patterns = {}, {}
+    for key, value in table.items():
+        if '*' in key:
+            patterns[_regular(key)] = value
+        else:
+            properties[key] = value
+    fragment['properties'] = properties
+    fragment['patternProperties'] = patterns
     return fragment
 
 
@@ -118,8 +125,9 @@ def keywords(
         required: Those of `more` that are needed.
     """
     parameters, without_default, is_open = signature(function)
-    table = {'type': ANY, **parameters, **more}
-    kept = {key: value for key, value in table.items() if key not in skip}
+    kept = {'type': ANY, **parameters, **more}
+    for key in skip:
+        kept.pop(key, None)
     needed = [key for key in (*without_default, *required) if key in kept]
     fragment = {'type': 'object', 'required': needed}
     if is_open:
@@ -140,9 +148,10 @@ def typed(kind: Kind, found: object) -> Fragment:
         return {'$ref': f'#/definitions/{kind.label}'}
     members = kind.members()
     name = part(found, 'type')
-    known = isinstance(name, str) and name in members
-    options = kind.options(members[name] if known else None, found)
-    return _with_type(kind, members, options)
+    member = None
+    if isinstance(name, str):
+        member = members.get(name)
+    return _with_type(kind, members, kind.options(member, found))
 
 
 def _with_type(kind: Kind, members: Mapping[str, object], options: Fragment) -> Fragment:
@@ -205,13 +214,20 @@ def encoder_options(cls: type | None, found: object) -> Fragment:
     return fragment
 
 
+def _without(table: Mapping[str, Fragment], keys: Iterable[str]) -> dict[str, Fragment]:
+    """A table without some of its keys."""
+    return {key: fragment for key, fragment in table.items() if key not in keys}
+
+
 def dataset_options(
     cls: type | None, found: object, loader: Mapping[str, Fragment] = LOADER
 ) -> Fragment:
     """What a dataset reads, and what its loader reads."""
-    own = EVERYTHING if cls is None else registries.dataset_options(cls)
+    own = EVERYTHING
+    if cls is not None:
+        own = registries.dataset_options(cls)
     if hasattr(cls, 'own_options') and 'scales' in own:
-        loader = {key: value for key, value in loader.items() if key != 'scale'}
+        loader = _without(loader, ['scale'])
     table = table_of(loader, own, DATASET_TYPES)
     storage = part(found, 'io_backend')
     if storage is EVERY_FILE or isinstance(storage, dict):
@@ -237,7 +253,7 @@ IO_BACKEND = Kind('io_backend', registries.storage_backends, storage_options, un
 DATASET = Kind(
     'dataset',
     registries.datasets,
-    partial(dataset_options, loader={k: v for k, v in LOADER.items() if k not in SKIPPING}),
+    partial(dataset_options, loader=_without(LOADER, SKIPPING)),
     required=('name', 'type'),
     description='"name:", "type:" and its options',
 )

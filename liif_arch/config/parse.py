@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from liif_arch.config.check import Problems
 
 MOST_WORKERS = 8  # of `num_worker_per_gpu: auto`
+READ_HERE = ('name', 'num_gpu', 'manual_seed', 'logger', 'val')  # keys that parsing goes on with
 MOST_NAME = 200  # bytes; a file system holds 255, and logs and archived runs add some
 
 
@@ -31,11 +32,10 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f'basicsr {command}',
         allow_abbrev=False,
-        description={
-            'train': "Train a model with BasicSR's train_pipeline; "
-            'the current directory is the root.',
-            'test': "Test a model with BasicSR's test_pipeline; the current directory is the root.",
-        }[command],
+        description=(
+            f"{command.capitalize()} a model with BasicSR's {command}_pipeline; "
+            'the current directory is the root.'
+        ),
     )
     parser.add_argument(
         '-opt', required=True, metavar='FILE', help='option file, or the name of a shipped one'
@@ -82,53 +82,33 @@ def parse_options(
     """
     import torch
     from basicsr.utils import set_random_seed
-    from basicsr.utils.dist_util import get_dist_info, init_dist
+    from basicsr.utils.dist_util import get_dist_info
 
-    from liif_arch.config.check import Problems, check_options
+    from liif_arch.config.check import Problems, check_option_file
 
-    args = build_parser('train' if is_train else 'test').parse_args()
+    command = 'test'
+    if is_train:
+        command = 'train'
+    args = build_parser(command).parse_args()
     args.opt = str(find_option_file(args.opt))
     opt = load_options(Path(args.opt))
     for entry in args.force_yml or []:
         force_option(opt, entry)
     if not is_train:
         _test_of_training_options(opt, root_path)
-    found = Problems() if problems is None else problems
+    found = problems
+    if found is None:
+        found = Problems()
     found.name = args.opt
-    check_options(opt, is_train, found)
+    check_option_file(opt, is_train, found)
     _check_run(opt, found, args.launcher)
-    if problems is None or any(
-        p.place in ('name', 'num_gpu', 'manual_seed', 'logger', 'val') for p in found
-    ):
+    if problems is None or any(problem.place in READ_HERE for problem in found):
         found.raise_any()
     opt.setdefault('val', None)
 
     opt['dist'] = args.launcher != 'none'
-    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise UserError(
-            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m '
-            'liif_arch.cli train -opt FILE --launcher pytorch.'
-        )
     if opt['dist']:
-        if (
-            'fork' in multiprocessing.get_all_start_methods()
-            and not multiprocessing.get_start_method(allow_none=True)
-        ):
-            multiprocessing.set_start_method(
-                'fork'
-            )  # BasicSR would spawn data workers, which takes long
-        here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-        if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
-            raise UserError(
-                f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
-                'there are, or set num_gpu: 0.'
-            )
-        port = (opt.get('dist_params') or {}).get('port') if args.launcher == 'slurm' else None
-        init_dist(
-            args.launcher,
-            'gloo' if opt['num_gpu'] == 0 else 'nccl',
-            **({} if port is None else {'port': port}),
-        )
+        _join_processes(opt, args.launcher)
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt.get('deterministic', False):
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # what cuBLAS needs for it
@@ -137,9 +117,8 @@ def parse_options(
         opt['manual_seed'], opt['manual_seed_drawn'] = random.randint(1, 10000), True
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
-    restarted = (
-        int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
-    )  # by torchrun --max-restarts
+    # By torchrun --max-restarts.
+    restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
     opt['auto_resume'], opt['is_train'] = args.auto_resume or restarted, is_train
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = 'debug_' + opt['name']
@@ -160,23 +139,53 @@ def parse_options(
     return opt, args
 
 
+def _join_processes(opt: dict, launcher: str) -> None:
+    """Make this process one of those that a launcher has started.
+
+    Raises:
+        UserError: No launcher has, or more processes than there are GPUs.
+    """
+    import torch
+    from basicsr.utils.dist_util import init_dist
+
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch: start it with torchrun: torchrun --nproc_per_node=N -m '
+            'liif_arch.cli train -opt FILE --launcher pytorch.'
+        )
+    is_chosen = multiprocessing.get_start_method(allow_none=True) is not None
+    if not is_chosen and 'fork' in multiprocessing.get_all_start_methods():
+        # BasicSR would spawn data workers, which takes long.
+        multiprocessing.set_start_method('fork')
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
+        raise UserError(
+            f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
+            'there are, or set num_gpu: 0.'
+        )
+    backend = 'nccl'
+    if opt['num_gpu'] == 0:
+        backend = 'gloo'
+    port = (opt.get('dist_params') or {}).get('port')
+    if launcher == 'slurm' and port is not None:
+        init_dist(launcher, backend, port=port)
+    else:
+        init_dist(launcher, backend)
+
+
 def _test_of_training_options(opt: dict, root_path: str) -> None:
     """Let a training's option file test its last weights, on its validation sets."""
     datasets = opt.get('datasets')
-    if isinstance(datasets, dict) and 'train' in datasets and len(datasets) > 1:
-        del datasets['train']
-        weights = os.path.join(
-            root_path, 'experiments', str(opt.get('name')), 'models', 'net_g_latest.pth'
-        )
-        path = opt.setdefault('path', OrderedDict())
-        if (
-            isinstance(path, dict)
-            and not path.get('pretrain_network_g')
-            and os.path.isfile(weights)
-        ):
-            path.update(
-                pretrain_network_g=weights, param_key_g='params_ema'
-            )  # falls back to params
+    if not isinstance(datasets, dict) or 'train' not in datasets or len(datasets) < 2:
+        return
+    del datasets['train']
+    models = os.path.join(root_path, 'experiments', str(opt.get('name')), 'models')
+    weights = os.path.join(models, 'net_g_latest.pth')
+    path = opt.setdefault('path', OrderedDict())
+    is_given = not isinstance(path, dict) or path.get('pretrain_network_g')
+    if not is_given and os.path.isfile(weights):
+        path['pretrain_network_g'] = weights
+        path['param_key_g'] = 'params_ema'  # BasicSR falls back to params
 
 
 def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
@@ -197,9 +206,8 @@ def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
         )
     if num_gpu != 'auto' and (not isinstance(num_gpu, int) or num_gpu < 0):
         problems.add('num_gpu', f'num_gpu: found {num_gpu!r}; needed auto or a number of GPUs.')
-    elif (
-        num_gpu != 'auto' and num_gpu > there and launcher == 'none'
-    ):  # else BasicSR asks only whether it is 0
+    elif num_gpu != 'auto' and num_gpu > there and launcher == 'none':
+        # With a launcher BasicSR asks only whether it is 0.
         problems.add(
             'num_gpu', f'num_gpu: found {num_gpu}, and this machine has {there}; set num_gpu: auto.'
         )
@@ -209,11 +217,9 @@ def _is_addressed(name: object) -> bool:
     """Whether a registered dataset draws its own random numbers, by address."""
     from basicsr.utils.registry import DATASET_REGISTRY
 
-    return getattr(
-        dict(iter(DATASET_REGISTRY)).get(name) if isinstance(name, str) else None,
-        'addressed',
-        False,
-    )
+    if not isinstance(name, str):
+        return False
+    return getattr(dict(iter(DATASET_REGISTRY)).get(name), 'addressed', False)
 
 
 def automatic_workers(opt: Mapping) -> int:
@@ -222,13 +228,17 @@ def automatic_workers(opt: Mapping) -> int:
     Args:
         opt: Options of the run. Of several GPUs in one process each gets as many from BasicSR.
     """
-    has_affinity = hasattr(os, 'sched_getaffinity')
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    sharing = int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if opt['dist'] else max(1, opt['num_gpu'])
+    cores = os.cpu_count() or 1
+    if hasattr(os, 'sched_getaffinity'):
+        cores = len(os.sched_getaffinity(0))
+    sharing = max(1, opt['num_gpu'])
+    if opt['dist']:
+        sharing = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     return max(1, min(MOST_WORKERS, cores // sharing))
 
 
 def _complete_datasets(opt: dict) -> None:
+    """Give every dataset what it and its loader read beside its own options."""
     for phase, dataset in opt['datasets'].items():
         if dataset.get('num_worker_per_gpu') == 'auto':
             dataset['num_worker_per_gpu'] = automatic_workers(opt)
@@ -238,9 +248,8 @@ def _complete_datasets(opt: dict) -> None:
                 print(f'datasets.{phase}.prefetch_mode: cuda needs a GPU; using cpu.', flush=True)
                 dataset['prefetch_mode'] = 'cpu'
         if dataset.get('prefetch_mode') == 'cpu':
-            dataset.pop(
-                'persistent_workers', None
-            )  # threads of two epochs would share one iterator
+            # Threads of two epochs would share one iterator.
+            dataset.pop('persistent_workers', None)
             if dataset.get('num_worker_per_gpu') == 0 and not _is_addressed(dataset['type']):
                 print(
                     f'datasets.{phase}.prefetch_mode: cpu without workers would draw from the '
@@ -251,9 +260,8 @@ def _complete_datasets(opt: dict) -> None:
         if dataset.get('num_worker_per_gpu') == 0:
             dataset.pop('persistent_workers', None)  # torch refuses it without workers
         dataset['phase'] = phase.split('_')[0]
-        dataset.setdefault(
-            'seed', opt['manual_seed']
-        )  # samples are addressed by (seed, epoch, index)
+        # Samples are addressed by (seed, epoch, index).
+        dataset.setdefault('seed', opt['manual_seed'])
         if 'scale' in opt:
             dataset['scale'] = opt['scale']
         for key in ('dataroot_gt', 'dataroot_lq'):
@@ -262,10 +270,13 @@ def _complete_datasets(opt: dict) -> None:
 
 
 def _complete_paths(opt: dict, root_path: str) -> None:
+    """Name the folders that the run writes into."""
     for key, value in opt['path'].items():
         if isinstance(value, str) and ('resume_state' in key or 'pretrain_' in key):
             opt['path'][key] = os.path.expanduser(value)
-    kind = 'experiments' if opt['is_train'] else 'results'
+    kind = 'results'
+    if opt['is_train']:
+        kind = 'experiments'
     root = os.path.join(root_path, kind, opt['name'])
     opt['path'][f'{kind}_root'] = opt['path']['log'] = root
     opt['path']['visualization'] = os.path.join(root, 'visualization')

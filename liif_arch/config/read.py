@@ -23,14 +23,15 @@ class OptionLoader(yaml.SafeLoader):
 
 
 def _mapping(loader: OptionLoader, node: yaml.MappingNode) -> OrderedDict:
+    """A mapping in its order; an error where a key is no text or number, or stands twice."""
     seen = set()
     for key_node, _ in node.value:  # before "<<" brings in keys that this mapping may override
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.value in seen:
-            problem = (
-                f'key "{key_node.value}" stands twice'
-                if isinstance(key_node, yaml.ScalarNode)
-                else 'not a key'
-            )
+        problem = ''
+        if not isinstance(key_node, yaml.ScalarNode):
+            problem = 'not a key'
+        elif key_node.value in seen:
+            problem = f'key "{key_node.value}" stands twice'
+        if problem:
             raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         seen.add(key_node.value)
     loader.flatten_mapping(node)
@@ -57,12 +58,15 @@ def read_yaml(text: str, name: str) -> OrderedDict:
         opt = yaml.load(text, Loader=OptionLoader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
-        place = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
+        place = ''
+        if mark:
+            place = f', line {mark.line + 1}, column {mark.column + 1}'
         problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
         raise UserError(f'{name}{place}: {problem}.') from None
+    if opt is None:
+        raise UserError(f'{name}: found nothing; needed "key: value".')
     if not isinstance(opt, dict):
-        found = 'nothing' if opt is None else type(opt).__name__
-        raise UserError(f'{name}: found {found}; needed "key: value".')
+        raise UserError(f'{name}: found {type(opt).__name__}; needed "key: value".')
     return opt
 
 
@@ -82,12 +86,13 @@ def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
     name = opt.pop('_base_', None)
     if name is None:
         return opt
-    beside = path.parent / str(name)
-    try:
-        base = beside if beside.is_file() else find_option_file(str(name), path.parent)
-    except UserError as error:
-        raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
-    if base.resolve() in [p.resolve() for p in (path, *children)]:
+    base = path.parent / str(name)
+    if not base.is_file():
+        try:
+            base = find_option_file(str(name), path.parent)
+        except UserError as error:
+            raise UserError(f'{path}: _base_{str(error).removeprefix("-opt")}') from None
+    if base.resolve() in map(Path.resolve, (path, *children)):
         raise UserError(f'{path}: _base_: {name} leads back to this file.')
     return merge(load_options(base, (path, *children)), opt)
 
@@ -100,12 +105,15 @@ def merge(base: OrderedDict, changes: Mapping) -> OrderedDict:
     """
     for key, value in changes.items():
         if isinstance(value, Mapping):
-            keep = base.get(key) if isinstance(base.get(key), Mapping) else OrderedDict()
-            if value.pop('_delete_', False) or (
-                'type' in value and value['type'] != keep.get('type', value['type'])
-            ):
+            keep = base.get(key)
+            if not isinstance(keep, dict):
                 keep = OrderedDict()
-            base[key] = merge(keep, value)
+            is_other = 'type' in value and value['type'] != keep.get('type', value['type'])
+            if value.get('_delete_', False) or is_other:
+                keep = OrderedDict()
+            changed = OrderedDict(value)
+            changed.pop('_delete_', None)
+            base[key] = merge(keep, changed)
         else:
             base[key] = value
     return base

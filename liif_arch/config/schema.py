@@ -95,7 +95,9 @@ def _without_common(case: Fragment, schema: Fragment) -> Fragment:
     for part_of_it in ('properties', 'patternProperties'):
         common, own = schema[part_of_it], {}
         for key, fragment in case[part_of_it].items():
-            own[key] = ANY if fragment == common.get(key) else fragment
+            own[key] = fragment
+            if fragment == common.get(key):
+                own[key] = ANY
         result[part_of_it] = own
     return result
 
@@ -122,7 +124,9 @@ def _file_schema(found: object, model: type | None, is_train: bool | None) -> Fr
     if is_train is not False:
         table['train'] = _train(part(found, 'train'), own.get('train', ()), is_train)
     val = _val(part(found, 'val'), own.get('val', ()), model, is_train)
-    table['val'] = val if is_train is False else maybe(val)
+    table['val'] = val
+    if is_train is not False:
+        table['val'] = maybe(val)
     if found is EVERY_FILE:
         table['_base_'] = TEXT
     else:
@@ -136,7 +140,9 @@ def needed(section: str, is_train: bool | None) -> list[str]:
     """The keys of a section that BasicSR's pipelines read without a default; see `_file_schema`."""
     if is_train is None:
         return []
-    more = NEEDED_TRAIN if is_train else NEEDED_TEST
+    more = NEEDED_TEST
+    if is_train:
+        more = NEEDED_TRAIN
     return [*NEEDED.get(section, ()), *more.get(section, ())]
 
 
@@ -150,8 +156,10 @@ def _path(found: object, own: Iterable[str]) -> Fragment:
     table = dict(PATH)
     if found is not EVERY_FILE:
         names = list(dict.fromkeys(['network_g', *map(str, _networks_in(found))]))
-        for pattern in [key for key in PATH if '*' in key]:
-            fragment = table.pop(pattern)
+        for pattern, fragment in PATH.items():
+            if '*' not in pattern:
+                continue
+            del table[pattern]
             for name in names:
                 table[pattern.replace('*', name.removeprefix('network_'))] = fragment
         there = {'enum': list(map(str, _networks_in(found))), 'x-unknown': NO_NETWORK}
@@ -175,14 +183,20 @@ def _datasets(found: object, is_train: bool | None) -> Fragment:
 
 
 def _kind_of_set(phase: object) -> Kind:
-    return TRAINING_SET if phase == 'train' else DATASET
+    if phase == 'train':
+        return TRAINING_SET
+    return DATASET
 
 
 def _train(found: object, own: Iterable[str], is_train: bool | None) -> Fragment:
     """What a model trains with: its optimisers, its schedule and its losses."""
     table = table_of(TRAIN, own, TRAIN_TYPES)
-    keys = list(table) if found is EVERY_FILE else found
-    for key in keys if isinstance(keys, (dict, list)) else []:
+    keys: list = []
+    if found is EVERY_FILE:
+        keys = list(table)
+    elif isinstance(found, dict):
+        keys = list(found)
+    for key in keys:
         value = part(found, key)
         kind = _kind_in_training(str(key), value)
         fragment = lookup(table, key)

@@ -38,15 +38,21 @@ def signature(function: Callable) -> tuple[dict[str, Fragment], tuple[str, ...],
         The fragment of each keyword, the required ones, and whether any other keyword passes.
     """
     known, required, is_open = {}, [], False
+    annotated = function
+    if inspect.isclass(function):
+        annotated = function.__init__
     try:
-        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+        hints = typing.get_type_hints(annotated)
     except Exception:  # names that exist for type checkers alone
         hints = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             is_open = is_open or parameter.kind == parameter.VAR_KEYWORD
             continue
-        known[name] = fragment_of(hints[name]) if name in hints else _of_default(parameter.default)
+        if name in hints:
+            known[name] = fragment_of(hints[name])
+        else:
+            known[name] = _of_default(parameter.default)
         if parameter.default is parameter.empty:
             required.append(name)
     return known, tuple(required), is_open
@@ -56,13 +62,17 @@ def fragment_of(hint: object) -> Fragment:
     """A type annotation as a fragment; {} where it says nothing that an option file can hold."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return _of_union([fragment_of(a) for a in arguments])
+        return _of_union(list(map(fragment_of, arguments)))
     if isinstance(hint, type) and issubclass(hint, torch.nn.Module):
         return ANY
     base = origin or hint
     if isinstance(base, type) and not issubclass(base, str) and issubclass(base, typing.Sequence):
-        items = fragment_of(arguments[0]) if arguments else ANY
-        return {**LIST, 'items': items} if items else LIST
+        items = ANY
+        if arguments:
+            items = fragment_of(arguments[0])
+        if not items:
+            return LIST
+        return {**LIST, 'items': items}
     if isinstance(base, type) and issubclass(base, (dict, Mapping)):
         return OBJECT
     plain = {
@@ -72,15 +82,22 @@ def fragment_of(hint: object) -> Fragment:
         str: TEXT,
         type(None): {'type': 'null'},
     }
-    return plain.get(hint, ANY) if isinstance(hint, type) else ANY
+    if not isinstance(hint, type):
+        return ANY
+    return plain.get(hint, ANY)
 
 
 def _of_union(parts: list[Fragment]) -> Fragment:
-    kinds = [kind for part in parts for kind in kinds_of(part)]
-    items = next((part['items'] for part in parts if 'items' in part), None)
+    """What any of several fragments allows; of lists, the items of the first that says some."""
+    kinds: list[str] = []
+    fragment: Fragment = {}
+    for part in parts:
+        kinds += kinds_of(part)
+        if part.get('items'):
+            fragment.setdefault('items', part['items'])
     if not kinds:
         return ANY
-    return {'type': list(dict.fromkeys(kinds)), **({'items': items} if items else {})}
+    return {'type': list(dict.fromkeys(kinds)), **fragment}
 
 
 def _of_default(default: object) -> Fragment:
