@@ -16,7 +16,7 @@ from liif_arch.config.tables import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
 from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
 from liif_arch.training.datasets import fill_template, nearest
-from liif_data.sampling import (
+from liif_data.crops import (
     Window,
     augment,
     draw_seed,

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from liif_arch.config.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
 from liif_arch.files.images import COLORS, resize_bicubic, unit_range
+from liif_data.crops import augment, draw_seed, generator, query_samples
 from liif_data.random_scale_dataset import (
     optional_int,
     optional_store,
@@ -19,7 +20,6 @@ from liif_data.random_scale_dataset import (
     require_options,
     to_tensor,
 )
-from liif_data.sampling import augment, draw_seed, generator, query_samples
 from liif_data.store import ImageStore, open_store
 
 

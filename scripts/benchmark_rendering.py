@@ -24,6 +24,7 @@ from liif_arch.complexity import complexity
 from liif_arch.coordinates import make_cell, make_coord, scale_label, scaled_size
 
 SCALES = ((2, 2), (4, 4), (8, 8), (30, 30), (3.3, 4.7))
+PART_OF_SIDE = {'RDN': 4}  # which a slow encoder is timed on; of others the half
 PLAIN_CHUNK = 30000  # queries at a time, as the reference implementation's tests do
 
 
@@ -33,23 +34,17 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
 
     Encoders are timed per input pixel, the decoder per output pixel.
     """
-    nets = {
-        encoder.removesuffix('Encoder'): build(args, encoder).to(device)
-        for encoder in args.encoders
-    }
-    encodings = {}
-    for encoder, net in nets.items():
-        side = max(16, args.side // (4 if encoder == 'RDN' else 2))
+    encodings, costs, rows = {}, {}, []
+    for name in args.encoders:
+        encoder = name.removesuffix('Encoder')
+        net = build(args, name).to(device)
+        side = max(16, args.side // PART_OF_SIDE.get(encoder, 2))
         encodings[encoder] = encoder_times(net, (side, side * 3 // 2), device, args.repeats)
-    costs, rows = {encoder: complexity(net) for encoder, net in nets.items()}, []
+        costs[encoder] = complexity(net)
     for scale in SCALES:
-        sides = (
-            args.side * 4 / scale[0],
-            args.side * 6 / scale[1],
-        )  # about as many output pixels at every scale
-        decoding = decoder_times(
-            net, tuple(max(2, int(n)) for n in sides), scale, device, args.repeats
-        )
+        # About as many output pixels at every scale.
+        size = max(2, int(args.side * 4 / scale[0])), max(2, int(args.side * 6 / scale[1]))
+        decoding = decoder_times(net, size, scale, device, args.repeats)
         for name in available(device):
             for encoder, cost in costs.items():
                 encoding = {k: t / math.prod(scale) for k, t in encodings[encoder].items()}
@@ -65,13 +60,24 @@ def render(args: argparse.Namespace, device: torch.device) -> list[dict]:
                     cost.per_output + cost.per_latent / math.prod(scale),
                 )
             )
-            [show(row) for row in rows[-1 - len(nets) :]]
+            for row in rows[-1 - len(costs) :]:
+                show(row)
     return rows
 
 
 def render_row(
     what: str, scale: tuple[float, float], name: str, decoding: dict, encoding: dict, macs: float
 ) -> dict:
+    """A row of the table.
+
+    Args:
+        what: Name of the network.
+        scale: (sy, sx).
+        name: Its precision.
+        decoding: What `decoder_times` returned.
+        encoding: Seconds that the encoder takes for an output pixel, in each precision.
+        macs: Multiply-adds for an output pixel.
+    """
     fast, plain = decoding[name] + encoding[name], decoding['plain'] + encoding['plain']
     return {
         'network': what,

@@ -7,20 +7,26 @@ import numpy as np
 
 def show(row: dict) -> None:
     """One finished row, as progress."""
-    print('  ' + ', '.join(f'{k} {_format(v)}' for k, v in row.items()), flush=True)
+    print('  ' + ', '.join(f'{name} {_format(value)}' for name, value in row.items()), flush=True)
 
 
 def _format(value: object) -> str:
+    """A figure with three digits, or as a whole number of thousands; other things as text."""
     if not isinstance(value, float):
         return str(value)
-    return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
+    if value >= 1000:
+        return f'{value:,.0f}'
+    return f'{value:.3g}'
 
 
 def table(rows: list[dict]) -> str:
     """Rows as a Markdown table."""
     from liif_arch.metrics.report import markdown_table
 
-    return markdown_table(list(rows[0]), [[_format(v) for v in row.values()] for row in rows])
+    cells = []
+    for row in rows:
+        cells.append(list(map(_format, row.values())))
+    return markdown_table(list(rows[0]), cells)
 
 
 def plot(results: dict[str, list[dict]], path: Path) -> None:
@@ -28,39 +34,23 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    rows = [
-        r
-        for r in results['render']
-        if r['network'] != 'decoder alone' and r['scale'].count('x') == 1
-    ]
-    encoders = list(dict.fromkeys(r['network'] for r in rows))
-    figure = Figure(figsize=(4.5 * len(encoders), 3.6), layout='constrained')
-    for axes, encoder in zip(
-        figure.subplots(1, len(encoders), squeeze=False)[0], encoders, strict=True
-    ):
+    rows_of: dict[str, list[dict]] = {}
+    for row in results['render']:
+        is_per_axis = row['scale'].count('x') > 1
+        if row['network'] != 'decoder alone' and not is_per_axis:
+            rows_of.setdefault(row['network'], []).append(row)
+    figure = Figure(figsize=(4.5 * len(rows_of), 3.6), layout='constrained')
+    panels = figure.subplots(1, len(rows_of), squeeze=False)[0]
+    for axes, (encoder, rows) in zip(panels, rows_of.items(), strict=True):
         for name in ('float32', 'bfloat16'):
-            points = [
-                (float(r['scale'][1:]), r['ns a pixel'])
-                for r in rows
-                if (r['network'], r['precision']) == (encoder, name)
-            ]
-            if points:
-                axes.loglog(*zip(*points, strict=True), marker='o', markersize=4, label=name)
-        points = [
-            (float(r['scale'][1:]), r['plain ns'])
-            for r in rows
-            if (r['network'], r['precision']) == (encoder, 'float32')
-        ]
-        axes.loglog(
-            *zip(*points, strict=True),
-            marker='s',
-            markersize=4,
-            color='0.5',
-            label='plain form, float32',
-        )
+            scales, taken = _points(rows, name, 'ns a pixel')
+            if scales:
+                axes.loglog(scales, taken, marker='o', markersize=4, label=name)
+        scales, taken = _points(rows, 'float32', 'plain ns')
+        label = 'plain form, float32'
+        axes.loglog(scales, taken, marker='s', markersize=4, color='0.5', label=label)
         axes.set(title=f'{encoder}-LIIF', xlabel='scale', ylabel='ns per output pixel')
-        scales = sorted({float(r['scale'][1:]) for r in rows})
-        axes.set_xticks(scales, [f'x{s:g}' for s in scales])
+        axes.set_xticks(scales, list(map('x{:g}'.format, scales)))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter('{x:g}')
         axes.minorticks_off()
@@ -69,19 +59,27 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def _points(rows: list[dict], precision: str, figure: str) -> tuple[list[float], list[float]]:
+    """Scales, and a figure of the rows of one precision at them."""
+    scales, figures = [], []
+    for row in rows:
+        if row['precision'] == precision:
+            scales.append(float(row['scale'].removeprefix('x')))
+            figures.append(row[figure])
+    return scales, figures
+
+
 def plot_linearity(rows: list[dict], path: Path) -> None:
     """Seconds against output pixels, both logarithmic, beside a line of slope 1."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, 3.6), layout='constrained')
     axes = figure.add_subplot()
-    pixels, taken = ([r[key] for r in rows] for key in ('output pixels', 'seconds'))
-    axes.loglog(
-        pixels, [taken[-1] / pixels[-1] * n for n in pixels], color='0.6', label='proportional'
-    )
-    axes.loglog(
-        pixels, taken, 'o', markersize=5, label=f'measured, slope {rows[0]["slope over all"]:.3f}'
-    )
+    pixels = np.array([row['output pixels'] for row in rows])
+    taken = np.array([row['seconds'] for row in rows])
+    axes.loglog(pixels, taken[-1] / pixels[-1] * pixels, color='0.6', label='proportional')
+    label = f'measured, slope {rows[0]["slope over all"]:.3f}'
+    axes.loglog(pixels, taken, 'o', markersize=5, label=label)
     for row in rows:
         axes.annotate(
             row['scale'],
@@ -106,11 +104,9 @@ def plot_losses(curves: dict[str, list[float]], path: Path) -> None:
     for name, losses in curves.items():
         window = min(20, len(losses))
         smooth = np.convolve(losses, np.ones(window) / window, 'valid')
-        style = (
-            {'color': 'C1', 'linewidth': 1.8}
-            if 'bfloat16' in name
-            else {'color': str(0.3 + 0.2 * int(name[-1]))}
-        )
+        style = {'color': 'C1', 'linewidth': 1.8}
+        if 'bfloat16' not in name:  # runs of float32 are numbered: shades of gray
+            style = {'color': str(0.3 + 0.2 * int(name[-1]))}
         axes.semilogy(range(window, len(losses) + 1), smooth, label=name, **style)
     axes.set(xlabel='iteration', ylabel='L1 loss, mean of 20')
     axes.grid(alpha=0.3, which='both')

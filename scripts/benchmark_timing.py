@@ -51,8 +51,11 @@ def matrix_work(
     """
     from liif_arch.decode.mlp import linear_relu
 
-    rows = 4096 if device.type == 'cpu' else 2**17
-    a, b = (torch.randn(n, width, device=device).to(dtype) for n in (rows, width))
+    rows = 2**17
+    if device.type == 'cpu':
+        rows = 4096
+    a = torch.randn(rows, width, device=device).to(dtype)
+    b = torch.randn(width, width, device=device).to(dtype)
     out, bias, repeat = torch.empty(rows, width, device=device, dtype=dtype), b[0].clone(), 8
     calls = [lambda: torch.mm(a, b, out=out), lambda: linear_relu(a, b, bias)]
     call = min(calls, key=lambda c: min(seconds(c, device) for _ in range(8)))
@@ -75,8 +78,9 @@ def build(args: argparse.Namespace, encoder: str = 'EDSREncoder', size: str = ''
     decoder = {'LIIF': LIIF, 'LTE': LTE, 'MetaSR': MetaSR}[args.decoder]
     if (size or args.network) == 'paper':
         return decoder({'type': encoder}).eval()
-    small = {'num_feat': 32, 'num_block': 2 if encoder == 'RDNEncoder' else 8}
-    small.update({'growth': 32, 'num_layer': 4} if encoder == 'RDNEncoder' else {})
+    small = {'num_feat': 32, 'num_block': 8}
+    if encoder == 'RDNEncoder':
+        small = {'num_feat': 32, 'num_block': 2, 'growth': 32, 'num_layer': 4}
     widths = {
         'LIIF': {'hidden_list': [128, 128, 128]},
         'LTE': {'hidden_dim': 128, 'hidden_list': [128, 128]},
@@ -87,16 +91,13 @@ def build(args: argparse.Namespace, encoder: str = 'EDSREncoder', size: str = ''
 
 def plain_codes(net: nn.Module, lq: Tensor) -> Tensor:
     """What `query_plain` starts from, by the encoder as it is."""
-    own = net.encoder.num_out_feat == net.code_channels
-    return (
-        net.encoder((lq - 0.5) / 0.5) if own else net.encode(lq)
-    )  # LTE computes its codes in `encode`
+    if net.encoder.num_out_feat == net.code_channels:
+        return net.encoder((lq - 0.5) / 0.5)
+    return net.encode(lq)  # where LTE computes its codes
 
 
 def available(device: torch.device) -> dict[str, torch.dtype]:
     """The precisions that a device multiplies in hardware."""
-    return {
-        name: dtype
-        for name, dtype in PRECISIONS.items()
-        if name == 'float32' or has_bfloat16(device)
-    }
+    if has_bfloat16(device):
+        return dict(PRECISIONS)
+    return {'float32': torch.float32}

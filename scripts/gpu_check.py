@@ -52,7 +52,7 @@ def speed(args: argparse.Namespace, device: torch.device) -> list[dict]:
         net, (side // 2, side * 3 // 4), device, args.repeats
     )
     for scale in SPEED_SCALES:
-        size = tuple(max(2, int(n / s)) for n, s in zip((side * 4, side * 6), scale, strict=True))
+        size = max(2, int(side * 4 / scale[0])), max(2, int(side * 6 / scale[1]))
         decoding = benchmark_rendering.decoder_times(net, size, scale, device, args.repeats)
         shares = {name: taken / math.prod(scale) for name, taken in encoding.items()}
         macs = cost.per_output + cost.per_input / math.prod(scale)
@@ -75,30 +75,24 @@ def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
 
 def within_budget(args: argparse.Namespace, rows: list[dict]) -> list[Check]:
     """No upscaling takes more than `--memory` beside what is always there."""
-    always, *peaks = (row['peak MiB'] for row in rows)
-    return [
-        Check.of(
-            f'MiB that upscaling {row["input"]} at {row["scale"]} takes', peak - always, args.memory
-        )
-        for row, peak in zip(rows[1:], peaks, strict=True)
-    ]
+    always = rows[0]['peak MiB']
+    checks = []
+    for row in rows[1:]:
+        name = f'MiB that upscaling {row["input"]} at {row["scale"]} takes'
+        checks.append(Check.of(name, row['peak MiB'] - always, args.memory))
+    return checks
 
 
 def fitting(args: argparse.Namespace, rows: list[dict]) -> list[Check]:
     """The Triton kernel fits registers and shared memory, for each GPU, type and cut."""
     if not rows:
         return [Check('what the Triton kernel takes', 'needs Triton', '', None)]
-    misfits = [
-        f'{row["GPU"]} {row["type"]}, {row["pixels"]} pixels' for row in rows if not row['fits']
-    ]
-    return [
-        Check(
-            'what the Triton kernel takes',
-            ', '.join(misfits) or f'{len(rows)} builds fit',
-            'all fit',
-            not misfits,
-        )
-    ]
+    misfits = []
+    for row in rows:
+        if not row['fits']:
+            misfits.append(f'{row["GPU"]} {row["type"]}, {row["pixels"]} pixels')
+    found = ', '.join(misfits) or f'{len(rows)} builds fit'
+    return [Check('what the Triton kernel takes', found, 'all fit', not misfits)]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -128,13 +122,9 @@ def attempt(name: str, work: Callable[[], list]) -> tuple[list, list[Check]]:
     print(f'{name} ...', flush=True)
     try:
         return work(), []
-    except (
-        Exception
-    ) as error:  # whatever an untried device raises; it is reported, and the others are still run
-        text = str(error).strip().splitlines()
-        return [], [
-            Check(name, f'{type(error).__name__}: {text[0] if text else ""}', 'no error', False)
-        ]
+    except Exception as error:  # whatever an untried device raises; the others are still run
+        text, *_ = [*str(error).strip().splitlines(), '']
+        return [], [Check(name, f'{type(error).__name__}: {text}', 'no error', False)]
 
 
 def run(
@@ -200,27 +190,32 @@ def outcome(check: Check) -> str:
 
 def report(what: dict[str, str], checks: list[Check], tables: dict[str, list[dict]]) -> str:
     """The page, in Markdown."""
-    count = {
-        word: sum(outcome(c) == word for c in checks) for word in ('passed', 'FAILED', 'not here')
-    }
+    words = list(map(outcome, checks))
+    counts = [f'{words.count(word)} {word}' for word in ('passed', 'FAILED', 'not here')]
+    found = []
+    for key, value in what.items():
+        found.append({'what': key, 'found': value})
+    rows_of_checks = []
+    for check, word in zip(checks, words, strict=True):
+        row = {'check': check.name, 'found': check.figure, 'at most, or': check.limit}
+        rows_of_checks.append({**row, 'outcome': word})
     lines = [
         '# GPU check',
         '',
-        ', '.join(f'{n} {word}' for word, n in count.items()),
+        ', '.join(counts),
         '',
-        table([{'what': key, 'found': value} for key, value in what.items()]),
+        table(found),
         '',
         '## Checks',
         '',
-        table(
-            [
-                {'check': c.name, 'found': c.figure, 'at most, or': c.limit, 'outcome': outcome(c)}
-                for c in checks
-            ]
-        ),
+        table(rows_of_checks),
     ]
     for name, rows in tables.items():
-        lines += ['', f'## {name}', '', table(rows) if rows else 'Nothing was measured.']
+        lines += ['', f'## {name}', '']
+        if rows:
+            lines.append(table(rows))
+        else:
+            lines.append('Nothing was measured.')
     return '\n'.join(lines) + '\n'
 
 
@@ -240,10 +235,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, default=Path('gpu_check'), help='folder of the report')
     args = parser.parse_args()
-    args.decoder, args.network = 'LIIF', 'small' if args.quick else 'paper'
-    args.side, args.repeats, args.large = (
-        (16, 1, False) if args.quick else (339, 5, args.device != 'cpu')
-    )
+    args.decoder = 'LIIF'
+    if args.quick:
+        args.network, args.side, args.repeats, args.large = 'small', 16, 1, False
+    else:
+        args.network, args.side, args.repeats = 'paper', 339, 5
+        args.large = args.device != 'cpu'
     return args
 
 
@@ -270,7 +267,7 @@ def main() -> int:
     }
     (args.out / 'report.json').write_text(json.dumps(content, indent=1))
     print(f'\n{page}\n{args.out / "report.md"}')
-    return 1 if any(c.passed is False for c in checks) else 0
+    return int(any(check.passed is False for check in checks))
 
 
 if __name__ == '__main__':

@@ -27,21 +27,14 @@ def prepare(target: Path, archive: str, sha256: str | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unpack(fetch(archive, target.parent, sha256), target, 'benchmark')
     for name in SETS:
-        counts = {
-            f.name: sum(1 for _ in f.iterdir())
-            for f in sorted(target.glob(f'{name}/LR_bicubic/X*'))
-        }
-        images = (
-            sum(1 for _ in (target / name / 'HR').iterdir())
-            if (target / name / 'HR').is_dir()
-            else 0
-        )
-        inputs = ', '.join(f'{k}: {v}' for k, v in counts.items()) or 'none'
-        print(
-            f'{target / name}: {images} images; inputs {inputs}'
-            if images
-            else f'{target / name}: missing'
-        )
+        images = len(list(target.glob(f'{name}/HR/*')))
+        counts = []
+        for folder in sorted(target.glob(f'{name}/LR_bicubic/X*')):
+            counts.append(f'{folder.name}: {len(list(folder.iterdir()))}')
+        if images:
+            print(f'{target / name}: {images} images; inputs {", ".join(counts) or "none"}')
+        else:
+            print(f'{target / name}: missing')
 
 
 def main() -> None:

@@ -33,35 +33,37 @@ def prepare(source: Path, target: Path) -> None:
     """
     if target.exists():
         raise UserError(f'{target} exists; remove it first, or name another folder.')
-    paths = {
-        name: sorted(p for p in source.joinpath(name).glob('*') if is_image_file(p))
-        for name in SOURCES
-    }
-    for name, found in paths.items():
-        if len(found) <= HELD_OUT.get(name, 0):
+    paths, held = {}, set()
+    for name in SOURCES:
+        found = sorted(filter(is_image_file, source.joinpath(name).glob('*')))
+        count = HELD_OUT.get(name, 0)
+        if len(found) <= count:
             raise UserError(
                 f'{source / name}: found {len(found)} images; needed the folder {name}.'
             )
-    held = {
-        path
-        for name, count in HELD_OUT.items()
-        for path in paths[name][:: len(paths[name]) // count][:count]
-    }
+        if count:
+            held.update(found[:: len(found) // count][:count])
+        paths[name] = found
     with progress_bar(total=sum(map(len, paths.values())), unit='image') as bar:
         for name, found in paths.items():
             for path in found:
                 bar.update()
-                image = read_image(path, 'rgb')
-                size = tuple(n // SOURCES[name] for n in image.shape[:2])
-                if min(size) >= LEAST:
-                    image = image if SOURCES[name] == 1 else resize_bicubic(image, size)
-                    write_image(
-                        target
-                        / ('heldout' if path in held else 'train')
-                        / f'{name}_{path.stem}.png',
-                        image,
-                    )
+                folder = target / 'train'
+                if path in held:
+                    folder = target / 'heldout'
+                _write_reduced(path, SOURCES[name], folder / f'{name}_{path.stem}.png')
     create_lmdb(target / 'train', target / 'train.lmdb', encoding='raw')
+
+
+def _write_reduced(path: Path, factor: int, target: Path) -> None:
+    """Write an image, its sides divided by a factor; nothing where it is too small then."""
+    image = read_image(path, 'rgb')
+    size = image.shape[0] // factor, image.shape[1] // factor
+    if min(size) < LEAST:
+        return
+    if factor != 1:
+        image = resize_bicubic(image, size)
+    write_image(target, image)
 
 
 def main() -> None:

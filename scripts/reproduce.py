@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 from reproduce_options import test_options, training_options
-from reproduce_report import write_report
+from reproduce_report import write_comparison
 from reproduce_runs import GROUPS, Run
 
 from liif_arch.config.read import load_options
@@ -189,7 +189,7 @@ def main() -> None:
             raise UserError(
                 f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.'
             )
-        write_report(group, results, args)
+        write_comparison(group, results, args)
 
 
 if __name__ == '__main__':

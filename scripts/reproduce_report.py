@@ -10,36 +10,27 @@ from liif_data.store import open_store
 PANEL_SCALES = [4, 8, 30]
 
 
-def write_report(group: str, results: dict[str, dict], args: argparse.Namespace) -> Path:
+def write_comparison(group: str, results: dict[str, dict], args: argparse.Namespace) -> Path:
     """Write a table in the paper's layout beside the paper's figures, and plots.
 
     The plots are curves, and for the decoders zoom panels.
     """
     from liif_arch.metrics.report import TITLES, markdown_table
 
-    metric = 'psnr' if group == 'size-varied' else args.metric
-    runs = [r for r in GROUPS[group] if r.label in results]
-    scales = sorted({int(s[1:]) for r in results.values() for s in r})
-    rows = []
-    bicubic = {s: e['bicubic'][metric] for r in results.values() for s, e in r.items()}
-    rows.append(['bicubic', '', *[_cell(bicubic.get(f'x{s}')) for s in scales]])
+    metric, data = args.metric, f'trained on {args.train}, tested on {args.test}'
+    if group == 'size-varied':
+        metric, data = 'psnr', f'faces of {args.faces}'
+    runs = [run for run in GROUPS[group] if run.label in results]
+    curves = _curves(results, metric)
+    scales = sorted(set().union(*curves.values()))
+    rows = [['bicubic', '', *_cells(curves['bicubic'], scales)]]
     for run in runs:
-        figures = {s: e[metric] for s, e in results[run.label].items()}
-        rows.append(
-            [
-                run.label,
-                f'{args.budgets[run.option]} it.',
-                *[_cell(figures.get(f'x{s}')) for s in scales],
-            ]
-        )
+        budget = f'{args.budgets[run.option]} it.'
+        rows.append([run.label, budget, *_cells(curves[run.label], scales)])
     for run in runs:
         if run.paper:
-            rows.append([f'paper: {run.label}', '', *[_cell(run.paper.get(s)) for s in scales]])
-    data = (
-        f'faces of {args.faces}'
-        if group == 'size-varied'
-        else f'trained on {args.train}, tested on {args.test}'
-    )
+            rows.append([f'paper: {run.label}', '', *_cells(run.paper, scales)])
+    header = ['method', 'budget', *map('x{}'.format, scales)]
     text = [
         f'# {group}',
         '',
@@ -47,13 +38,12 @@ def write_report(group: str, results: dict[str, dict], args: argparse.Namespace)
         "The paper's figures are for its own data (DIV2K; CelebAHQ), networks and schedule: "
         'compare the order, not the level.',
         '',
-        markdown_table(['method', 'budget', *[f'x{s}' for s in scales]], rows),
+        markdown_table(header, rows),
     ]
     folder = args.out / f'report_{group}'
     folder.mkdir(parents=True, exist_ok=True)
     if len(scales) > 2:
-        curves = {r.label: {s: e[metric] for s, e in results[r.label].items()} for r in runs}
-        plot_curves({'bicubic': bicubic, **curves}, TITLES[metric], folder / 'psnr_scale.png')
+        plot_curves(curves, TITLES[metric], folder / 'psnr_scale.png')
         text += ['', '![PSNR gain over bicubic against scale](psnr_scale.png)']
     if group == 'decoders':
         draw_panels(runs, args, folder / 'panels.png')
@@ -63,16 +53,36 @@ def write_report(group: str, results: dict[str, dict], args: argparse.Namespace)
     return folder / 'report.md'
 
 
-def plot_curves(curves: dict[str, dict[str, float]], title: str, path: Path) -> None:
-    """Gain over bicubic against scale, which shows differences that absolute PSNR hides."""
+def _curves(results: dict[str, dict], metric: str) -> dict[str, dict[int, float | None]]:
+    """A metric by scale, of bicubic first and then of every run in the results."""
+    curves: dict[str, dict[int, float | None]] = {'bicubic': {}}
+    for label, entries in results.items():
+        curves[label] = {}
+        for scale, entry in entries.items():
+            number = int(scale.removeprefix('x'))
+            curves[label][number] = entry[metric]
+            curves['bicubic'][number] = entry['bicubic'][metric]
+    return curves
+
+
+def plot_curves(curves: dict[str, dict[int, float | None]], title: str, path: Path) -> None:
+    """Gain over bicubic against scale, which shows differences that absolute PSNR hides.
+
+    Args:
+        curves: Figures by scale, of every run and of `bicubic`.
+        title: Name of the metric.
+        path: Picture to write.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4), layout='constrained')
     axes = figure.add_subplot()
-    bicubic = curves.pop('bicubic')
+    bicubic = curves['bicubic']
     for label, curve in curves.items():
-        points = sorted((int(s[1:]), v - bicubic[s]) for s, v in curve.items())
-        axes.plot(*zip(*points, strict=True), marker='o', markersize=4, label=label)
+        if label != 'bicubic':
+            scales = sorted(curve)
+            gains = [curve[scale] - bicubic[scale] for scale in scales]
+            axes.plot(scales, gains, marker='o', markersize=4, label=label)
     axes.axhline(0, color='0.6', linewidth=1, label='bicubic')
     axes.axvspan(1, 4, color='0.5', alpha=0.1, label='training scales')
     axes.set(xlabel='scale', ylabel=f'{title} over bicubic (dB)')
@@ -91,11 +101,11 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     from liif_arch.upscaling.upscale import upscale
     from liif_arch.weights.networks import load_network
 
-    nets = {
-        r.label: load_network(args.out / f'experiments/{r.option}/models/net_g_latest.pth')
-        for r in sorted(runs, key=lambda r: r.label != 'MetaSR')
-        if r.scales is None
-    }
+    nets = {}
+    for run in sorted(runs, key=lambda run: run.label != 'MetaSR'):  # MetaSR first
+        if run.scales is None:
+            weights = args.out / f'experiments/{run.option}/models/net_g_latest.pth'
+            nets[run.label] = load_network(weights)
     store = open_store(args.test, '--test')
     rows = []
     with torch.no_grad():
@@ -105,11 +115,21 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
             size = scaled_size(small, (scale, scale))
             gt = gt[: size[0], : size[1]]
             lq = resize_bicubic(gt, small)
-            methods = {n: upscale(net, lq, size=size) for n, net in nets.items()}
-            methods = {'bicubic': resize_bicubic(lq, size), **methods, 'original': gt}
+            methods = {'bicubic': resize_bicubic(lq, size)}
+            for label, net in nets.items():
+                methods[label] = upscale(net, lq, size=size)
+            methods['original'] = gt
             rows.append(Row(store.keys[0], f'x{scale}', methods))
     write_panel(rows, path)
 
 
-def _cell(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'
+def _cells(curve: dict[int, float | None], scales: list[int]) -> list[str]:
+    """A row's figures at the scales, with a dash where there is none."""
+    cells = []
+    for scale in scales:
+        value = curve.get(scale)
+        if value is None:
+            cells.append('-')
+        else:
+            cells.append(f'{value:.2f}')
+    return cells

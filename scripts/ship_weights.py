@@ -11,6 +11,7 @@ weights in float16 and the option of their network.
 
 import argparse
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def read_curves(experiments: list[Path]) -> Curves:
     found = Curves({}, {}, {}, [])
     for experiment in experiments:
         header = ''
-        begin, at, rows = found.ends[-1] if found.ends else 0, 0, 0
+        begin, at, rows = max(found.ends, default=0), 0, 0
         for log in sorted(experiment.glob('train_*.log')):
             for line in log.read_text(encoding='utf-8').splitlines():
                 if match := LOSS.search(line):
@@ -84,17 +85,18 @@ def plot(curves: Curves, path: Path, title: str) -> None:
 
     figure = Figure(figsize=(10, 3.6), layout='constrained')
     left, right = figure.subplots(1, 2)
-    losses = sorted(curves.loss.items())
-    left.plot(*zip(*losses, strict=True), color='0.8', linewidth=0.8, label='batch')
-    mean = [
-        (i, sum(v for _, v in losses[max(0, k - 9) : k + 1]) / (k + 1 - max(0, k - 9)))
-        for k, (i, _) in enumerate(losses)
-    ]
-    left.plot(*zip(*mean, strict=True), color='tab:blue', label='mean of 10 in the log')
+    iterations = sorted(curves.loss)
+    losses = [curves.loss[iteration] for iteration in iterations]
+    left.plot(iterations, losses, color='0.8', linewidth=0.8, label='batch')
+    means = []
+    for end in range(1, len(losses) + 1):
+        means.append(statistics.fmean(losses[max(0, end - 10) : end]))
+    left.plot(iterations, means, color='tab:blue', label='mean of 10 in the log')
     left.set(title=f'{title}: training loss (L1)', yscale='log')
     for scale, values in curves.psnr.items():
-        gain = [(i, v - curves.bicubic[scale]) for i, v in sorted(values.items())]
-        right.plot(*zip(*gain, strict=True), marker='o', markersize=3, label=scale)
+        at = sorted(values)
+        gains = [values[iteration] - curves.bicubic[scale] for iteration in at]
+        right.plot(at, gains, marker='o', markersize=3, label=scale)
     right.set(title='PSNR over bicubic (dB), held-out images')
     for axes in (left, right):
         for end in curves.ends[:-1]:
@@ -122,9 +124,8 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
     curves = read_curves(experiments)
     source, target = experiments[-1] / 'models' / 'net_g_latest.pth', folder / f'{name}.pth'
     net, network = load_network(source), load_file(source)['network_g']
-    network = {
-        key: value for key, value in network.items() if key not in ('bilinear_start', 'precision')
-    }
+    for key in ('bilinear_start', 'precision'):  # of the training alone
+        network.pop(key, None)
     weights = {key: value.half() for key, value in net.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in weights.values())
     if size > MOST_BYTES:
@@ -137,13 +138,12 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     plot(curves, folder / f'{name}.png', name)
     save_file({'params': weights, 'network_g': network}, target)
-    moved = max(
-        float((weights[key].float() - value).abs().max()) for key, value in net.state_dict().items()
-    )
+    moved = 0.0
+    for key, value in net.state_dict().items():
+        moved = max(moved, float((weights[key].float() - value).abs().max()))
     return (
         f'{target}: {target.stat().st_size / 2**20:.2f} MiB, {curves.ends[-1]} iterations; '
-        'float16 moved no value '
-        f'by more than {moved:.1e}\n{target.with_suffix(".png")}'
+        f'float16 moved no value by more than {moved:.1e}\n{target.with_suffix(".png")}'
     )
 
 

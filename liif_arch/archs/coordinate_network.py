@@ -213,7 +213,7 @@ class CoordinateNetwork(LatentNetwork):
         """Colours of queries (B, Q, 2) in a table, (B, Q, num_out_ch), about [-1, 1]."""
         if coord.numel() == 0:
             return table.new_zeros(*coord.shape[:2], self.num_out_ch)
-        found = self.look_up(coord, cell, tuple(table.shape[1:3]))
+        found = self.look_up(coord, cell, (table.shape[1], table.shape[2]))
         # Not len(table): exporters take that for a constant.
         return self.colours(table, found).unflatten(0, (table.shape[0], -1))
 

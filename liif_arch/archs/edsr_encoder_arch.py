@@ -29,6 +29,7 @@ def copy_channels(conv: nn.Conv2d, count: int, factor: float = 1) -> None:
     """Change a convolution's weights so that its first outputs are its first inputs, times a
     factor.
     """
+    assert conv.bias is not None  # as all convolutions of the encoders have one
     middle = conv.kernel_size[0] // 2
     conv.weight[:count], conv.bias[:count] = 0, 0
     for i in range(count):
@@ -67,8 +68,10 @@ class EDSREncoder(Encoder):
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""
-        copy_channels(self.head[0], self.head[0].in_channels)
-        copy_channels(self.body[-1], self.head[0].in_channels, 0)
+        first, last = self.head[0], self.body[-1]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        copy_channels(first, first.in_channels)
+        copy_channels(last, first.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
         """Floats that are alive at once while an image is encoded without gradients.

@@ -1,6 +1,7 @@
 """What an encoder tells the networks that are built on it, and the defaults of the rest."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from torch import nn
 
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
 OPTIONAL = ('receptive_radius', 'unit_range', 'multiple', 'removed', 'peak_floats', 'start_as_copy')
 
 
-def complete(encoder: nn.Module) -> nn.Module:
+def complete(encoder: nn.Module) -> Encoder:
     """Give a module with `num_out_feat` the defaults of what else an `Encoder` tells.
 
     What the module, its class, or a module that it wraps (`torch.compile`) says stays as it is, and
@@ -55,7 +56,7 @@ def complete(encoder: nn.Module) -> nn.Module:
         return encoder
     for name in set(OPTIONAL).difference(dir(encoder)):
         setattr(encoder, name, getattr(Encoder, name))
-    return encoder
+    return cast(Encoder, encoder)  # it tells what an Encoder does
 
 
 def named_network(encoder: nn.Module) -> nn.Module:

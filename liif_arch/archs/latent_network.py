@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from liif_arch.archs.encoder import Encoder
 from liif_arch.archs.tapped_encoder import as_encoder
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, suggest
@@ -57,6 +58,7 @@ class LatentNetwork(nn.Module, ABC):
         UserError: An option has no meaning; names it.
     """
 
+    encoder: Encoder
     reach: int
     table_channels: int
 
@@ -156,8 +158,9 @@ class LatentNetwork(nn.Module, ABC):
         Returns:
             (B, num_out_ch, H, W), about [0, 1].
         """
-        full, rows, cols = tuple(feat.shape[-2:]), (0, size[0]), (0, size[1])
-        return self.render_window(feat, size, (0, 0), full, rows, cols)
+        height, width = feat.shape[-2:]
+        rows, cols = (0, size[0]), (0, size[1])
+        return self.render_window(feat, size, (0, 0), (height, width), rows, cols)
 
     def forward(
         self,
@@ -182,9 +185,13 @@ class LatentNetwork(nn.Module, ABC):
         """
         feat = self.encode(lq)
         if coord is not None:
+            if cell is None:
+                raise UserError(
+                    'cell: missing; coord needs the sizes of its query pixels, (B, Q, 2).'
+                )
             return self.query(feat, coord, cell)
         if size is None:
-            size = self._own_size(tuple(lq.shape[-2:]))
+            size = self._own_size((lq.shape[-2], lq.shape[-1]))
         if torch.is_grad_enabled():
             return self.render_with_gradients(feat, size)
         return self.render(feat, size)

@@ -72,6 +72,7 @@ class LIIF(CoordinateNetwork):
         problem = self._no_bilinear_start()
         if problem is not None:
             raise UserError(f'bilinear_start: found {problem}, or bilinear_start: false.')
+        assert self.encoder.start_as_copy is not None  # or there were a problem
         self.encoder.start_as_copy()
         middle = range(self.latents // 2, self.num_out_ch * self.latents, self.latents)
         self.imnet.start_as_copy(middle)  # of each channel, the query's own latent
@@ -79,7 +80,7 @@ class LIIF(CoordinateNetwork):
     def _no_bilinear_start(self) -> str | None:
         """Why the network cannot start as the bilinear enlargement: what is found and needed."""
         channels = self.num_out_ch
-        narrowest = min(layer.in_features for layer in self.imnet.layers[2::2])
+        narrowest = min(layer.in_features for layer in self.imnet.linears()[1:])
         if self.num_in_ch != channels:
             return f'num_in_ch {self.num_in_ch} and num_out_ch {channels}; needed the same'
         if self.imnet.activation != 'relu':
@@ -97,7 +98,7 @@ class LIIF(CoordinateNetwork):
         """The decoder's first layer, split by input."""
         flags = self.flags
         return FirstLayer.split(
-            self.imnet.layers[0], self.code_channels, flags['feat_unfold'], flags['cell_decode']
+            self.imnet.linears()[0], self.code_channels, flags['feat_unfold'], flags['cell_decode']
         )
 
     def table(self, feat: Tensor) -> Tensor:

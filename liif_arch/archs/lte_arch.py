@@ -94,7 +94,7 @@ class LTE(CoordinateNetwork):
 
     def plain_colours(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """See `CoordinateNetwork.plain_colours`."""
-        cell = self._limited(cell, tuple(feat.shape[-2:]))
+        cell = self._limited(cell, (feat.shape[-2], feat.shape[-1]))
         return query_lte_plain(self.imnet, self.phase, feat, coord, cell)
 
     def tile_decoder(self, cell: tuple[float, float]) -> TileDecoder:

@@ -92,6 +92,7 @@ class RDNEncoder(Encoder):
         self.num_out_feat = num_feat
         self.receptive_radius = num_block * num_layer + 3
         self.dense_channels = num_feat + num_layer * growth
+        self.block_reach = num_layer
         # Parameter names are those of the reference checkpoints.
         self.SFENet1 = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
         self.SFENet2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
@@ -104,15 +105,17 @@ class RDNEncoder(Encoder):
 
     def start_as_copy(self) -> None:
         """Change the initial weights so that the first `num_in_ch` features are the input."""
+        last = self.GFF[1]
+        assert isinstance(last, nn.Conv2d)
         copy_channels(self.SFENet1, self.SFENet1.in_channels)
-        copy_channels(self.GFF[1], self.SFENet1.in_channels, 0)
+        copy_channels(last, self.SFENet1.in_channels, 0)
 
     def peak_floats(self, height: int, width: int) -> int:
         """Floats that are alive at once while an image is encoded without gradients.
 
         Measured on a CPU, for memory budgets.
         """
-        side = TILE + 2 * self.RDBs[0].reach
+        side = TILE + 2 * self.block_reach
         in_tile = min(height, side) * min(width, side)
         return 4 * self.num_out_feat * height * width + 3 * self.dense_channels * in_tile
 
@@ -124,6 +127,7 @@ class RDNEncoder(Encoder):
         # GFF.0 over the concatenated blocks, summed block by block: the 1024-channel tensor is
         # never held.
         first, last = self.GFF
+        assert isinstance(first, nn.Conv2d) and first.bias is not None
         fused = first.bias.view(1, -1, 1, 1)
         weights = first.weight.split(self.num_out_feat, dim=1)
         for block, weight in zip(self.RDBs, weights, strict=True):

@@ -97,12 +97,14 @@ class SubPixelSR(LatentNetwork):
         Raises:
             UserError: `size` is not this network's scale.
         """
-        self._require_own_scale(tuple(feat.shape[-2:]), size)
+        self._require_own_scale((feat.shape[-2], feat.shape[-1]), size)
         return self._image(feat)
 
     def _image(self, feat: Tensor) -> Tensor:
         """The whole image, about [0, 1]; its last convolution is float32 in every precision."""
-        dtype = self.tail[1].weight.dtype  # features may be bfloat16 where no autocast is around
+        dtype = next(
+            self.tail.parameters()
+        ).dtype  # features may be bfloat16 where no autocast is around
         wide = self.tail[0](feat.to(dtype))
         with autocast(feat.device, torch.float32):
             return to_unit(self.tail[1](wide.to(dtype)))

@@ -4,6 +4,8 @@ Air has nothing there, Plus a ConvNeXt (Liu et al., CVPR 2022) and Pro a SwinIR 
 ICCVW 2021).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,8 @@ from liif_arch.errors import UserError, suggest
 
 CONVNEXT_WIDTHS = (64, 96, 128)
 CONVNEXT_BLOCKS = (6, 7, 3)
-SWINIR = {'embed_dim': 180, 'depths': [7, 6], 'num_heads': [6, 6], 'mlp_ratio': 2, 'window_size': 8}
+SWINIR_WINDOW = 8  # pixels a side, of its attention
+SWINIR = {'embed_dim': 180, 'depths': [7, 6], 'num_heads': [6, 6], 'mlp_ratio': 2}
 
 
 class ConvNeXtBlock(nn.Module):
@@ -79,13 +82,19 @@ class SwinIRTail(nn.Module):
 
     num_out_feat = 64
     receptive_radius = None  # it depends on where the windows of its attention lie
-    peak_floats = None
+    peak_floats: Callable[[int, int], float] | None = None
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
         from basicsr.archs.swinir_arch import Mlp, SwinIR
 
-        net = SwinIR(in_chans=num_feat, upsampler='pixelshuffle', upscale=2, **SWINIR)
+        net = SwinIR(
+            in_chans=num_feat,
+            upsampler='pixelshuffle',
+            upscale=2,
+            window_size=SWINIR_WINDOW,
+            **SWINIR,
+        )
         for module in net.modules():
             if isinstance(module, Mlp):
                 module.act = nn.GELU(approximate='tanh')  # as the published networks have it
@@ -96,7 +105,7 @@ class SwinIRTail(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_feat, h, w) -> (B, 64, h, w)."""
         net, (height, width) = self.net, x.shape[-2:]
-        multiple = SWINIR['window_size']
+        multiple = SWINIR_WINDOW
         below, right = -height % multiple, -width % multiple
         # A reflection is at most as long as the image.
         mode = 'reflect' if below < height and right < width else 'replicate'
@@ -119,27 +128,28 @@ class TailedEncoder(Encoder):
         UserError: There is no such tail.
     """
 
-    def __init__(self, encoder: nn.Module, tail: str) -> None:
+    def __init__(self, encoder: Encoder, tail: str) -> None:
         super().__init__()
         if tail not in TAILS:
             raise UserError(f'found {tail!r}; {suggest(str(tail), TAILS)}', key='tail')
-        self.net = encoder
-        self.tail = TAILS[tail](encoder.num_out_feat)
+        self.net: Encoder = encoder
+        self.tail: ConvNeXtTail | SwinIRTail = TAILS[tail](encoder.num_out_feat)
         self.num_out_feat = self.tail.num_out_feat
         self.unit_range, self.multiple = encoder.unit_range, encoder.multiple
         self.removed = encoder.removed
-        if encoder.peak_floats is None or self.tail.peak_floats is None:
-            self.peak_floats = None
+        if encoder.peak_floats is not None and self.tail.peak_floats is not None:
+            self.peak_floats = self._peak_floats
 
     @property
-    def receptive_radius(self) -> int | None:
+    def receptive_radius(self) -> int | None:  # type: ignore[override]  # measuring it takes time
         """The sum of both; None where one of them has none."""
         if self.tail.receptive_radius is None or self.net.receptive_radius is None:
             return None
         return self.net.receptive_radius + self.tail.receptive_radius
 
-    def peak_floats(self, height: int, width: int) -> float:
+    def _peak_floats(self, height: int, width: int) -> float:
         """Floats that are alive at once while an image is encoded without gradients."""
+        assert self.net.peak_floats is not None and self.tail.peak_floats is not None
         behind = self.tail.peak_floats(height, width) + self.net.num_out_feat * height * width
         return max(self.net.peak_floats(height, width), behind)
 

@@ -30,7 +30,7 @@ def _log(text: str) -> None:
     get_root_logger().info(text)
 
 
-def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> nn.Module:
+def as_encoder(encoder: nn.Module | dict, num_in_ch: int) -> Encoder:
     """An encoder from what `network_g.encoder` says: `type`, the network's own options, and `tap`.
 
     Raises:
@@ -85,7 +85,8 @@ def given_channels(name: object, num_in_ch: int) -> dict[str, int]:
     Returns:
         The first of IN_CHANNELS and of OUT_CHANNELS that its constructor takes; {} of no network.
     """
-    network, given = _registered(name), {}
+    network = _registered(name)
+    given: dict[str, int] = {}
     if network is None:
         return given
     known = inspect.signature(network).parameters
@@ -138,7 +139,7 @@ class TappedEncoder(Encoder):
         )
 
     @cached_property
-    def receptive_radius(self) -> int | None:
+    def receptive_radius(self) -> int | None:  # type: ignore[override]  # it can be set, too
         """Input pixels that a feature sees on each side of its own; None: all, or not known.
 
         Measured at first use, which takes a deep network seconds; see `measured_radius`. It follows

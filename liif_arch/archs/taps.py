@@ -2,7 +2,7 @@
 
 import math
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ class Call(NamedTuple):
 
     name: str
     module: nn.Module
-    given: Tensor | None
+    given: Any  # a tensor; None where the first thing that it was given is none
     made: Tensor | None
 
 

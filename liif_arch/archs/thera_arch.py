@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,7 @@ class Thera(CoordinateNetwork):
         nn.init.trunc_normal_(
             self.head.weight, 0, std / 0.87962566, -2 * std / 0.87962566, 2 * std / 0.87962566
         )
+        assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
         if bilinear:
             amplitudes = self.head.out_channels - waves
@@ -147,7 +149,8 @@ class Thera(CoordinateNetwork):
             Derivatives of colours in [-1, 1] by (y, x), per input pixel, (B, Q, num_out_ch, 2): the
             nearest latent's, without the image that is added.
         """
-        found = nearest(coord, torch.zeros_like(coord), tuple(feat.shape[-2:]), False)
+        height, width = feat.shape[-2:]
+        found = nearest(coord, torch.zeros_like(coord), (height, width), False)
         gradient = field_gradient(self.waves(), self.table(feat), found)
         return gradient.unflatten(0, coord.shape[:2])
 
@@ -158,7 +161,7 @@ class Thera(CoordinateNetwork):
         cell: Tensor | None = None,
         size: tuple[int, int] | None = None,
         with_variation: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Any:
         """See `LatentNetwork.forward`.
 
         Args:
@@ -166,8 +169,11 @@ class Thera(CoordinateNetwork):
             with_variation: Return, beside the colours at `coord`, the field's total variation
                 there, which the published networks are trained to keep low: the mean absolute value
                 of `gradient`, a number ().
+
+        Returns:
+            As there; with the variation a pair of both.
         """
-        if not with_variation:
+        if not with_variation or coord is None or cell is None:
             return super().forward(lq, coord, cell, size)
         feat = self.encode(lq)
         return self.query(feat, coord, cell), self.gradient(feat, coord).abs().mean()

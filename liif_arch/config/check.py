@@ -50,7 +50,7 @@ class Problems(list):
             raise UserError(f'{self.name}: {len(texts)} problems:{listed}')
 
 
-def check_options(opt: dict, is_train: bool, problems: Problems) -> None:
+def check_option_file(opt: dict, is_train: bool, problems: Problems) -> None:
     """Note everything in an option file that is missing, unknown or of the wrong kind.
 
     Raises:

@@ -84,7 +84,7 @@ def parse_options(
     from basicsr.utils import set_random_seed
     from basicsr.utils.dist_util import get_dist_info
 
-    from liif_arch.config.check import Problems, check_options
+    from liif_arch.config.check import Problems, check_option_file
 
     command = 'test'
     if is_train:
@@ -100,7 +100,7 @@ def parse_options(
     if found is None:
         found = Problems()
     found.name = args.opt
-    check_options(opt, is_train, found)
+    check_option_file(opt, is_train, found)
     _check_run(opt, found, args.launcher)
     if problems is None or any(problem.place in READ_HERE for problem in found):
         found.raise_any()

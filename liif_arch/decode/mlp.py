@@ -61,6 +61,10 @@ class MLP(nn.Module):
             bound = (6 / layer.in_features) ** 0.5 / SINE_OMEGA
             nn.init.uniform_(layer.weight, -bound, bound)
 
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     @torch.no_grad()
     def start_as_copy(self, columns: Sequence[int]) -> None:
         """Change the initial weights so that output i is input columns[i], where that is above -1.

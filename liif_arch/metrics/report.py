@@ -203,14 +203,14 @@ def _drawn_metric(results: Results) -> str | None:
 
 def _curve(scales: dict[str, dict], method: str, metric: str) -> tuple[list[float], list[float]]:
     """Scales in ascending order, and a method's means of a metric there."""
-    points = []
+    values = {}
     for label, entry in scales.items():
         value = _figures(entry, method).get(metric)
         is_per_axis = label.count('x') > 1
         if value is not None and not is_per_axis:
-            points.append((float(label.removeprefix('x')), value))
-    points.sort()
-    return [x for x, _ in points], [y for _, y in points]
+            values[float(label.removeprefix('x'))] = value
+    xs = sorted(values)
+    return xs, [values[x] for x in xs]
 
 
 def _means(images: list[dict]) -> Figures:

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -118,7 +119,8 @@ def _render(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Output rows, output columns and their pixels, as `render_windows` yields them."""
-    if has_alpha(pixels.shape[2], net.num_in_ch):
+    channels: Any = net.num_in_ch
+    if has_alpha(pixels.shape[2], channels):
         pixels = fill_hidden(pixels)
     smallest = tuple(min(n, n_out) for n, n_out in zip(pixels.shape[:2], size, strict=True))
     if smallest == pixels.shape[:2]:
@@ -156,7 +158,8 @@ def _checked(
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = image[..., None] if image.ndim == 2 else image
     require_unit_range(pixels)
-    require_channels(pixels.shape[2], net.num_in_ch)
+    channels: Any = net.num_in_ch
+    require_channels(pixels.shape[2], channels)
     return pixels, _target_size(pixels.shape[:2], scale, size)
 
 

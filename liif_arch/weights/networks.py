@@ -8,7 +8,7 @@ reference implementation are read too.
 import warnings
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, load_file, misfits, some
 from liif_arch.weights import DEFAULT
 from liif_arch.weights.reference import from_reference, is_reference
+
+if TYPE_CHECKING:
+    from liif_arch.archs.latent_network import LatentNetwork
 
 # What torch says of BasicSR's `torch.meshgrid(...)` without `indexing`, whose default is meant.
 MESHGRID = r'torch\.meshgrid: in an upcoming release'
@@ -156,7 +159,7 @@ def _require_share(
         )
 
 
-def load_encoder(net: nn.Module, path: str | Path) -> str:
+def load_encoder(net: 'LatentNetwork', path: str | Path) -> str:
     """Load the weights of a network of one scale, or of another network's encoder, into a network's
     encoder.
 
@@ -190,8 +193,8 @@ def load_encoder(net: nn.Module, path: str | Path) -> str:
     return f'{path}: {len(own)} tensors for the encoder {type(encoder).__name__}{note}.'
 
 
-def _encoder_of(given: StateDict, net: nn.Module) -> StateDict:
-    """The encoder's parameters among those of a file, which may be of a whole network like `net`."""
+def _encoder_of(given: StateDict, net: 'LatentNetwork') -> StateDict:
+    """The encoder's parameters among those of a file, which may hold a whole network."""
     encoder = named_network(net.encoder)
     if encoder.state_dict().keys() <= given.keys():
         return given
@@ -236,7 +239,9 @@ def _unused(encoder: nn.Module, given: StateDict) -> list[str]:
     return [name for name in given if name not in known]
 
 
-def _require_depth(net: nn.Module, own: StateDict, unused: list[str], path: str | Path) -> None:
+def _require_depth(
+    net: 'LatentNetwork', own: StateDict, unused: list[str], path: str | Path
+) -> None:
     """Raise UserError where a file holds more blocks than the encoder has."""
     encoder = named_network(net.encoder)
     there = dict(encoder.named_modules())
@@ -287,7 +292,9 @@ def build(network: dict, source: str | Path) -> nn.Module:
 def build_own(network: dict) -> nn.Module:
     """A network of this package (see `archs.is_own`), from its option, with initial weights."""
     options = deepcopy(network)
-    return own_network(options.pop('type'))(**options)
+    network_class = own_network(options.pop('type'))
+    assert network_class is not None  # `is_own` has found it
+    return network_class(**options)
 
 
 def _build_registered(network: dict) -> nn.Module:

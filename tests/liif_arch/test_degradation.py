@@ -7,7 +7,7 @@ from PIL import Image
 
 from liif_arch.degradation import draw_pixels, hash32, make_batch, reduce_crops, reduction_weights
 from liif_arch.files.images import resize_bicubic
-from liif_data.sampling import pad_square, query_samples
+from liif_data.crops import pad_square, query_samples
 
 
 def pictures(side: int, channels: int) -> list[np.ndarray]:

@@ -1,11 +1,11 @@
-"""Whole numbers of every kind are whole numbers."""
+"""Whole numbers of every kind are whole numbers; what errors say of names and places."""
 
 import numpy as np
 import pytest
 import torch
 
 from liif_arch import LIIF
-from liif_arch.errors import UserError, is_whole, require_whole
+from liif_arch.errors import UserError, is_whole, require_whole, suggest
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,18 @@ def test_whole__networks_of_numpy_widths():
         {'type': 'EDSREncoder', 'num_feat': np.int64(4), 'num_block': np.int32(1)}, [np.int64(8)]
     )
     assert net(torch.rand(1, 3, 4, 4), size=(5, 5)).shape == (1, 3, 5, 5)
+
+
+def test_suggest__a_key_of_two_tables_once():
+    assert suggest('xyz', ['metrics', 'pbar', 'metrics']) == 'known: metrics, pbar.'
+
+
+def test_user_error__of_a_key_inside_a_place_and_of_a_file():
+    wrong = UserError('found 3.', ['a.png'], key='lq_size').within('datasets.train')
+    assert (
+        str(wrong) == 'datasets.train.lq_size: found 3.' and wrong.key == 'datasets.train.lq_size'
+    )
+    assert wrong.paths == ['a.png']
+    assert (
+        str(UserError('a.png: broken').within('datasets.train')) == 'datasets.train: a.png: broken'
+    )

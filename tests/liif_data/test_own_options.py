@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from liif_arch.config.check import Problems, check_options
+from liif_arch.config.check import Problems, check_option_file
 from liif_arch.config.sources import keys_read_by, keys_read_in
 from liif_arch.config.tables import LOADER
 from liif_data.random_scale_dataset import RandomScalePairedDataset, require_color, require_options
@@ -19,7 +19,7 @@ from liif_data.size_varied_dataset import SizeVariedDataset
 
 DATASETS = [RandomScalePairedDataset, ScaleSetDataset, SizeVariedDataset]
 CHECK = """
-from liif_arch.config.check import Problems, check_options
+from liif_arch.config.check import Problems, check_option_file
 from liif_arch.config.files import shipped_options
 from liif_arch.config.read import load_options
 from liif_arch.config.plugins import load_plugins
@@ -27,10 +27,10 @@ load_plugins()
 for name, path in shipped_options().items():
     opt = load_options(path)
     problems = Problems()
-    check_options(opt, 'train' in opt['datasets'], problems)
+    check_option_file(opt, 'train' in opt['datasets'], problems)
     print(name, *problems)
     opt['datasets'][next(iter(opt['datasets']))]['dataroot_gtt'] = 'x'
-    check_options(opt, 'train' in opt['datasets'], problems)
+    check_option_file(opt, 'train' in opt['datasets'], problems)
     print(*[problem.text for problem in problems])
 """
 
@@ -96,8 +96,8 @@ def test_keys_read_by__of_what_has_no_source_anything_passes(monkeypatch):
         'val': {'save_img': False},
         'datasets': {'test_1': {'name': 'a', 'type': 'Compiled', 'side': 3, 'other': 'x'}},
     }
-    check_options(opt, False, problems)
+    check_option_file(opt, False, problems)
     assert problems == []
     opt['datasets']['test_1']['io_backend'] = {'type': 'disk', 'typ': 1}
-    check_options(opt, False, problems)
+    check_option_file(opt, False, problems)
     assert [p.place for p in problems] == ['datasets.test_1.io_backend.typ']

@@ -44,7 +44,7 @@ def gan_train(photos, **changes) -> dict:
 def test_gan__patches_are_squares_of_the_ground_truth(degrade):
     """What the discriminator sees are pixels side by side: a ramp stays one."""
     from liif_arch.degradation import make_batch
-    from liif_data.sampling import query_samples
+    from liif_data.crops import query_samples
 
     y, x = np.mgrid[:40, :40]
     gt = np.stack([y * 5, x * 5, y + x], -1).astype(np.uint8)
@@ -65,7 +65,7 @@ def test_gan__patches_are_squares_of_the_ground_truth(degrade):
 
 
 def test_gan__places_are_spread_over_the_crop():
-    from liif_data.sampling import draw_patch
+    from liif_data.crops import draw_patch
 
     corners = {divmod(int(draw_patch(10, 12, 64, seed)[0]), 12) for seed in range(400)}
     assert corners == {(y, x) for y in range(3) for x in range(5)}

@@ -1,11 +1,11 @@
-"""Sampling functions against analytic values."""
+"""Crops and the pixels drawn from them, against analytic values."""
 
 import numpy as np
 import pytest
 from helpers import photo
 
 from liif_arch.coordinates import make_cell, make_coord
-from liif_data import sampling
+from liif_data import crops
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -14,7 +14,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def test_query_samples__all_pixels_are_the_grid():
     gt = photo(6, 9)
-    coord, cell, colours = sampling.query_samples(gt, None, 0)
+    coord, cell, colours = crops.query_samples(gt, None, 0)
     np.testing.assert_allclose(coord, make_coord((6, 9)).view(-1, 2), atol=1e-7)
     np.testing.assert_allclose(cell, make_cell((6, 9)).expand(54, 2), atol=1e-7)
     assert np.array_equal(colours, gt.reshape(-1, 3)) and coord.dtype == cell.dtype == np.float32
@@ -22,11 +22,11 @@ def test_query_samples__all_pixels_are_the_grid():
 
 def test_query_samples__without_replacement_and_where_they_say():
     gt = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3)
-    coord, _, colours = sampling.query_samples(gt, 35, 0)
+    coord, _, colours = crops.query_samples(gt, 35, 0)
     assert len({tuple(c) for c in colours}) == 35
     rows, cols = (np.rint(((coord[:, i] + 1) * n - 1) / 2).astype(int) for i, n in ((0, 7), (1, 5)))
     assert np.array_equal(gt[rows, cols], colours)
-    assert len(sampling.query_samples(gt, 8, 0)[0]) == 8
+    assert len(crops.query_samples(gt, 8, 0)[0]) == 8
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_draw_indices__are_those_of_the_smallest_hashes(count, num_samples):
     for seed in (0, 1, 2**32 - 1):
         hashes = [scramble(scramble(i) ^ seed) for i in range(count)]
         expected = sorted(range(count), key=lambda i: (hashes[i], i))[:num_samples]
-        assert sampling.draw_indices(count, num_samples, seed).tolist() == expected
+        assert crops.draw_indices(count, num_samples, seed).tolist() == expected
 
 
 def scramble(x: int) -> int:
@@ -50,7 +50,7 @@ def test_draw_indices__uniform_and_independent_of_near_seeds():
     """Every index as often as another, and two seeds share what chance lets them share."""
     draws = np.zeros((1000, 400), bool)
     for seed in range(1000):
-        draws[seed, sampling.draw_indices(400, 100, seed)] = True
+        draws[seed, crops.draw_indices(400, 100, seed)] = True
     counts = draws.sum(0)
     assert abs(counts.mean() - 250) < 1e-9 and counts.std() == pytest.approx(
         np.sqrt(1000 * 0.25 * 0.75), rel=0.15
@@ -62,30 +62,30 @@ def test_draw_indices__uniform_and_independent_of_near_seeds():
 
 
 def test_draw_indices__where_the_threshold_leaves_too_few(monkeypatch):
-    expected = sampling.draw_indices(500, 100, 3)
+    expected = crops.draw_indices(500, 100, 3)
     monkeypatch.setattr(
-        sampling.math, 'sqrt', lambda _: -10
+        crops.math, 'sqrt', lambda _: -10
     )  # a tenth of what is needed lies below it
-    assert np.array_equal(sampling.draw_indices(500, 100, 3), expected)
+    assert np.array_equal(crops.draw_indices(500, 100, 3), expected)
 
 
 def test_random_side__uniform_scales():
-    sides = [sampling.random_side(rng(seed), 12, (1, 4)) for seed in range(200)]
+    sides = [crops.random_side(rng(seed), 12, (1, 4)) for seed in range(200)]
     assert min(sides) < 15 and max(sides) > 45 and 12 <= min(sides) and max(sides) <= 48
     assert np.mean(sides) == pytest.approx(30, abs=2)
 
 
 def test_enlarged_side__as_often_and_as_far_as_asked():
-    sides = [sampling.enlarged_side(rng(seed), 20, 100, 0.5, 1, 2) for seed in range(400)]
+    sides = [crops.enlarged_side(rng(seed), 20, 100, 0.5, 1, 2) for seed in range(400)]
     enlarged = [side for side in sides if side > 20]
     assert 150 < len(enlarged) < 230  # a factor near 1 rounds to 20
     assert max(enlarged) in (39, 40) and np.mean(enlarged) == pytest.approx(30.4, abs=1)
-    assert {sampling.enlarged_side(rng(seed), 20, 22, 1, 2, 2) for seed in range(9)} == {22}
-    assert {sampling.enlarged_side(rng(seed), 20, 99, 0, 2, 2) for seed in range(9)} == {20}
+    assert {crops.enlarged_side(rng(seed), 20, 22, 1, 2, 2) for seed in range(9)} == {22}
+    assert {crops.enlarged_side(rng(seed), 20, 99, 0, 2, 2) for seed in range(9)} == {20}
 
 
 def test_random_window__reaches_every_border():
-    windows = [sampling.random_window(rng(s), (10, 12), (8, 8)) for s in range(200)]
+    windows = [crops.random_window(rng(s), (10, 12), (8, 8)) for s in range(200)]
     assert {w[0].start for w in windows} == {0, 1, 2} and {w[1].start for w in windows} == {
         0,
         1,
@@ -93,13 +93,13 @@ def test_random_window__reaches_every_border():
         3,
         4,
     }
-    assert sampling.random_window(rng(), (8, 8), (8, 8)) == (slice(0, 8), slice(0, 8))
+    assert crops.random_window(rng(), (8, 8), (8, 8)) == (slice(0, 8), slice(0, 8))
 
 
 def test_scaled_window__shows_the_same():
     gt = photo(40, 44)
-    window = sampling.random_window(rng(3), (20, 22), (7, 7))
-    assert np.array_equal(gt[sampling.scaled_window(window, 2)][::2, ::2], gt[::2, ::2][window])
+    window = crops.random_window(rng(3), (20, 22), (7, 7))
+    assert np.array_equal(gt[crops.scaled_window(window, 2)][::2, ::2], gt[::2, ::2][window])
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
@@ -110,25 +110,25 @@ def test_augment__equals_array_slices(channels, dtype):
         hflip, vflip, transpose = rng(seed).random(3) < 0.5
         expected = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
         expected = expected.transpose(1, 0, 2) if transpose else expected
-        (found,) = sampling.augment(rng(seed), [image], True, True)
+        (found,) = crops.augment(rng(seed), [image], True, True)
         assert np.array_equal(found, expected) and found.dtype == dtype
 
 
 def test_augment__eight_orientations_alike_for_all_images():
     image, seen = photo(5, 5), set()
     for seed in range(200):
-        a, b = sampling.augment(rng(seed), [image, image * 2], True, True)
+        a, b = crops.augment(rng(seed), [image, image * 2], True, True)
         assert np.array_equal(a * 2, b)
         seen.add(a.tobytes())
     assert len(seen) == 8
-    only_h = {sampling.augment(rng(s), [image], True, False)[0].tobytes() for s in range(50)}
+    only_h = {crops.augment(rng(s), [image], True, False)[0].tobytes() for s in range(50)}
     assert only_h == {image.tobytes(), image[:, ::-1].tobytes()}
     assert all(
-        np.array_equal(sampling.augment(rng(s), [image], False, False)[0], image) for s in range(20)
+        np.array_equal(crops.augment(rng(s), [image], False, False)[0], image) for s in range(20)
     )
 
 
 def test_pad_square__top_left():
-    padded = sampling.pad_square(photo(3, 4), 6)
+    padded = crops.pad_square(photo(3, 4), 6)
     assert padded.shape == (6, 6, 3) and np.array_equal(padded[:3, :4], photo(3, 4))
     assert not padded[3:].any() and not padded[:, 4:].any()

@@ -1,5 +1,6 @@
-"""Pure functions from images to training samples; all randomness comes from the generator that is
-passed in.
+"""Crops of images, and the pixels that are drawn from them: what a training sample is made of.
+
+All randomness comes from the generator that is passed in.
 """
 
 import math
