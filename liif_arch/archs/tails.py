@@ -114,7 +114,10 @@ class SwinIRTail(nn.Module):
         return net.conv_before_upsample(x)[..., :height, :width]
 
 
-TAILS = {'convnext': ConvNeXtTail, 'swinir': SwinIRTail}
+TAILS: dict[str, type[ConvNeXtTail] | type[SwinIRTail]] = {
+    'convnext': ConvNeXtTail,
+    'swinir': SwinIRTail,
+}
 
 
 class TailedEncoder(Encoder):
