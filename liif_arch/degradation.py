@@ -8,11 +8,14 @@ a crop in its top-left corner, Q queries.
 """
 
 import math
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from liif_arch.devices import from_host
 
 Integers = TypeVar('Integers', Tensor, np.ndarray)
 
@@ -44,6 +47,26 @@ def make_batch(
         'coord': coord,
         'cell': cell,
     }
+
+
+def batch_of_crops(
+    data: Mapping[str, Tensor], options: Mapping, device: torch.device
+) -> dict[str, Tensor]:
+    """`make_batch` of what a data loader gives, on a device.
+
+    Args:
+        data: crop, side and seed of a batch, see `make_batch`.
+        options: Of the dataset, of which lq_size, num_samples and patch are read.
+        device: Where to make it.
+    """
+    return make_batch(
+        from_host(data['crop'], device),
+        from_host(data['side'], device),
+        from_host(data['seed'], device),
+        options['lq_size'],
+        options['num_samples'],
+        options.get('patch', False),
+    )
 
 
 def _unit_range(pixels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_si
 from liif_arch.errors import UserError, missing_path
 from liif_arch.files.images import COLORS, resize_bicubic
 from liif_arch.training.datasets import fill_template
-from liif_data.random_scale_dataset import (
+from liif_data.dataset_options import (
     missing_pair,
     positive_int,
     require_color,

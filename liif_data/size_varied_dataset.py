@@ -12,7 +12,7 @@ from liif_arch.config.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
 from liif_arch.files.images import COLORS, resize_bicubic, unit_range
 from liif_data.crops import augment, draw_seed, generator, query_samples
-from liif_data.random_scale_dataset import (
+from liif_data.dataset_options import (
     optional_int,
     optional_store,
     positive_int,

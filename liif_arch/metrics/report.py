@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from liif_arch.files.atomic import atomic_write
 
@@ -247,3 +248,26 @@ def _cell(metric: str, value: float | None) -> str:
 def _write_text(path: Path, text: str) -> None:
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def main_metric(metrics: list[str]) -> str | None:
+    """The metric by which iterations are compared: a kind of PSNR, or None."""
+    for metric in ('psnr', 'psnr_y', 'psnr_div2k'):
+        if metric in metrics:
+            return metric
+    return None
+
+
+def log_scalars(tb_logger: Any, dataset: str, iteration: int | str, scales: dict) -> None:
+    """Give TensorBoard the means of one dataset; those that are not finite are left out.
+
+    Args:
+        tb_logger: TensorBoard's writer.
+        dataset: Its name.
+        iteration: At which it was validated.
+        scales: Its figures by scale, see `summarize`.
+    """
+    for label, entry in scales.items():
+        for metric, value in entry.items():
+            if isinstance(value, float):
+                tb_logger.add_scalar(f'metrics/{dataset}/{label}/{metric}', value, iteration)

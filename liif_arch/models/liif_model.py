@@ -19,14 +19,20 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
-from liif_arch.degradation import make_batch
+from liif_arch.degradation import batch_of_crops
 from liif_arch.devices import from_host
 from liif_arch.errors import UserError
 from liif_arch.files.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.metrics.panel import Row, write_panel
 from liif_arch.metrics.perceptual import METRICS
-from liif_arch.metrics.report import format_table, summarize, write_report
+from liif_arch.metrics.report import (
+    format_table,
+    log_scalars,
+    main_metric,
+    summarize,
+    write_report,
+)
 from liif_arch.models.liif_options import OWN_OPTIONS, require_consistent
 from liif_arch.precision import autocast, resolve
 from liif_arch.progress import progress_bar
@@ -105,25 +111,13 @@ class LIIFModel(SRModel):
         Of crops (a dataset's `degrade: device`) these are made here, on the device.
         """
         if 'crop' in data:
-            data = self._degrade(data)
+            data = batch_of_crops(data, self.opt['datasets']['train'], self.device)
         tensors = {}
         for key in ('lq', 'gt', 'coord', 'cell'):
             if key in data:  # SRModel's own copies would wait for the device
                 tensors[key] = from_host(data[key], self.device)
         super().feed_data(tensors)
         self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
-
-    def _degrade(self, data: dict) -> dict[str, Tensor]:
-        """The batch that `make_batch` makes of crops, on the device."""
-        options = self.opt['datasets']['train']
-        return make_batch(
-            from_host(data['crop'], self.device),
-            from_host(data['side'], self.device),
-            from_host(data['seed'], self.device),
-            options['lq_size'],
-            options['num_samples'],
-            options.get('patch', False),
-        )
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch (SRModel's step, with queries)."""
@@ -313,7 +307,7 @@ class LIIFModel(SRModel):
         else:
             log_apart(text, text)
         if tb_logger:
-            self._log_scalars(dataset, current_iter, tb_logger)
+            log_scalars(tb_logger, dataset, current_iter, scales)
         root = 'results_root'
         if self.opt['is_train']:
             root = 'experiments_root'
@@ -333,7 +327,7 @@ class LIIFModel(SRModel):
             A line that tells this mean and the best one; '' in a test, and where no scale has a
             finite figure.
         """
-        main = _main_metric(self.metrics)
+        main = main_metric(self.metrics)
         if not self.opt['is_train'] or main is None:
             return ''
         means = [entry[main] for entry in self.results[dataset].values()]
@@ -348,22 +342,6 @@ class LIIFModel(SRModel):
             f'mean {main} over the scales: {mean:.4f} dB; '
             f'best {best[main]["val"]:.4f} dB @ {best[main]["iter"]} iter'
         )
-
-    def _log_scalars(self, dataset: str, current_iter: int | str, tb_logger: Any) -> None:
-        """Give TensorBoard the means of one dataset; those that are not finite are left out."""
-        for label, entry in self.results[dataset].items():
-            for metric in self.metrics:
-                if entry[metric] is not None:
-                    tag = f'metrics/{dataset}/{label}/{metric}'
-                    tb_logger.add_scalar(tag, entry[metric], current_iter)
-
-
-def _main_metric(metrics: list[str]) -> str | None:
-    """The metric by which iterations are compared: a kind of PSNR, or None."""
-    for metric in ('psnr', 'psnr_y', 'psnr_div2k'):
-        if metric in metrics:
-            return metric
-    return None
 
 
 def _to_array(image: Tensor) -> np.ndarray:

@@ -13,7 +13,8 @@ import pytest
 from liif_arch.config.check import Problems, check_option_file
 from liif_arch.config.sources import keys_read_by, keys_read_in
 from liif_arch.config.tables import LOADER
-from liif_data.random_scale_dataset import RandomScalePairedDataset, require_color, require_options
+from liif_data.dataset_options import require_color, require_options
+from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.scale_set_dataset import ScaleSetDataset
 from liif_data.size_varied_dataset import SizeVariedDataset
 

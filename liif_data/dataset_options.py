@@ -1,0 +1,69 @@
+"""What the datasets of this package share: how they read an option, and samples as tensors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liif_arch.config.tables import LOADER
+from liif_arch.errors import UserError, require_known, require_whole
+from liif_arch.files.images import COLORS, unit_range
+from liif_arch.training.datasets import nearest
+from liif_data.store import ImageStore, open_store
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, C) 8- or 16-bit to (C, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(unit_range(image).transpose(2, 0, 1)))
+
+
+def positive_int(opt: Mapping, key: str) -> int:
+    """The option `key`, a whole number of at least 1; raises UserError otherwise."""
+    option: dict[str, Any] = {key: opt.get(key)}
+    require_whole(**option)
+    return opt[key]
+
+
+def optional_int(opt: Mapping, key: str) -> int | None:
+    """The option `key` as `positive_int` returns it; None where it is not given or null."""
+    if opt.get(key) is None:
+        return None
+    return positive_int(opt, key)
+
+
+def optional_store(opt: Mapping, key: str) -> ImageStore | None:
+    """The images at the option `key`; None where it is not given.
+
+    Raises:
+        UserError: There are no images.
+    """
+    if not opt.get(key):
+        return None
+    return open_store(opt[key], key)
+
+
+def require_options(own_options: Mapping[str, dict], opt: Mapping) -> None:
+    """Raise UserError for an option that neither the dataset's table nor `config.tables.LOADER`
+    has.
+    """
+    known = [*own_options, *LOADER, 'phase']
+    require_known(opt, known, opt.get('name', 'dataset'))
+
+
+def missing_pair(store: ImageStore, lq_key: str, gt_path: str) -> UserError:
+    """The error of a ground truth whose low-resolution image is not there."""
+    return UserError(
+        f'{store.root} has no "{lq_key}" for {gt_path}; {nearest(lq_key, store.keys)}. '
+        'Add it, or set filename_tmpl.',
+        key='dataroot_lq',
+    )
+
+
+def require_color(opt: Mapping) -> str:
+    """The option `color`; raises UserError where it is not one of `COLORS`."""
+    color = opt.get('color', 'rgb')
+    if color not in COLORS:
+        raise UserError(f'found {color!r}; needed one of {", ".join(COLORS)}.', key='color')
+    return color
