@@ -75,7 +75,7 @@ def fragment_of(hint: object) -> Fragment:
         return {**LIST, 'items': items}
     if isinstance(base, type) and issubclass(base, (dict, Mapping)):
         return OBJECT
-    plain = {
+    kinds = {
         int: {'type': 'integer', 'maximum': LARGE},
         float: NUMBER,
         bool: FLAG,
@@ -84,7 +84,7 @@ def fragment_of(hint: object) -> Fragment:
     }
     if not isinstance(hint, type):
         return ANY
-    return plain.get(hint, ANY)
+    return kinds.get(hint, ANY)
 
 
 def _of_union(parts: list[Fragment]) -> Fragment:

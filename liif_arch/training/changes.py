@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from liif_arch.config.fragments import short
 from liif_arch.errors import UserError
-from liif_arch.training.checkpoints import StateDict, differences_of, load_file, plain, some
+from liif_arch.training.checkpoints import StateDict, builtin, differences_of, load_file, some
 from liif_arch.weights.networks import state_dict_of
 
 NOT_OPTIONS = ('path', 'rank', 'dist', 'auto_resume', 'root_path', 'is_train', 'manual_seed_drawn')
@@ -76,7 +76,7 @@ def saved_options(opt: Mapping) -> dict:
     kept = dict(opt)
     for key in NOT_OPTIONS:
         kept.pop(key, None)
-    return plain(kept)
+    return builtin(kept)
 
 
 def networks_of(state: Mapping, opt: Mapping) -> list[str]:
@@ -125,7 +125,7 @@ def _other_network(key: str, state: Mapping, opt: Mapping, now: StateDict) -> li
     saved = state.get('options', content).get(key)
     changed = []
     if saved is not None:
-        changed = list(differences({key: saved}, {key: plain(opt[key])}))
+        changed = list(differences({key: saved}, {key: builtin(opt[key])}))
     options = ', '.join(map(str, changed)) or key
     return [f'{options}: {len(faults)} parameters of {path.name} do not fit ({some(faults, 3)})']
 

@@ -112,12 +112,12 @@ def save_file(content: dict, path: str | Path) -> None:
         ) from None
 
 
-def plain(value: object) -> object:
-    """Options or figures as plain dicts, lists and numbers, which load with `weights_only=True`."""
+def builtin(value: object) -> object:
+    """Options or figures in Python's own dicts, lists and numbers, which load with `weights_only=True`."""
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: builtin(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return list(map(plain, value))
+        return list(map(builtin, value))
     if isinstance(value, date):  # YAML reads 2020-01-01 as one
         return str(value)
     if hasattr(value, 'item'):  # a number of NumPy or PyTorch
@@ -149,7 +149,7 @@ def save_network(
             content[key][name.removeprefix('module.')] = value.cpu()
     option = f'network_{net_label.removeprefix("net_")}'
     if option in self.opt:
-        content[option] = plain(self.opt[option])
+        content[option] = builtin(self.opt[option])
     iteration = 'latest' if current_iter == -1 else current_iter
     save_file(content, Path(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
 
@@ -169,7 +169,7 @@ def save_training_state(self, epoch: int, current_iter: int) -> None:
     for optimizer in self.optimizers:
         state['optimizers'].append(optimizer.state_dict())
     for scheduler in self.schedulers:
-        state['schedulers'].append(plain(scheduler.state_dict()))
+        state['schedulers'].append(builtin(scheduler.state_dict()))
     state.update(getattr(self, 'extra_state', dict)())  # gathered from all processes
     if self.opt['rank'] == 0:
         save_file(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')

@@ -66,8 +66,10 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
         return copy(opt_file, experiments_root)
     with TemporaryDirectory() as folder:
         whole = Path(folder, Path(opt_file).name)
-        plain = json.loads(json.dumps(read.load_options(Path(opt_file))))
-        whole.write_text(yaml.safe_dump(plain, sort_keys=False), encoding='utf-8')
+        merged = json.loads(
+            json.dumps(read.load_options(Path(opt_file)))
+        )  # dicts, no other mapping
+        whole.write_text(yaml.safe_dump(merged, sort_keys=False), encoding='utf-8')
         return copy(str(whole), experiments_root)
 
 

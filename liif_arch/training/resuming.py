@@ -14,7 +14,7 @@ from basicsr.utils import get_root_logger
 
 from liif_arch.errors import UserError
 from liif_arch.training.changes import NOT_SET, Change, differences
-from liif_arch.training.checkpoints import plain
+from liif_arch.training.checkpoints import builtin
 
 SCHEDULES = {  # what a scheduler of BasicSR is made of; the rest of its state follows from these
     'MultiStepLR': ('milestones', 'gamma', 'restarts', 'restart_weights'),
@@ -62,7 +62,7 @@ def resume(model: object, state: dict, options: Mapping) -> None:
             _move(scheduler, saved['last_epoch'], state['iter'], options['train'])
             rates = [group['lr'] for group in scheduler.optimizer.param_groups]
             schedulers[i] = {
-                **plain(scheduler.state_dict()),
+                **builtin(scheduler.state_dict()),
                 '_step_count': saved['_step_count'],
                 '_last_lr': rates,
             }
@@ -118,7 +118,7 @@ def _settings_changes(name: str, optimizer: torch.optim.Optimizer, saved: Mappin
     found = []
     for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False):
         for key in _settings(group, old):
-            before, after = plain(old[key]), plain(group[key])
+            before, after = builtin(old[key]), builtin(group[key])
             option = 'lr' if key == 'initial_lr' else key
             if before != after:
                 found.append(Change(f'{name}.{option}', before, after))
@@ -161,7 +161,7 @@ def _schedule_changes(
         return [Change('train.scheduler.type', old_type, new_type)]
     changes = []
     for key in SCHEDULES[new_type]:
-        old, new = _listed(plain(saved[key])), _listed(plain(now[key]))
+        old, new = _listed(builtin(saved[key])), _listed(builtin(now[key]))
         if old != new:
             changes.append(Change(f'train.scheduler.{key}', old, new))
     return changes

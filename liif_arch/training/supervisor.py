@@ -99,7 +99,7 @@ class Supervisor:
             'validated': self._is_validated(),
             'random': processes.gather(randomness.capture()),
             'model': self._own_state(),
-            'best_metric_results': checkpoints.plain(best),
+            'best_metric_results': checkpoints.builtin(best),
         }
 
     def _is_validated(self) -> bool:
