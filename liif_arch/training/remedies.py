@@ -66,9 +66,7 @@ def copy_opt_file(opt_file: str, experiments_root: str) -> None:
         return copy(opt_file, experiments_root)
     with TemporaryDirectory() as folder:
         whole = Path(folder, Path(opt_file).name)
-        merged = json.loads(
-            json.dumps(read.load_options(Path(opt_file)))
-        )  # dicts, no other mapping
+        merged = json.loads(json.dumps(read.load_options(Path(opt_file))))
         whole.write_text(yaml.safe_dump(merged, sort_keys=False), encoding='utf-8')
         return copy(str(whole), experiments_root)
 

@@ -84,7 +84,9 @@ def groups(folder: Path, iteration: int) -> list[dict]:
     """The parameter groups of all optimisers in a state, without their parameters."""
     state = checkpoints.load_file(folder / STATES / f'{iteration}.state')
     found = [group for optimizer in state['optimizers'] for group in optimizer['param_groups']]
-    return [{k: checkpoints.plain(v) for k, v in group.items() if k != 'params'} for group in found]
+    return [
+        {k: checkpoints.builtin(v) for k, v in group.items() if k != 'params'} for group in found
+    ]
 
 
 @pytest.mark.parametrize('with_options', [True, False], ids=['with options', 'saved before'])
