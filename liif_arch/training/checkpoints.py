@@ -113,7 +113,9 @@ def save_file(content: dict, path: str | Path) -> None:
 
 
 def builtin(value: object) -> object:
-    """Options or figures in Python's own dicts, lists and numbers, which load with `weights_only=True`."""
+    """Options or figures in Python's own dicts, lists and numbers, which load with
+    `weights_only=True`.
+    """
     if isinstance(value, Mapping):
         return {k: builtin(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from parameters import GOLDEN, make_parameter
 
+from liif_arch import Thera
 from liif_arch.cli.convert import convert
 from liif_arch.coordinates import make_coord
 from liif_arch.errors import UserError
@@ -103,6 +104,29 @@ def test_gradient__is_the_references(golden):
     coord = make_coord((20, 30)).view(1, -1, 2).expand(2, -1, -1)
     gradient = net.gradient(feat, coord).unflatten(1, (20, 30))
     assert_near(gradient, NUMBERS[f'{size}_jac_20x30'])
+
+
+def steps_by_phase(image: torch.Tensor, scale: int, axis: int) -> torch.Tensor:
+    """Mean difference of neighbouring pixels by their place in an input pixel, (scale,); the last
+    is across the border of two input pixels.
+    """
+    steps = image.diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
+    return torch.stack([steps[place::scale].mean() for place in range(scale)])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('scale', [8, 12, 30])
+@pytest.mark.parametrize('axis', [-1, -2])
+@pytest.mark.parametrize('local_ensemble', [True, False])
+def test_thera__has_no_seams_between_input_pixels(scale, axis, local_ensemble):
+    """With the ensemble and the bilinear image; the nearest fields alone have them, as published."""
+    torch.manual_seed(0)
+    encoder = {'type': 'EDSREncoder', 'num_feat': 16, 'num_block': 1}
+    net = Thera(encoder, skip='bilinear', local_ensemble=local_ensemble, bilinear_start=True)
+    net.head.weight[: 3 * 32] *= 30  # as strong as a trained field
+    image = net(torch.rand(1, 3, 12, 12), size=(12 * scale, 12 * scale))
+    *within, border = steps_by_phase(image, scale, axis)
+    assert bool(border <= 1.1 * max(within)) == local_ensemble
 
 
 @pytest.fixture
