@@ -40,7 +40,7 @@ def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
     Raises:
         UserError: The bytes are not one whole picture.
     """
-    if data[:4] in tiff_reading.MAGIC:
+    if tiff_reading.is_tiff(data):
         with tiff_reading.open_tiff(BytesIO(data), name) as page:
             require_pixels(page.imagelength * page.imagewidth, name)
             if not tiff_reading.is_plain(page):
@@ -71,7 +71,7 @@ def decode_unchanged(
     Raises:
         UserError: The bytes are not one whole picture of these kinds.
     """
-    if data[:4] in tiff_reading.MAGIC:
+    if tiff_reading.is_tiff(data):
         return _decode_tiff(data, name, with_metadata)
     image = open_picture(data, name)
     with _damage_named(name):
@@ -152,7 +152,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
     """Height and width of an upright image by its header; None where it must be decoded to know."""
     try:
         with open(path, 'rb') as file:
-            if file.read(4) in tiff_reading.MAGIC:
+            if tiff_reading.is_tiff(file.read(4)):
                 with tiff_reading.open_tiff(path, str(path)) as page:
                     size = page.imagelength, page.imagewidth
                     orientation = tiff_reading.page_orientation(page)

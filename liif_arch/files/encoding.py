@@ -10,13 +10,12 @@ import numpy as np
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files.formats import FORMATS, JPEG, PNG, WEBP
+from liif_arch.files.formats import JPEG, PNG, WEBP, format_of
 from liif_arch.files.metadata import (
     EXIF_MARK,
     LONGEST_JPEG_EXIF,
     Metadata,
     exif_block,
-    require_profile,
 )
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -32,19 +31,20 @@ def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
     Args:
         path: Its extension says the format; errors name it.
         pixels: (H, W, C) that `require_format` lets pass.
-        metadata: Written as far as the format holds it.
+        metadata: Written as far as the format holds it; its colour profile is one of such pixels.
 
     Raises:
-        UserError: Its colour profile is none of these pixels.
+        UserError: The encoder refuses them.
     """
-    require_profile(path, metadata.icc, pixels.shape[2])
-    able = FORMATS[path.suffix.lower()]
+    able = format_of(path)
     if able is WEBP:
         return _webp(pixels, metadata)
     if able is PNG:
         return encode_png(pixels, metadata)
     data = _opencv(path, pixels)
-    return _with_jpeg_segments(data, metadata, pixels.shape[:2]) if able is JPEG else data
+    if able is JPEG:
+        return _with_jpeg_segments(data, metadata, pixels.shape[:2])
+    return data
 
 
 def _opencv(path: Path, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> bytes:

@@ -4,6 +4,8 @@ The table of formats is in `formats`. `decoding` and `tiff_reading` read; `encod
 write. `metadata` is what a file says beside its pixels.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +14,18 @@ import numpy as np
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files import tiff
 from liif_arch.files.atomic import output_file
 from liif_arch.files.decoding import decode_color, decode_unchanged
 from liif_arch.files.encoding import encode
-from liif_arch.files.formats import EXTENSIONS, FORMATS, is_image_file, require_format
-from liif_arch.files.metadata import Metadata
+from liif_arch.files.formats import (
+    EXTENSIONS,
+    FORMATS,
+    format_of,
+    is_image_file,
+    require_format,
+)
+from liif_arch.files.metadata import Metadata, require_profile
+from liif_arch.files.tiff import tiff_writer
 
 __all__ = [
     'COLORS',
@@ -27,6 +35,7 @@ __all__ = [
     'Picture',
     'convert_color',
     'decode_image',
+    'image_writer',
     'is_image_file',
     'read_image',
     'read_picture',
@@ -143,14 +152,57 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
     Raises:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
-    path = Path(path)
-    pixels = image[..., None] if image.ndim == 2 else image
-    require_format(path, pixels.shape, pixels.dtype)
-    if path.suffix.lower() in tiff.EXTENSIONS:
-        with tiff.tiff_writer(path, pixels.shape, pixels.dtype, metadata) as write:
-            write(slice(0, pixels.shape[0]), slice(0, pixels.shape[1]), pixels)
+    pixels = image
+    if image.ndim == 2:
+        pixels = image[..., None]
+    height, width, _ = pixels.shape
+    with image_writer(path, pixels.shape, pixels.dtype, metadata) as write:
+        write(slice(0, height), slice(0, width), pixels)
+
+
+@contextmanager
+def image_writer(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    metadata: Metadata | None = None,
+) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
+    """Write an image file from windows; the format is the extension's.
+
+    Pixels go to the disk as they come where the format is written `Format.in_windows`. Other
+    formats keep the whole image in memory, and it is encoded when the block ends. The file is there
+    when the block ends well; what was there before stays otherwise.
+
+    Args:
+        path: The file; its folder is made.
+        shape: (H, W, C) of the image, C as in `write_image`.
+        dtype: Of its pixels: 8 or 16 bit, or float.
+        metadata: See `write_image`.
+
+    Yields:
+        `write(rows, cols, pixels)`: output rows and columns (slices with start and stop), and their
+        pixels (rows, columns, C). Pixels that are never written are 0.
+
+    Raises:
+        UserError: Before the block begins, where the format cannot hold the image, where the
+            colour profile is none of these pixels, or where a disk has too little space for a
+            format in windows. Later, where the file cannot be written.
+    """
+    path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
+    metadata = metadata or Metadata()
+    require_format(path, shape, dtype)
+    require_profile(path, metadata.icc, shape[2])
+    if format_of(path).in_windows:
+        with tiff_writer(path, shape, dtype, metadata) as write:
+            yield write
         return
-    data = encode(path, pixels, metadata or Metadata())
+    whole = np.zeros(shape, dtype)
+
+    def write_into_whole(rows: slice, cols: slice, pixels: np.ndarray) -> None:
+        whole[rows, cols] = pixels
+
+    yield write_into_whole
+    data = encode(path, whole, metadata)
     with output_file(path) as file:
         file.write(data)
 

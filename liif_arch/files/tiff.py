@@ -15,9 +15,8 @@ from tifffile import DATATYPE
 
 from liif_arch.errors import UserError
 from liif_arch.files.atomic import output_file
-from liif_arch.files.metadata import Metadata, require_profile, sized_parts
+from liif_arch.files.metadata import Metadata, sized_parts
 
-EXTENSIONS = ('.tif', '.tiff')
 _WINDOWS_TAGS = range(40091, 40096)  # titles and the like
 _LONGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; offsets have 32 bits
 STRIP_BYTES = 2**20  # readers take a strip at once: this much, or one row
@@ -38,19 +37,19 @@ def tiff_writer(
         shape: (H, W, C) of the image: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, alpha not multiplied
             into the colours.
         dtype: 8 or 16 bit, or float.
-        metadata: What the file shall say beside its pixels; text of PNG files has no place in it.
+        metadata: What the file shall say beside its pixels, with a colour profile of such pixels;
+            text of PNG files has no place in it.
 
     Yields:
         `write(rows, cols, pixels)`: output rows and columns (slices with start), and their pixels
         (rows, columns, C).
 
     Raises:
-        UserError: The disk has too little space, before anything is written or on the way; no file
-            can be there; or the colour profile is none of these pixels.
+        UserError: The disk has too little space, before anything is written or on the way; or no
+            file can be there.
     """
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
     metadata = metadata or Metadata()
-    require_profile(path, metadata.icc, shape[2])
     _require_space(path, math.prod(shape) * dtype.itemsize)
     with output_file(path) as file:
         first = _write_header(file, shape, dtype, metadata)

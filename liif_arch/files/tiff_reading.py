@@ -20,7 +20,7 @@ from liif_arch.files.pillow_reading import open_image, pillow_pixels
 
 logging.getLogger('tifffile').addHandler(logging.NullHandler())  # damage is said in an error
 
-MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # classic TIFF and BigTIFF
 _SAVE_AS = 'save it as gray, gray and alpha, RGB or RGBA'
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples: alpha, in the colours or beside them
 _NOT_COMPRESSED = 1
@@ -36,6 +36,11 @@ _COLOURS = {  # bands of colours, without alpha
 _BY_PILLOW = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.YCBCR, PHOTOMETRIC.SEPARATED)
 _DNG_VERSION = 50706  # the tag that says that a file is a camera's raw one, Adobe DNG
 _REDUCED, _MASK = 1, 4  # NewSubfileType: a smaller copy of another page, or its mask
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 4 or more, is a TIFF file."""
+    return head[:4] in _MAGIC
 
 
 @contextmanager
@@ -233,7 +238,7 @@ def _divide_by_alpha(pixels: np.ndarray, top: int) -> None:
 
 def page_metadata(page: tifffile.TiffPage, data: bytes, channels: int) -> Metadata:
     """What a page says beside its pixels; `channels` they have."""
-    big = data[:4] in MAGIC[2:]  # Pillow reads the directories of EXIF in classic TIFF alone
+    big = page.parent.is_bigtiff  # Pillow reads the directories of EXIF in classic TIFF alone
     kinds = (('XMP', 700), ('IPTC', 33723), ('georeference', 34735))
     unread = [word for word, tag in kinds if tag in page.tags]
     if big and 34665 in page.tags:

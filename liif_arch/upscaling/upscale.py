@@ -10,8 +10,8 @@ from torch import nn
 
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.files import tiff
-from liif_arch.files.images import require_format, require_unit_range, write_image
+from liif_arch.files.formats import format_of, require_format
+from liif_arch.files.images import image_writer, require_unit_range
 from liif_arch.files.metadata import Metadata
 from liif_arch.upscaling.memory import machine_memory
 from liif_arch.upscaling.planes import fill_hidden, has_alpha, require_channels
@@ -97,13 +97,10 @@ def upscale_to_file(
     pixels, size = _checked(net, image, scale, size, memory)
     shape = (*size, pixels.shape[2])
     require_format(path, shape, pixels.dtype)
-    if path.suffix.lower() not in tiff.EXTENSIONS:
+    if not format_of(path).in_windows:
         # Encoders take a copy in their own colour order.
         _require_memory(shape, pixels.dtype, copies=2)
-        enlarged = upscale(net, image, size=size, memory=memory, progress=progress)
-        write_image(path, enlarged, metadata)
-        return size
-    with tiff.tiff_writer(path, shape, pixels.dtype, metadata) as write:
+    with image_writer(path, shape, pixels.dtype, metadata) as write:
         for rows, cols, block in _render(net, pixels, size, memory, progress):
             write(rows, cols, block)
     return size
