@@ -25,6 +25,7 @@ from liif_arch.files.formats import (
     require_format,
 )
 from liif_arch.files.metadata import Metadata, require_profile
+from liif_arch.files.pixels import full_scale, with_channel_axis
 from liif_arch.files.tiff import tiff_writer
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     'write_image',
 ]
 COLORS = ('rgb', 'gray', 'unchanged')
+# Pillow's modes by channels; RGBX is four channels of which none is alpha.
+_MODES = {3: 'RGB', 4: 'RGBX'}
 
 
 class Picture(NamedTuple):
@@ -78,11 +81,14 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
     Raises:
         UserError: The bytes are not one whole image of these kinds; names it and the way out.
     """
-    image = None if color == 'unchanged' else decode_color(data, name, color)
+    if color == 'unchanged':
+        image, _ = decode_unchanged(data, name)
+        return image
+    image = decode_color(data, name, color)
     if image is not None:
         return image
     image, _ = decode_unchanged(data, name)
-    if color != 'unchanged' and image.dtype.kind == 'f':
+    if image.dtype.kind == 'f':
         require_unit_range(image, name)
         image = to_uint8(image)
     return convert_color(image, color)
@@ -93,8 +99,8 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
     file.
 
     16 bits lose their lower half, alpha is dropped, gray is repeated. (OpenCV's gray of a colour
-    file depends on the
-    format: PNG's differs from this one, which is cvtColor's, by up to 1 level, JPEG's does not.)
+    file depends on the format: PNG's differs from this one, which is cvtColor's, by up to 1 level,
+    JPEG's does not.)
 
     Args:
         image: (H, W, C), C = 1 to 4 as in `decode_image`, uint8 or uint16.
@@ -109,9 +115,13 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
         image = (image >> 8).astype(np.uint8)
     if image.shape[2] < 3:
         gray = np.ascontiguousarray(image[..., :1])
-        return gray if color == 'gray' else np.repeat(gray, 3, axis=2)
+        if color == 'gray':
+            return gray
+        return np.repeat(gray, 3, axis=2)
     colours = np.ascontiguousarray(image[..., :3])
-    return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[..., None] if color == 'gray' else colours
+    if color == 'gray':
+        return with_channel_axis(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY))
+    return colours
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -152,9 +162,7 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
     Raises:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
-    pixels = image
-    if image.ndim == 2:
-        pixels = image[..., None]
+    pixels = with_channel_axis(image)
     height, width, _ = pixels.shape
     with image_writer(path, pixels.shape, pixels.dtype, metadata) as write:
         write(slice(0, height), slice(0, width), pixels)
@@ -229,9 +237,7 @@ def require_unit_range(pixels: np.ndarray, name: str = 'image') -> None:
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:
     """8- or 16-bit values to float32 in [0, 1]; float values as they are."""
-    return pixels.astype(np.float32) / np.float32(
-        np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
-    )
+    return pixels.astype(np.float32) / np.float32(full_scale(pixels.dtype))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -249,22 +255,28 @@ def require_8_bits(image: np.ndarray) -> None:
 
 
 def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 ->
-    (*size, C) uint8.
+    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces.
+
+    Args:
+        image: (h, w, C) uint8; each channel is resized by itself, alpha like a colour.
+        size: (H, W) of the result.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        UserError: The image is not of 8 bits.
     """
     require_8_bits(image)
     width_height = (size[1], size[0])
-    if image.shape[2] in (
-        3,
-        4,
-    ):  # RGBX resizes four independent channels, without premultiplied alpha
-        mode = 'RGB' if image.shape[2] == 3 else 'RGBX'
+    mode = _MODES.get(image.shape[2])
+    if mode is not None:  # all channels at once, which is faster
         source = Image.frombuffer(
             mode, image.shape[1::-1], np.ascontiguousarray(image).tobytes(), 'raw', mode, 0, 1
         )
         return np.array(source.resize(width_height, Image.Resampling.BICUBIC))
-    channels = [
-        Image.fromarray(np.ascontiguousarray(c)).resize(width_height, Image.Resampling.BICUBIC)
-        for c in np.moveaxis(image, 2, 0)
-    ]
-    return np.stack([np.asarray(c) for c in channels], axis=2)
+    resized = np.empty((*size, image.shape[2]), np.uint8)
+    for channel in range(image.shape[2]):
+        source = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+        resized[..., channel] = source.resize(width_height, Image.Resampling.BICUBIC)
+    return resized
