@@ -19,7 +19,7 @@ from liif_arch.files.damage import damage_named
 from liif_arch.files.formats import READABLE
 from liif_arch.files.metadata import Metadata, orientation_of, picture_exif, read_metadata
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
-from liif_arch.files.pixels import full_scale, with_channel_axis
+from liif_arch.files.pixels import full_scale
 
 _FLAGS = {'rgb': cv2.IMREAD_COLOR, 'gray': cv2.IMREAD_GRAYSCALE}
 # Formats that OpenCV decodes as 8-bit RGB and gray, as trainings have always seen them.
@@ -174,9 +174,9 @@ def _opencv(data: bytes, name: str, flags: int) -> np.ndarray:
         image = None
     if image is None:
         raise UserError(f'{name}: not a readable image ({len(data)} bytes); replace or remove it.')
-    if image.ndim == 3:
-        return cv2.cvtColor(image, _TO_RGB[image.shape[2]])
-    return with_channel_axis(image)
+    if image.ndim == 2:
+        return image[..., None]
+    return cv2.cvtColor(image, _TO_RGB[image.shape[2]])
 
 
 def _unchanged(image: Image.Image, data: bytes, name: str) -> np.ndarray:

@@ -12,12 +12,7 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.files.formats import JPEG, PNG, WEBP, format_of
-from liif_arch.files.metadata import (
-    EXIF_MARK,
-    LONGEST_JPEG_EXIF,
-    Metadata,
-    exif_block,
-)
+from liif_arch.files.metadata import EXIF_MARK, LONGEST_JPEG_EXIF, Metadata, exif_block
 from liif_arch.files.pixels import swap_red_and_blue
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'

@@ -15,8 +15,8 @@ from liif_arch.files.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG,
 
 # Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
 warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.TiffImagePlugin')
-_TEXT_CHUNKS = (b'tEXt', b'zTXt', b'iTXt')
-_GAMMA_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
+_TEXT_CHUNKS = {b'tEXt', b'zTXt', b'iTXt'}
+_GAMMA_CHUNKS = {b'gAMA', b'cHRM', b'sRGB', b'cICP'}
 _SRGB_GAMMA = struct.pack('>I', 45455)
 _SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _IPTC = 0x0404  # among Photoshop's resources
@@ -32,29 +32,24 @@ EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
 WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
 # Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
-DESCRIPTIONS = tuple(
-    map(
-        int,
-        (
-            ExifTags.Base.DocumentName,
-            ExifTags.Base.ImageDescription,
-            ExifTags.Base.Make,
-            ExifTags.Base.Model,
-            ExifTags.Base.PageName,
-            ExifTags.Base.Software,
-            ExifTags.Base.DateTime,
-            ExifTags.Base.Artist,
-            ExifTags.Base.HostComputer,
-            ExifTags.Base.Rating,
-            ExifTags.Base.RatingPercent,
-            ExifTags.Base.Copyright,
-            ExifTags.Base.XPTitle,
-            ExifTags.Base.XPComment,
-            ExifTags.Base.XPAuthor,
-            ExifTags.Base.XPKeywords,
-            ExifTags.Base.XPSubject,
-        ),
-    )
+_DESCRIPTIONS = (
+    ExifTags.Base.DocumentName,
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.PageName,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
 )
 # Descriptions that programs put into TIFF files to tell how these are stored.
 _STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
@@ -98,15 +93,18 @@ class Metadata(NamedTuple):
     def left_out(self, suffix: str) -> tuple[str, ...]:
         """In words, what of it a file of this extension, such as .jpg, will not say."""
         able = FORMATS[suffix.lower()]
-        kinds = {kind for kind, _ in self.png_chunks}
+        chunks = dict(self.png_chunks)
         found = {
             ICC: self.icc,
             EXIF: self.exif,
             DPI: self.dpi,
-            TEXT: kinds.intersection(_TEXT_CHUNKS),
-            GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks)),
+            TEXT: chunks.keys() & _TEXT_CHUNKS,
+            GAMMA: self.icc is None and _is_unusual(chunks),
         }
-        lost = [kind for kind, value in found.items() if value and kind not in able.metadata]
+        lost = []
+        for kind, value in found.items():
+            if value and kind not in able.metadata:
+                lost.append(kind)
         if able is JPEG and len(self.exif or b'') > LONGEST_JPEG_EXIF:
             lost.append('EXIF (longer than a JPEG file holds)')
         return (*lost, *self.unread)
@@ -122,7 +120,7 @@ def _is_unusual(chunks: dict[bytes, bytes]) -> bool:
     return gamma != _SRGB_GAMMA or corners != _SRGB_CORNERS
 
 
-def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(file: BinaryIO, kinds: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The chunks (kind, body) of some kinds in a PNG file, wherever they stand."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
@@ -150,14 +148,16 @@ def orientation_of(exif: Image.Exif) -> int:
         value = exif.get(ORIENTATION, 1)
     except _DAMAGED:
         return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    if isinstance(value, int) and 1 <= value <= 8:
+        return value
+    return 1
 
 
 class ExifParts(NamedTuple):
     """What EXIF tells of a picture, apart from orientation and thumbnails.
 
     Attributes:
-        descriptions: Value by tag, of `DESCRIPTIONS`.
+        descriptions: Value by tag: texts about the picture, its author and its camera.
         directories: Entries of `EXIF_IFD` (exposure) and `GPS_IFD` (place), where they are there.
     """
 
@@ -165,12 +165,20 @@ class ExifParts(NamedTuple):
     directories: dict[int, dict[int, Any]]
 
     def block(self, dpi: tuple[float, float] | None = None) -> bytes | None:
-        """EXIF as "II*..." or "MM*..."; None where it says nothing."""
+        """EXIF as "II*..." or "MM*..."; None where it says nothing.
+
+        Args:
+            dpi: Pixels per inch (x, y) that it shall say too.
+        """
+        tags = self.descriptions | self.directories
+        if dpi:
+            tags |= dict(zip(RESOLUTION, (*dpi, _PER_INCH), strict=True))
+        if not tags:
+            return None
         exif = Image.Exif()
-        resolution = zip(RESOLUTION, (*dpi, _PER_INCH), strict=True) if dpi else ()
-        for tag, value in (*self.descriptions.items(), *self.directories.items(), *resolution):
+        for tag, value in tags.items():
             exif[tag] = value
-        return exif.tobytes()[len(EXIF_MARK) :] if len(exif) else None
+        return exif.tobytes()[len(EXIF_MARK) :]
 
 
 def exif_parts(exif: Image.Exif) -> ExifParts:
@@ -179,19 +187,26 @@ def exif_parts(exif: Image.Exif) -> ExifParts:
     Raises:
         ValueError, OSError and others of `_DAMAGED`: It is damaged.
     """
-    descriptions = {tag: _kept_bytes(exif[tag]) for tag in DESCRIPTIONS if tag in exif}
+    parts = ExifParts({}, {})
+    for tag in _DESCRIPTIONS:
+        if tag in exif:
+            parts.descriptions[int(tag)] = _kept_bytes(exif[tag])
     if _STORAGE.match(str(exif.get(ExifTags.Base.ImageDescription))):
-        del descriptions[int(ExifTags.Base.ImageDescription)]
-    directories = {int(tag): _directory(exif, tag) for tag in (EXIF_IFD, GPS_IFD)}
-    return ExifParts(descriptions, {tag: kept for tag, kept in directories.items() if kept})
+        del parts.descriptions[int(ExifTags.Base.ImageDescription)]
+    for tag in (EXIF_IFD, GPS_IFD):
+        entries = _directory(exif, tag)
+        if entries:
+            parts.directories[int(tag)] = entries
+    return parts
 
 
 def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
     """The entries of a directory in EXIF that are right for another size."""
     entries = exif.get_ifd(tag)
-    kept = {
-        key: _kept_bytes(value) for key, value in entries.items() if key not in (*_STALE, _INTEROP)
-    }
+    kept = {}
+    for key, value in entries.items():
+        if key not in (*_STALE, _INTEROP):
+            kept[key] = _kept_bytes(value)
     if _INTEROP in entries:
         index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
         if isinstance(index, str):
@@ -233,7 +248,8 @@ def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
 def picture_exif(image: Image.Image, file: BinaryIO) -> Image.Exif:
     """EXIF of an opened image, all but TIFF; the file's position moves."""
     if image.format == 'PNG':
-        return load_exif(next((body for _, body in png_chunks(file, (b'eXIf',))), None))
+        _, block = next(png_chunks(file, {b'eXIf'}), (b'eXIf', None))
+        return load_exif(block)
     return load_exif(image.info.get('exif'))  # AVIF's own rotation too, which Pillow puts here
 
 
@@ -245,15 +261,19 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         data: Contents of the file.
         channels: Of the pixels that were read of it, of which its colour profile may not be one.
     """
-    chunks = _colour_chunks(data) if image.format == 'AVIF' else []
-    if image.format == 'PNG':
-        chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS))
-    xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
-    found = {
-        'XMP': xmp or image.info.get('xmp'),
-        'IPTC': _IPTC in image.info.get('photoshop', ()),
-        'comment': image.info.get('comment') and image.format != 'JPEG2000',  # the encoder's name
-    }
+    chunks, xmp = [], image.info.get('xmp')
+    for kind, body in _chunks(image, data):
+        if body.startswith(_XMP_KEYWORD):
+            xmp = body
+        else:
+            chunks.append((kind, body))
+    unread = []
+    if xmp:
+        unread.append('XMP')
+    if _IPTC in image.info.get('photoshop', ()):
+        unread.append('IPTC')
+    if image.info.get('comment') and image.format != 'JPEG2000':  # whose encoder writes its name
+        unread.append('comment')
     icc = image.info.get('icc_profile')
     if image.format == 'JPEG2000' and not icc:
         icc = _jp2_profile(data)
@@ -262,9 +282,18 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         picture_exif(image, BytesIO(data)),
         image.info.get('dpi'),
         channels,
-        chunks=tuple(chunk for chunk in chunks if chunk not in xmp),
-        unread=[word for word, there in found.items() if there],
+        chunks=tuple(chunks),
+        unread=unread,
     )
+
+
+def _chunks(image: Image.Image, data: bytes) -> list[tuple[bytes, bytes]]:
+    """What a file says in PNG's chunks of text and colour, (kind, body), or could say in them."""
+    if image.format == 'PNG':
+        return list(png_chunks(BytesIO(data), _TEXT_CHUNKS | _GAMMA_CHUNKS))
+    if image.format == 'AVIF':
+        return _avif_colour_chunks(data)
+    return []
 
 
 def require_profile(path: str | Path, icc: bytes | None, channels: int) -> None:
@@ -307,10 +336,12 @@ def collect(
 def _resolution(dpi: object) -> tuple[float, float] | None:
     """Pixels per inch (x, y), where it is that."""
     try:
-        x, y = (float(value) for value in dpi)
+        x, y = map(float, dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if all(0 < value < 2**16 for value in (x, y)) else None
+    if 0 < x < 2**16 and 0 < y < 2**16:
+        return x, y
+    return None
 
 
 def _jp2_profile(data: bytes) -> bytes | None:
@@ -322,7 +353,7 @@ def _jp2_profile(data: bytes) -> bytes | None:
     return data[at + 7 : at - 4 + length]
 
 
-def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
+def _avif_colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
     """Primaries and curve that AVIF names by number, as PNG does, unless they are sRGB's."""
     at = avif.find(b'colrnclx')
     if at < 0 or len(avif) < at + 12:
