@@ -16,8 +16,9 @@ from PIL import Image
 from liif_arch.errors import UserError
 from liif_arch.files import tiff_reading
 from liif_arch.files.damage import damage_named
+from liif_arch.files.exif import orientation_of
 from liif_arch.files.formats import READABLE
-from liif_arch.files.metadata import Metadata, orientation_of, picture_exif, read_metadata
+from liif_arch.files.metadata import Metadata, picture_exif, read_metadata
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
 from liif_arch.files.pixels import full_scale
 

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from liif_arch.errors import UserError
+from liif_arch.files.exif import EXIF_MARK, LONGEST_JPEG_EXIF
 from liif_arch.files.formats import JPEG, PNG, WEBP, format_of
-from liif_arch.files.metadata import EXIF_MARK, LONGEST_JPEG_EXIF, Metadata, exif_block
+from liif_arch.files.metadata import Metadata, exif_block
 from liif_arch.files.pixels import swap_red_and_blue
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'

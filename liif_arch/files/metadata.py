@@ -1,20 +1,26 @@
 """What an image file says beside its pixels: colour profile, camera and place, resolution, text."""
 
-import re
 import struct
-import warnings
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from liif_arch.errors import UserError
+from liif_arch.files.exif import (
+    DAMAGED_EXIF,
+    EXIF_IFD,
+    HEIGHT,
+    LONGEST_JPEG_EXIF,
+    WIDTH,
+    ExifParts,
+    exif_parts,
+    load_exif,
+)
 from liif_arch.files.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
 
-# Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
-warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.TiffImagePlugin')
 _TEXT_CHUNKS = {b'tEXt', b'zTXt', b'iTXt'}
 _GAMMA_CHUNKS = {b'gAMA', b'cHRM', b'sRGB', b'cICP'}
 _SRGB_GAMMA = struct.pack('>I', 45455)
@@ -24,53 +30,6 @@ _IPTC = 0x0404  # among Photoshop's resources
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _XMP_KEYWORD = b'XML:com.adobe.xmp\0'
 _COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
-EXIF_MARK = b'Exif\0\0'
-LONGEST_JPEG_EXIF = 65533 - len(EXIF_MARK)
-
-ORIENTATION = ExifTags.Base.Orientation
-EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
-RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
-WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
-# Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
-_DESCRIPTIONS = (
-    ExifTags.Base.DocumentName,
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.PageName,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Rating,
-    ExifTags.Base.RatingPercent,
-    ExifTags.Base.Copyright,
-    ExifTags.Base.XPTitle,
-    ExifTags.Base.XPComment,
-    ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords,
-    ExifTags.Base.XPSubject,
-)
-# Descriptions that programs put into TIFF files to tell how these are stored.
-_STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
-# SubjectArea, FocalPlaneXResolution and its like, SubjectLocation: places in pixels, and pixels per
-# millimetre of the sensor, are wrong for another size.
-_STALE = (37396, 41486, 41487, 41488, 41492)
-_INTEROP = ExifTags.IFD.Interop
-_INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
-_PER_INCH = 2
-_DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    ZeroDivisionError,
-    struct.error,
-)  # what Pillow raises for broken EXIF
 
 
 class Metadata(NamedTuple):
@@ -132,95 +91,6 @@ def png_chunks(file: BinaryIO, kinds: set[bytes]) -> Iterator[tuple[bytes, bytes
             file.seek(length + 4, 1)
 
 
-def load_exif(block: bytes | None) -> Image.Exif:
-    """EXIF, or the first directory of a TIFF file; empty where its head is damaged."""
-    exif = Image.Exif()
-    try:
-        exif.load(block or b'')
-    except _DAMAGED:
-        return Image.Exif()
-    return exif
-
-
-def orientation_of(exif: Image.Exif) -> int:
-    """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
-    try:
-        value = exif.get(ORIENTATION, 1)
-    except _DAMAGED:
-        return 1
-    if isinstance(value, int) and 1 <= value <= 8:
-        return value
-    return 1
-
-
-class ExifParts(NamedTuple):
-    """What EXIF tells of a picture, apart from orientation and thumbnails.
-
-    Attributes:
-        descriptions: Value by tag: texts about the picture, its author and its camera.
-        directories: Entries of `EXIF_IFD` (exposure) and `GPS_IFD` (place), where they are there.
-    """
-
-    descriptions: dict[int, Any]
-    directories: dict[int, dict[int, Any]]
-
-    def block(self, dpi: tuple[float, float] | None = None) -> bytes | None:
-        """EXIF as "II*..." or "MM*..."; None where it says nothing.
-
-        Args:
-            dpi: Pixels per inch (x, y) that it shall say too.
-        """
-        tags = self.descriptions | self.directories
-        if dpi:
-            tags |= dict(zip(RESOLUTION, (*dpi, _PER_INCH), strict=True))
-        if not tags:
-            return None
-        exif = Image.Exif()
-        for tag, value in tags.items():
-            exif[tag] = value
-        return exif.tobytes()[len(EXIF_MARK) :]
-
-
-def exif_parts(exif: Image.Exif) -> ExifParts:
-    """What EXIF, or a TIFF file's first directory, tells of its picture.
-
-    Raises:
-        ValueError, OSError and others of `_DAMAGED`: It is damaged.
-    """
-    parts = ExifParts({}, {})
-    for tag in _DESCRIPTIONS:
-        if tag in exif:
-            parts.descriptions[int(tag)] = _kept_bytes(exif[tag])
-    if _STORAGE.match(str(exif.get(ExifTags.Base.ImageDescription))):
-        del parts.descriptions[int(ExifTags.Base.ImageDescription)]
-    for tag in (EXIF_IFD, GPS_IFD):
-        entries = _directory(exif, tag)
-        if entries:
-            parts.directories[int(tag)] = entries
-    return parts
-
-
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    """The entries of a directory in EXIF that are right for another size."""
-    entries = exif.get_ifd(tag)
-    kept = {}
-    for key, value in entries.items():
-        if key not in (*_STALE, _INTEROP):
-            kept[key] = _kept_bytes(value)
-    if _INTEROP in entries:
-        index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
-        if isinstance(index, str):
-            kept[int(_INTEROP)] = {_INTEROP_INDEX: index}
-    return kept
-
-
-def _kept_bytes(value: Any) -> Any:
-    """A tag's value for writing: Pillow reads text as Latin-1, and would write it as ASCII."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode('latin-1', 'replace')
-    return value
-
-
 def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     """EXIF for a file of this size (H, W).
 
@@ -229,7 +99,7 @@ def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     """
     try:
         parts = exif_parts(load_exif(metadata.exif))
-    except _DAMAGED as error:
+    except DAMAGED_EXIF as error:
         raise UserError(
             f'metadata.exif: cannot be read ({error}); give EXIF that begins with '
             '"II*" or "MM*", or None.'
@@ -327,7 +197,7 @@ def collect(
         icc = None
     try:
         block = exif_parts(exif).block()
-    except _DAMAGED:
+    except DAMAGED_EXIF:
         block = None
         unread.append('EXIF (damaged)')
     return Metadata(icc, block, _resolution(dpi), chunks, tuple(unread))

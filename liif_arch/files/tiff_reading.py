@@ -15,15 +15,9 @@ from tifffile import PHOTOMETRIC
 
 from liif_arch.errors import UserError
 from liif_arch.files.damage import damage_named
+from liif_arch.files.exif import EXIF_IFD, ORIENTATION, RESOLUTION, load_exif, orientation_number
 from liif_arch.files.formats import DTYPES
-from liif_arch.files.metadata import (
-    EXIF_IFD,
-    ORIENTATION,
-    RESOLUTION,
-    Metadata,
-    collect,
-    load_exif,
-)
+from liif_arch.files.metadata import Metadata, collect
 from liif_arch.files.pillow_reading import open_image, pillow_pixels
 from liif_arch.files.pixels import full_scale, swap_red_and_blue, with_channel_axis
 
@@ -98,9 +92,9 @@ def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
 def page_orientation(page: tifffile.TiffPage) -> int:
     """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
     tag = page.tags.get(int(ORIENTATION))
-    if tag is None or tag.value not in range(1, 9):
+    if tag is None:
         return 1
-    return int(tag.value)
+    return orientation_number(tag.value)
 
 
 def is_plain(page: tifffile.TiffPage) -> bool:
