@@ -1,7 +1,7 @@
 """Image files and arrays: reading and writing, colours, 8 bits, and Pillow's bicubic reduction.
 
 The table of formats is in `formats`. `decoding` and `tiff_reading` read; `encoding` and `tiff`
-write. `metadata` is what a file says beside its pixels.
+write. `metadata` is what a file says beside its pixels, EXIF in `exif`.
 """
 
 from collections.abc import Callable, Iterator

@@ -183,9 +183,7 @@ def _typed(tag: int, value: object) -> tuple[DATATYPE, int, object]:
 
 def _require_space(path: Path, needed: int) -> None:
     """Raise UserError where the disk under `path` has fewer bytes free than `needed`."""
-    folder = path.absolute().parent
-    while not folder.is_dir():
-        folder = folder.parent
+    folder = next(p for p in path.absolute().parents if p.is_dir())
     found = shutil.disk_usage(folder).free
     if found < needed:
         raise UserError(
