@@ -159,17 +159,15 @@ def _visible(folder: Path, names: list[str]) -> list[Path]:
 
 def _target(out: Path, source: Source, label: str) -> Path:
     """Where an image's result goes within a folder."""
-    suffix = (
-        '.tif' if source.path.suffix.lower() in ('.tif', '.tiff') else '.png'
-    )  # .png holds no float
+    from liif_arch.files.formats import lossless_extension
+
+    suffix = lossless_extension(source.path)
     return out / source.folder / f'{source.path.stem}{label}{suffix}'
 
 
 def _require_output(out: Path, as_folder: bool, several: bool) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
-    from liif_arch.files.images import FORMATS
-
-    written = [suffix for suffix, able in FORMATS.items() if able.dtypes]
+    from liif_arch.files.formats import WRITTEN_EXTENSIONS as written
 
     if as_folder and (out.is_file() or (out.suffix.lower() in written and not out.is_dir())):
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'

@@ -5,8 +5,7 @@ The rules, for every format: one picture a file; its orientation is applied once
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -16,9 +15,12 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.files import tiff_reading
+from liif_arch.files.damage import damage_named
+from liif_arch.files.exif import orientation_of
 from liif_arch.files.formats import READABLE
-from liif_arch.files.metadata import Metadata, orientation_of, picture_exif, read_metadata
+from liif_arch.files.metadata import Metadata, picture_exif, read_metadata
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
+from liif_arch.files.pixels import full_scale
 
 _FLAGS = {'rgb': cv2.IMREAD_COLOR, 'gray': cv2.IMREAD_GRAYSCALE}
 # Formats that OpenCV decodes as 8-bit RGB and gray, as trainings have always seen them.
@@ -40,7 +42,7 @@ def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
     Raises:
         UserError: The bytes are not one whole picture.
     """
-    if data[:4] in tiff_reading.MAGIC:
+    if tiff_reading.is_tiff(data):
         with tiff_reading.open_tiff(BytesIO(data), name) as page:
             require_pixels(page.imagelength * page.imagewidth, name)
             if not tiff_reading.is_plain(page):
@@ -71,12 +73,11 @@ def decode_unchanged(
     Raises:
         UserError: The bytes are not one whole picture of these kinds.
     """
-    if data[:4] in tiff_reading.MAGIC:
+    if tiff_reading.is_tiff(data):
         return _decode_tiff(data, name, with_metadata)
     image = open_picture(data, name)
-    with _damage_named(name):
-        read = _pillow if image.mode == 'CMYK' else _READERS[image.format]
-        pixels = upright(read(image, data, name), _orientation(image, data))
+    with damage_named(name):
+        pixels = upright(_reader(image)(image, data, name), _orientation(image, data))
         if not with_metadata:
             return pixels, Metadata()
         return pixels, read_metadata(image, data, pixels.shape[2])
@@ -97,18 +98,6 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     return orientation_of(picture_exif(image, BytesIO(data)))
 
 
-@contextmanager
-def _damage_named(name: str) -> Iterator[None]:
-    """Whatever a decoder makes of a damaged file becomes a UserError that names it."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        text = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f'{name}: not a readable image ({text}); replace or remove it.') from None
-
-
 def open_picture(data: bytes, name: str) -> Image.Image:
     """Pillow's view of a file, all but TIFF: its header is read, its pixels are not.
 
@@ -124,10 +113,10 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         require_pixels(int(re.search(r'\d+', str(error))[0]), name)
         raise UserError(f'{name}: {error}') from None
     except Exception:  # Pillow raises anything for bytes that are no image
-        update = ' AVIF needs Pillow 11.3 or later.' if data[4:12] == b'ftypavif' else ''
-        raise UserError(
-            f'{name}: not a readable image ({len(data)} bytes); replace or remove it.{update}'
-        ) from None
+        advice = 'replace or remove it.'
+        if data[4:12] == b'ftypavif':
+            advice += ' AVIF needs Pillow 11.3 or later.'
+        raise UserError(f'{name}: not a readable image ({len(data)} bytes); {advice}') from None
     require_pixels(image.width * image.height, name)
     if image.format not in READABLE:
         raise UserError(
@@ -152,7 +141,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
     """Height and width of an upright image by its header; None where it must be decoded to know."""
     try:
         with open(path, 'rb') as file:
-            if file.read(4) in tiff_reading.MAGIC:
+            if tiff_reading.is_tiff(file.read(4)):
                 with tiff_reading.open_tiff(path, str(path)) as page:
                     size = page.imagelength, page.imagewidth
                     orientation = tiff_reading.page_orientation(page)
@@ -162,7 +151,9 @@ def header_size(path: Path) -> tuple[int, int] | None:
                     orientation = orientation_of(picture_exif(image, file))
     except Exception:  # decoding says what is wrong with it
         return None
-    return size[::-1] if orientation > 4 else size
+    if orientation > 4:  # turned by a quarter
+        return size[::-1]
+    return size
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -199,17 +190,21 @@ def _png(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     if kind == 4:  # gray and alpha
         return pixels[..., [0, 3]]
     key = image.info.get('transparency')
-    if kind == 0 and isinstance(key, int):
-        top = np.iinfo(pixels.dtype).max
-        transparent = pixels == (key if depth >= 8 else key * top // (2**depth - 1))
-        return np.concatenate([pixels, np.where(transparent, 0, top).astype(pixels.dtype)], axis=2)
+    if kind == 0 and isinstance(key, int):  # one gray value is transparent
+        top = full_scale(pixels.dtype)
+        if depth < 8:  # OpenCV spreads 1, 2 and 4 bits over 0 to 255
+            key = key * top // (2**depth - 1)
+        alpha = np.where(pixels == key, 0, top).astype(pixels.dtype)
+        return np.concatenate([pixels, alpha], axis=2)
     return pixels
 
 
 def _netpbm(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """A PBM, PGM or PPM file."""
     _require_full_range(data, name)
-    return _pillow(image, data, name) if image.mode == '1' else _unchanged(image, data, name)
+    if image.mode == '1':
+        return _pillow(image, data, name)
+    return _unchanged(image, data, name)
 
 
 def _require_full_range(data: bytes, name: str) -> None:
@@ -228,11 +223,10 @@ def _require_full_range(data: bytes, name: str) -> None:
 
 def _avif(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """An AVIF file; Pillow decodes 8 bits, and OpenCV gives 10 or 12 bits as they are."""
-    at = data.find(b'av1C')
-    flags = data[at + 6] if 0 <= at < len(data) - 6 else 0
-    if not flags & 0x40:
+    bits = _avif_bits(data)
+    if bits == 8:
         return _pillow(image, data, name)
-    top = 4095 if flags & 0x20 else 1023
+    top = 2**bits - 1
     pixels = _unchanged(image, data, name)
     if pixels.dtype != np.uint16 or pixels.max(initial=0) > top:
         raise UserError(
@@ -241,13 +235,26 @@ def _avif(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return np.rint(pixels * (65535 / top)).astype(np.uint16)
 
 
+def _avif_bits(data: bytes) -> int:
+    """Bits of a value in an AVIF file: 8, 10 or 12; 8 where it does not say."""
+    at = data.find(b'av1C')
+    if not 0 <= at < len(data) - 6:
+        return 8
+    flags = data[at + 6]
+    if flags & 0x40 and flags & 0x20:
+        return 12
+    if flags & 0x40:
+        return 10
+    return 8
+
+
 def _jpeg_2000(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """A JPEG 2000 file; Pillow decodes 8 bits, OpenCV 16."""
-    at = data.find(b'\xff\x4f\xff\x51') + 40  # in the size marker: the number of components,
+    # The size marker holds the number of components, and three bytes for each, of which the first
+    # is its bits less 1 (128 more where it is signed).
+    at = data.find(b'\xff\x4f\xff\x51') + 40
     components = int.from_bytes(data[at : at + 2], 'big')
-    sizes = data[
-        at + 2 : at + 2 + 3 * components : 3
-    ]  # and the bits of each, less 1; signed: 128 more
+    sizes = data[at + 2 : at + 2 + 3 * components : 3]
     depths = {size + 1 for size in sizes}
     if depths == {8}:
         return _pillow(image, data, name)
@@ -261,6 +268,13 @@ def _jpeg_2000(image: Image.Image, data: bytes, name: str) -> np.ndarray:
 
 def _pillow(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return pillow_pixels(image, name)
+
+
+def _reader(image: Image.Image) -> Callable[[Image.Image, bytes, str], np.ndarray]:
+    """The function that decodes an opened file as it is."""
+    if image.mode == 'CMYK':
+        return _pillow
+    return _READERS[image.format]
 
 
 _READERS: dict[str, Callable[[Image.Image, bytes, str], np.ndarray]] = {

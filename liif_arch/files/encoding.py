@@ -1,5 +1,6 @@
 """Image files written, all but TIFF: encoded pixels, and metadata beside them."""
 
+import math
 import struct
 import zlib
 from io import BytesIO
@@ -10,20 +11,17 @@ import numpy as np
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files.formats import FORMATS, JPEG, PNG, WEBP
-from liif_arch.files.metadata import (
-    EXIF_MARK,
-    LONGEST_JPEG_EXIF,
-    Metadata,
-    exif_block,
-    require_profile,
-)
+from liif_arch.files.exif import EXIF_MARK, LONGEST_JPEG_EXIF
+from liif_arch.files.formats import JPEG, PNG, WEBP, format_of
+from liif_arch.files.metadata import Metadata, exif_block
+from liif_arch.files.pixels import swap_red_and_blue
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_HEAD = 33  # bytes of signature and IHDR, behind which metadata stands
+_FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _JFIF_HEAD = 20  # bytes of start and JFIF segment
+_INCH = 0.0254  # metres
 _JPEG_SEGMENT = 65519  # bytes of a profile in a segment of a JPEG file
-_ORDERS = {3: [2, 1, 0], 4: [2, 1, 0, 3]}  # RGB and RGBA to OpenCV's BGR and BGRA
 
 
 def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
@@ -32,25 +30,25 @@ def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
     Args:
         path: Its extension says the format; errors name it.
         pixels: (H, W, C) that `require_format` lets pass.
-        metadata: Written as far as the format holds it.
+        metadata: Written as far as the format holds it; its colour profile is one of such pixels.
 
     Raises:
-        UserError: Its colour profile is none of these pixels.
+        UserError: The encoder refuses them.
     """
-    require_profile(path, metadata.icc, pixels.shape[2])
-    able = FORMATS[path.suffix.lower()]
+    able = format_of(path)
     if able is WEBP:
         return _webp(pixels, metadata)
     if able is PNG:
         return encode_png(pixels, metadata)
     data = _opencv(path, pixels)
-    return _with_jpeg_segments(data, metadata, pixels.shape[:2]) if able is JPEG else data
+    if able is JPEG:
+        return _with_jpeg_segments(data, metadata, pixels.shape[:2])
+    return data
 
 
 def _opencv(path: Path, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> bytes:
-    order = _ORDERS.get(pixels.shape[2])
     try:
-        ok, data = cv2.imencode(path.suffix, pixels[..., order] if order else pixels, flags)
+        ok, data = cv2.imencode(path.suffix, swap_red_and_blue(pixels), flags)
     except cv2.error as error:
         raise UserError(f'{path}: cannot encode this image ({error.err}); use .tif.') from None
     if not ok:
@@ -59,24 +57,36 @@ def _opencv(path: Path, pixels: np.ndarray, flags: tuple[int, ...] = ()) -> byte
 
 
 def encode_png(pixels: np.ndarray, metadata: Metadata | None = None, fast: bool = False) -> bytes:
-    """A PNG file of pixels (H, W, C), C = 1 to 4, of 8 or 16 bit; `fast`: larger."""
-    flags = (cv2.IMWRITE_PNG_COMPRESSION, 1) if fast else ()
-    two = pixels.shape[2] == 2
-    data = _gray_alpha_png(pixels) if two else _opencv(Path('image.png'), pixels, flags)
-    chunks = [] if metadata is None else _png_metadata(metadata, pixels.shape[:2])
-    return b''.join([data[:_PNG_HEAD], *chunks, data[_PNG_HEAD:]]) if chunks else data
+    """The bytes of a PNG file.
+
+    Args:
+        pixels: (H, W, C), C = 1 to 4, of 8 or 16 bit.
+        metadata: What it shall say beside its pixels.
+        fast: Whether to compress less, which takes less time and makes a larger file.
+
+    Raises:
+        UserError: The encoder refuses them.
+    """
+    if pixels.shape[2] == 2:
+        data = _gray_alpha_png(pixels)
+    else:
+        data = _opencv(Path('image.png'), pixels, _FAST_PNG if fast else ())
+    if metadata is None:
+        return data
+    chunks = _png_metadata(metadata, pixels.shape[:2])
+    return b''.join([data[:_PNG_HEAD], *chunks, data[_PNG_HEAD:]])
 
 
 def _gray_alpha_png(pixels: np.ndarray) -> bytes:
     """Gray and alpha, which OpenCV does not write: each row less the one above."""
     height, width, _ = pixels.shape
-    samples = np.ascontiguousarray(pixels, '>u2' if pixels.dtype == np.uint16 else np.uint8)
+    samples = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder('>'))
     rows = samples.view(np.uint8).reshape(height, -1)
     filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # 2: the filter "Up"
     filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
     header = struct.pack('>IIBBBBB', width, height, 8 * pixels.dtype.itemsize, 4, 0, 0, 0)
-    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(filtered)), (b'IEND', b''))
-    return _SIGNATURE + b''.join(_chunk(kind, body) for kind, body in chunks)
+    image_data = zlib.compress(filtered)
+    return _SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', image_data) + _chunk(b'IEND', b'')
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -89,8 +99,9 @@ def _png_metadata(metadata: Metadata, size: tuple[int, int]) -> list[bytes]:
     if metadata.icc:
         chunks.append(_chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(metadata.icc)))
     if metadata.dpi:
-        per_metre = [round(value / 0.0254) for value in metadata.dpi]
-        chunks.append(_chunk(b'pHYs', struct.pack('>IIB', *per_metre, 1)))
+        x, y = metadata.dpi
+        per_metre = struct.pack('>IIB', round(x / _INCH), round(y / _INCH), 1)  # 1: metres
+        chunks.append(_chunk(b'pHYs', per_metre))
     if metadata.exif:
         chunks.append(_chunk(b'eXIf', exif_block(metadata, size)))
     return chunks
@@ -100,17 +111,32 @@ def _with_jpeg_segments(data: bytes, metadata: Metadata, size: tuple[int, int]) 
     """A JPEG file, as OpenCV writes it, with resolution, EXIF and profile."""
     head, rest = bytearray(data[:_JFIF_HEAD]), data[_JFIF_HEAD:]
     if metadata.dpi:
-        x, y = (min(65535, max(1, round(value))) for value in metadata.dpi)
-        head[13:18] = struct.pack('>BHH', 1, x, y)  # 1: per inch
-    segments = []
-    exif = exif_block(metadata, size) if metadata.exif else None
-    if exif and len(exif) <= LONGEST_JPEG_EXIF:
-        segments.append(_segment(0xE1, EXIF_MARK + exif))
-    icc = metadata.icc or b''
-    pieces = [icc[i : i + _JPEG_SEGMENT] for i in range(0, len(icc), _JPEG_SEGMENT)]
-    for number, piece in enumerate(pieces, 1):
-        segments.append(_segment(0xE2, b'ICC_PROFILE\0' + bytes([number, len(pieces)]) + piece))
-    return bytes(head) + b''.join(segments) + rest
+        x, y = metadata.dpi
+        head[13:18] = struct.pack('>BHH', 1, _jpeg_dpi(x), _jpeg_dpi(y))  # 1: per inch
+    exif = b''
+    if metadata.exif:
+        exif = exif_block(metadata, size) or b''
+    segments = bytearray()
+    if 0 < len(exif) <= LONGEST_JPEG_EXIF:
+        segments += _segment(0xE1, EXIF_MARK + exif)
+    segments += _profile_segments(metadata.icc or b'')
+    return bytes(head + segments) + rest
+
+
+def _jpeg_dpi(value: float) -> int:
+    """Pixels per inch as JPEG's head holds it, in 16 bits, not 0."""
+    return min(65535, max(1, round(value)))
+
+
+def _profile_segments(icc: bytes) -> bytes:
+    """A JPEG file's segments with the pieces of a colour profile, which may be empty."""
+    count = math.ceil(len(icc) / _JPEG_SEGMENT)
+    segments = bytearray()
+    for number in range(count):
+        piece = icc[number * _JPEG_SEGMENT : (number + 1) * _JPEG_SEGMENT]
+        place = bytes([number + 1, count])
+        segments += _segment(0xE2, b'ICC_PROFILE\0' + place + piece)
+    return bytes(segments)
 
 
 def _segment(marker: int, body: bytes) -> bytes:
@@ -120,8 +146,12 @@ def _segment(marker: int, body: bytes) -> bytes:
 def _webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """A lossless WebP file, colours under full transparency too, which OpenCV would drop."""
     buffer = BytesIO()
-    kept = {'icc_profile': metadata.icc, 'exif': exif_block(metadata, pixels.shape[:2])}
-    kept = {name: value for name, value in kept.items() if value}
+    kept = {}
+    if metadata.icc:
+        kept['icc_profile'] = metadata.icc
+    exif = exif_block(metadata, pixels.shape[:2])
+    if exif:
+        kept['exif'] = exif
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.save(buffer, 'WEBP', lossless=True, exact=True, **kept)
     return buffer.getvalue()

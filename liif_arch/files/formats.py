@@ -24,6 +24,8 @@ class Format(NamedTuple):
         channels: Numbers of channels that are written, see `BANDS`.
         metadata: What is kept beside the pixels.
         lossy: Whether pixels come back a little different.
+        in_windows: Whether pixels are written window by window, so that an image may be larger
+            than memory; other formats are encoded from the whole image.
         longest_side: In pixels.
         most_bytes: Of an image's pixels.
     """
@@ -33,6 +35,7 @@ class Format(NamedTuple):
     channels: tuple[int, ...] = ()
     metadata: tuple[str, ...] = ()
     lossy: bool = False
+    in_windows: bool = False
     longest_side: float = math.inf
     most_bytes: float = math.inf
 
@@ -40,7 +43,7 @@ class Format(NamedTuple):
 PNG = Format(
     'PNG', ('uint8', 'uint16'), (1, 2, 3, 4), (ICC, EXIF, DPI, TEXT, GAMMA), longest_side=10**6
 )
-TIFF = Format('TIFF', DTYPES, (1, 2, 3, 4), (ICC, EXIF, DPI))
+TIFF = Format('TIFF', DTYPES, (1, 2, 3, 4), (ICC, EXIF, DPI), in_windows=True)
 # The encoder's limit; the format's is 65535.
 JPEG = Format('JPEG', ('uint8',), (1, 3), (ICC, EXIF, DPI), lossy=True, longest_side=65500)
 # Lossless. An alpha that is opaque everywhere is left out of the file.
@@ -66,28 +69,57 @@ FORMATS = {
     '.jp2': JPEG_2000,
 }
 EXTENSIONS = tuple(FORMATS)
+WRITTEN_EXTENSIONS = tuple(suffix for suffix, able in FORMATS.items() if able.dtypes)
 READABLE = {able.name for able in FORMATS.values()} | {'MPO'}  # a JPEG with further pictures
 
 
+def format_of(path: str | Path) -> Format | None:
+    """The format that a file's extension names, in any case; None for an unknown extension."""
+    return FORMATS.get(Path(path).suffix.lower())
+
+
 def is_image_file(path: Path) -> bool:
-    """Whether the name is that of an image this package reads."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith('.')
+    """Whether the name is that of an image this package reads; hidden files are none."""
+    return format_of(path) is not None and not path.name.startswith('.')
+
+
+def lossless_extension(path: str | Path) -> str:
+    """The extension under which an image that was read from a file is written without loss.
+
+    Returns:
+        '.tif' for a TIFF file, which may hold float values; '.png' for any other.
+    """
+    if format_of(path) is TIFF:
+        return '.tif'
+    return '.png'
 
 
 def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> None:
-    """Raise UserError where a format cannot hold an image (H, W, C), its depth or its alpha."""
+    """Raise UserError where a file cannot hold an image.
+
+    Args:
+        path: The file; its extension names the format.
+        shape: (H, W, C) of the image.
+        dtype: Of its pixels.
+
+    Raises:
+        UserError: The format is not written here, or cannot hold the depth, the channels or so
+            many pixels; says which format can.
+    """
     suffix, dtype = path.suffix.lower(), np.dtype(dtype)
-    able, bands = FORMATS.get(suffix), shape[2]
+    able, bands = format_of(path), shape[2]
     if bands not in BANDS or dtype.name not in DTYPES:
         raise UserError(
             f'{path}: found {bands} channels of {dtype.name}; needed 1 to 4 channels '
             f'({", ".join(BANDS.values())}) of {", ".join(DTYPES)}.'
         )
-    way_out = '.png' if dtype.name in PNG.dtypes else '.tif'
+    way_out = '.tif'
+    if dtype.name in PNG.dtypes:
+        way_out = '.png'
     if able is None or not able.dtypes:
-        known = ', '.join(name for name, other in FORMATS.items() if other.dtypes)
         raise UserError(
-            f'{path}: images are not written as "{suffix}"; use {way_out} (known: {known}).'
+            f'{path}: images are not written as "{suffix}"; use {way_out} '
+            f'(known: {", ".join(WRITTEN_EXTENSIONS)}).'
         )
     if dtype.name not in able.dtypes:
         raise UserError(f'{path}: {suffix} cannot hold {dtype.name} values; use {way_out}.')

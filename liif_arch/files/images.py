@@ -1,9 +1,11 @@
 """Image files and arrays: reading and writing, colours, 8 bits, and Pillow's bicubic reduction.
 
 The table of formats is in `formats`. `decoding` and `tiff_reading` read; `encoding` and `tiff`
-write. `metadata` is what a file says beside its pixels.
+write. `metadata` is what a file says beside its pixels, EXIF in `exif`.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +14,19 @@ import numpy as np
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files import tiff
 from liif_arch.files.atomic import output_file
 from liif_arch.files.decoding import decode_color, decode_unchanged
 from liif_arch.files.encoding import encode
-from liif_arch.files.formats import EXTENSIONS, FORMATS, is_image_file, require_format
-from liif_arch.files.metadata import Metadata
+from liif_arch.files.formats import (
+    EXTENSIONS,
+    FORMATS,
+    format_of,
+    is_image_file,
+    require_format,
+)
+from liif_arch.files.metadata import Metadata, require_profile
+from liif_arch.files.pixels import full_scale, with_channel_axis
+from liif_arch.files.tiff import tiff_writer
 
 __all__ = [
     'COLORS',
@@ -27,6 +36,7 @@ __all__ = [
     'Picture',
     'convert_color',
     'decode_image',
+    'image_writer',
     'is_image_file',
     'read_image',
     'read_picture',
@@ -39,6 +49,8 @@ __all__ = [
     'write_image',
 ]
 COLORS = ('rgb', 'gray', 'unchanged')
+# Pillow's modes by channels; RGBX is four channels of which none is alpha.
+_MODES = {3: 'RGB', 4: 'RGBX'}
 
 
 class Picture(NamedTuple):
@@ -69,11 +81,14 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
     Raises:
         UserError: The bytes are not one whole image of these kinds; names it and the way out.
     """
-    image = None if color == 'unchanged' else decode_color(data, name, color)
+    if color == 'unchanged':
+        image, _ = decode_unchanged(data, name)
+        return image
+    image = decode_color(data, name, color)
     if image is not None:
         return image
     image, _ = decode_unchanged(data, name)
-    if color != 'unchanged' and image.dtype.kind == 'f':
+    if image.dtype.kind == 'f':
         require_unit_range(image, name)
         image = to_uint8(image)
     return convert_color(image, color)
@@ -84,8 +99,8 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
     file.
 
     16 bits lose their lower half, alpha is dropped, gray is repeated. (OpenCV's gray of a colour
-    file depends on the
-    format: PNG's differs from this one, which is cvtColor's, by up to 1 level, JPEG's does not.)
+    file depends on the format: PNG's differs from this one, which is cvtColor's, by up to 1 level,
+    JPEG's does not.)
 
     Args:
         image: (H, W, C), C = 1 to 4 as in `decode_image`, uint8 or uint16.
@@ -100,9 +115,13 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
         image = (image >> 8).astype(np.uint8)
     if image.shape[2] < 3:
         gray = np.ascontiguousarray(image[..., :1])
-        return gray if color == 'gray' else np.repeat(gray, 3, axis=2)
+        if color == 'gray':
+            return gray
+        return np.repeat(gray, 3, axis=2)
     colours = np.ascontiguousarray(image[..., :3])
-    return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[..., None] if color == 'gray' else colours
+    if color == 'gray':
+        return with_channel_axis(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY))
+    return colours
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -143,14 +162,55 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
     Raises:
         UserError: The format cannot hold the image, or the file cannot be written.
     """
-    path = Path(path)
-    pixels = image[..., None] if image.ndim == 2 else image
-    require_format(path, pixels.shape, pixels.dtype)
-    if path.suffix.lower() in tiff.EXTENSIONS:
-        with tiff.tiff_writer(path, pixels.shape, pixels.dtype, metadata) as write:
-            write(slice(0, pixels.shape[0]), slice(0, pixels.shape[1]), pixels)
+    pixels = with_channel_axis(image)
+    height, width, _ = pixels.shape
+    with image_writer(path, pixels.shape, pixels.dtype, metadata) as write:
+        write(slice(0, height), slice(0, width), pixels)
+
+
+@contextmanager
+def image_writer(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    metadata: Metadata | None = None,
+) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
+    """Write an image file from windows; the format is the extension's.
+
+    Pixels go to the disk as they come where the format is written `Format.in_windows`. Other
+    formats keep the whole image in memory, and it is encoded when the block ends. The file is there
+    when the block ends well; what was there before stays otherwise.
+
+    Args:
+        path: The file; its folder is made.
+        shape: (H, W, C) of the image, C as in `write_image`.
+        dtype: Of its pixels: 8 or 16 bit, or float.
+        metadata: See `write_image`.
+
+    Yields:
+        `write(rows, cols, pixels)`: output rows and columns (slices with start and stop), and their
+        pixels (rows, columns, C). Pixels that are never written are 0.
+
+    Raises:
+        UserError: Before the block begins, where the format cannot hold the image, where the
+            colour profile is none of these pixels, or where a disk has too little space for a
+            format in windows. Later, where the file cannot be written.
+    """
+    path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
+    metadata = metadata or Metadata()
+    require_format(path, shape, dtype)
+    require_profile(path, metadata.icc, shape[2])
+    if format_of(path).in_windows:
+        with tiff_writer(path, shape, dtype, metadata) as write:
+            yield write
         return
-    data = encode(path, pixels, metadata or Metadata())
+    whole = np.zeros(shape, dtype)
+
+    def write_into_whole(rows: slice, cols: slice, pixels: np.ndarray) -> None:
+        whole[rows, cols] = pixels
+
+    yield write_into_whole
+    data = encode(path, whole, metadata)
     with output_file(path) as file:
         file.write(data)
 
@@ -177,9 +237,7 @@ def require_unit_range(pixels: np.ndarray, name: str = 'image') -> None:
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:
     """8- or 16-bit values to float32 in [0, 1]; float values as they are."""
-    return pixels.astype(np.float32) / np.float32(
-        np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
-    )
+    return pixels.astype(np.float32) / np.float32(full_scale(pixels.dtype))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -197,22 +255,28 @@ def require_8_bits(image: np.ndarray) -> None:
 
 
 def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces: (H, W, C) uint8 ->
-    (*size, C) uint8.
+    """Pillow's bicubic resize of an 8-bit image, antialiased when it reduces.
+
+    Args:
+        image: (h, w, C) uint8; each channel is resized by itself, alpha like a colour.
+        size: (H, W) of the result.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        UserError: The image is not of 8 bits.
     """
     require_8_bits(image)
     width_height = (size[1], size[0])
-    if image.shape[2] in (
-        3,
-        4,
-    ):  # RGBX resizes four independent channels, without premultiplied alpha
-        mode = 'RGB' if image.shape[2] == 3 else 'RGBX'
+    mode = _MODES.get(image.shape[2])
+    if mode is not None:  # all channels at once, which is faster
         source = Image.frombuffer(
             mode, image.shape[1::-1], np.ascontiguousarray(image).tobytes(), 'raw', mode, 0, 1
         )
         return np.array(source.resize(width_height, Image.Resampling.BICUBIC))
-    channels = [
-        Image.fromarray(np.ascontiguousarray(c)).resize(width_height, Image.Resampling.BICUBIC)
-        for c in np.moveaxis(image, 2, 0)
-    ]
-    return np.stack([np.asarray(c) for c in channels], axis=2)
+    resized = np.empty((*size, image.shape[2]), np.uint8)
+    for channel in range(image.shape[2]):
+        source = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+        resized[..., channel] = source.resize(width_height, Image.Resampling.BICUBIC)
+    return resized

@@ -1,22 +1,28 @@
 """What an image file says beside its pixels: colour profile, camera and place, resolution, text."""
 
-import re
 import struct
-import warnings
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from liif_arch.errors import UserError
+from liif_arch.files.exif import (
+    DAMAGED_EXIF,
+    EXIF_IFD,
+    HEIGHT,
+    LONGEST_JPEG_EXIF,
+    WIDTH,
+    ExifParts,
+    exif_parts,
+    load_exif,
+)
 from liif_arch.files.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
 
-# Of a damaged tag, to the error output; the tag is left out, or the picture is refused in words.
-warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.TiffImagePlugin')
-_TEXT_CHUNKS = (b'tEXt', b'zTXt', b'iTXt')
-_GAMMA_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
+_TEXT_CHUNKS = {b'tEXt', b'zTXt', b'iTXt'}
+_GAMMA_CHUNKS = {b'gAMA', b'cHRM', b'sRGB', b'cICP'}
 _SRGB_GAMMA = struct.pack('>I', 45455)
 _SRGB_CORNERS = struct.pack('>8I', 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _IPTC = 0x0404  # among Photoshop's resources
@@ -24,58 +30,6 @@ _IPTC = 0x0404  # among Photoshop's resources
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _XMP_KEYWORD = b'XML:com.adobe.xmp\0'
 _COLOUR_SPACES = {1: b'GRAY', 2: b'GRAY', 3: b'RGB ', 4: b'RGB '}  # of an ICC profile, by channels
-EXIF_MARK = b'Exif\0\0'
-LONGEST_JPEG_EXIF = 65533 - len(EXIF_MARK)
-
-ORIENTATION = ExifTags.Base.Orientation
-EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
-RESOLUTION = (282, 283, 296)  # XResolution, YResolution, ResolutionUnit
-WIDTH, HEIGHT = 40962, 40963  # PixelXDimension, PixelYDimension
-# Descriptions of the picture; the other tags of this directory describe how its pixels are stored.
-DESCRIPTIONS = tuple(
-    map(
-        int,
-        (
-            ExifTags.Base.DocumentName,
-            ExifTags.Base.ImageDescription,
-            ExifTags.Base.Make,
-            ExifTags.Base.Model,
-            ExifTags.Base.PageName,
-            ExifTags.Base.Software,
-            ExifTags.Base.DateTime,
-            ExifTags.Base.Artist,
-            ExifTags.Base.HostComputer,
-            ExifTags.Base.Rating,
-            ExifTags.Base.RatingPercent,
-            ExifTags.Base.Copyright,
-            ExifTags.Base.XPTitle,
-            ExifTags.Base.XPComment,
-            ExifTags.Base.XPAuthor,
-            ExifTags.Base.XPKeywords,
-            ExifTags.Base.XPSubject,
-        ),
-    )
-)
-# Descriptions that programs put into TIFF files to tell how these are stored.
-_STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
-# SubjectArea, FocalPlaneXResolution and its like, SubjectLocation: places in pixels, and pixels per
-# millimetre of the sensor, are wrong for another size.
-_STALE = (37396, 41486, 41487, 41488, 41492)
-_INTEROP = ExifTags.IFD.Interop
-_INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
-_PER_INCH = 2
-_DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    ZeroDivisionError,
-    struct.error,
-)  # what Pillow raises for broken EXIF
 
 
 class Metadata(NamedTuple):
@@ -98,15 +52,18 @@ class Metadata(NamedTuple):
     def left_out(self, suffix: str) -> tuple[str, ...]:
         """In words, what of it a file of this extension, such as .jpg, will not say."""
         able = FORMATS[suffix.lower()]
-        kinds = {kind for kind, _ in self.png_chunks}
+        chunks = dict(self.png_chunks)
         found = {
             ICC: self.icc,
             EXIF: self.exif,
             DPI: self.dpi,
-            TEXT: kinds.intersection(_TEXT_CHUNKS),
-            GAMMA: self.icc is None and _is_unusual(dict(self.png_chunks)),
+            TEXT: chunks.keys() & _TEXT_CHUNKS,
+            GAMMA: self.icc is None and _is_unusual(chunks),
         }
-        lost = [kind for kind, value in found.items() if value and kind not in able.metadata]
+        lost = []
+        for kind, value in found.items():
+            if value and kind not in able.metadata:
+                lost.append(kind)
         if able is JPEG and len(self.exif or b'') > LONGEST_JPEG_EXIF:
             lost.append('EXIF (longer than a JPEG file holds)')
         return (*lost, *self.unread)
@@ -122,7 +79,7 @@ def _is_unusual(chunks: dict[bytes, bytes]) -> bool:
     return gamma != _SRGB_GAMMA or corners != _SRGB_CORNERS
 
 
-def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(file: BinaryIO, kinds: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The chunks (kind, body) of some kinds in a PNG file, wherever they stand."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
@@ -134,78 +91,6 @@ def png_chunks(file: BinaryIO, kinds: tuple[bytes, ...]) -> Iterator[tuple[bytes
             file.seek(length + 4, 1)
 
 
-def load_exif(block: bytes | None) -> Image.Exif:
-    """EXIF, or the first directory of a TIFF file; empty where its head is damaged."""
-    exif = Image.Exif()
-    try:
-        exif.load(block or b'')
-    except _DAMAGED:
-        return Image.Exif()
-    return exif
-
-
-def orientation_of(exif: Image.Exif) -> int:
-    """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
-    try:
-        value = exif.get(ORIENTATION, 1)
-    except _DAMAGED:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-class ExifParts(NamedTuple):
-    """What EXIF tells of a picture, apart from orientation and thumbnails.
-
-    Attributes:
-        descriptions: Value by tag, of `DESCRIPTIONS`.
-        directories: Entries of `EXIF_IFD` (exposure) and `GPS_IFD` (place), where they are there.
-    """
-
-    descriptions: dict[int, Any]
-    directories: dict[int, dict[int, Any]]
-
-    def block(self, dpi: tuple[float, float] | None = None) -> bytes | None:
-        """EXIF as "II*..." or "MM*..."; None where it says nothing."""
-        exif = Image.Exif()
-        resolution = zip(RESOLUTION, (*dpi, _PER_INCH), strict=True) if dpi else ()
-        for tag, value in (*self.descriptions.items(), *self.directories.items(), *resolution):
-            exif[tag] = value
-        return exif.tobytes()[len(EXIF_MARK) :] if len(exif) else None
-
-
-def exif_parts(exif: Image.Exif) -> ExifParts:
-    """What EXIF, or a TIFF file's first directory, tells of its picture.
-
-    Raises:
-        ValueError, OSError and others of `_DAMAGED`: It is damaged.
-    """
-    descriptions = {tag: _kept_bytes(exif[tag]) for tag in DESCRIPTIONS if tag in exif}
-    if _STORAGE.match(str(exif.get(ExifTags.Base.ImageDescription))):
-        del descriptions[int(ExifTags.Base.ImageDescription)]
-    directories = {int(tag): _directory(exif, tag) for tag in (EXIF_IFD, GPS_IFD)}
-    return ExifParts(descriptions, {tag: kept for tag, kept in directories.items() if kept})
-
-
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    """The entries of a directory in EXIF that are right for another size."""
-    entries = exif.get_ifd(tag)
-    kept = {
-        key: _kept_bytes(value) for key, value in entries.items() if key not in (*_STALE, _INTEROP)
-    }
-    if _INTEROP in entries:
-        index = exif.get_ifd(_INTEROP).get(_INTEROP_INDEX)
-        if isinstance(index, str):
-            kept[int(_INTEROP)] = {_INTEROP_INDEX: index}
-    return kept
-
-
-def _kept_bytes(value: Any) -> Any:
-    """A tag's value for writing: Pillow reads text as Latin-1, and would write it as ASCII."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode('latin-1', 'replace')
-    return value
-
-
 def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     """EXIF for a file of this size (H, W).
 
@@ -214,7 +99,7 @@ def sized_parts(metadata: Metadata, size: tuple[int, int]) -> ExifParts:
     """
     try:
         parts = exif_parts(load_exif(metadata.exif))
-    except _DAMAGED as error:
+    except DAMAGED_EXIF as error:
         raise UserError(
             f'metadata.exif: cannot be read ({error}); give EXIF that begins with '
             '"II*" or "MM*", or None.'
@@ -233,7 +118,8 @@ def exif_block(metadata: Metadata, size: tuple[int, int]) -> bytes | None:
 def picture_exif(image: Image.Image, file: BinaryIO) -> Image.Exif:
     """EXIF of an opened image, all but TIFF; the file's position moves."""
     if image.format == 'PNG':
-        return load_exif(next((body for _, body in png_chunks(file, (b'eXIf',))), None))
+        _, block = next(png_chunks(file, {b'eXIf'}), (b'eXIf', None))
+        return load_exif(block)
     return load_exif(image.info.get('exif'))  # AVIF's own rotation too, which Pillow puts here
 
 
@@ -245,15 +131,19 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         data: Contents of the file.
         channels: Of the pixels that were read of it, of which its colour profile may not be one.
     """
-    chunks = _colour_chunks(data) if image.format == 'AVIF' else []
-    if image.format == 'PNG':
-        chunks = list(png_chunks(BytesIO(data), _TEXT_CHUNKS + _GAMMA_CHUNKS))
-    xmp = [chunk for chunk in chunks if chunk[1].startswith(_XMP_KEYWORD)]
-    found = {
-        'XMP': xmp or image.info.get('xmp'),
-        'IPTC': _IPTC in image.info.get('photoshop', ()),
-        'comment': image.info.get('comment') and image.format != 'JPEG2000',  # the encoder's name
-    }
+    chunks, xmp = [], image.info.get('xmp')
+    for kind, body in _chunks(image, data):
+        if body.startswith(_XMP_KEYWORD):
+            xmp = body
+        else:
+            chunks.append((kind, body))
+    unread = []
+    if xmp:
+        unread.append('XMP')
+    if _IPTC in image.info.get('photoshop', ()):
+        unread.append('IPTC')
+    if image.info.get('comment') and image.format != 'JPEG2000':  # whose encoder writes its name
+        unread.append('comment')
     icc = image.info.get('icc_profile')
     if image.format == 'JPEG2000' and not icc:
         icc = _jp2_profile(data)
@@ -262,9 +152,18 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         picture_exif(image, BytesIO(data)),
         image.info.get('dpi'),
         channels,
-        chunks=tuple(chunk for chunk in chunks if chunk not in xmp),
-        unread=[word for word, there in found.items() if there],
+        chunks=tuple(chunks),
+        unread=unread,
     )
+
+
+def _chunks(image: Image.Image, data: bytes) -> list[tuple[bytes, bytes]]:
+    """What a file says in PNG's chunks of text and colour, (kind, body), or could say in them."""
+    if image.format == 'PNG':
+        return list(png_chunks(BytesIO(data), _TEXT_CHUNKS | _GAMMA_CHUNKS))
+    if image.format == 'AVIF':
+        return _avif_colour_chunks(data)
+    return []
 
 
 def require_profile(path: str | Path, icc: bytes | None, channels: int) -> None:
@@ -298,7 +197,7 @@ def collect(
         icc = None
     try:
         block = exif_parts(exif).block()
-    except _DAMAGED:
+    except DAMAGED_EXIF:
         block = None
         unread.append('EXIF (damaged)')
     return Metadata(icc, block, _resolution(dpi), chunks, tuple(unread))
@@ -307,10 +206,12 @@ def collect(
 def _resolution(dpi: object) -> tuple[float, float] | None:
     """Pixels per inch (x, y), where it is that."""
     try:
-        x, y = (float(value) for value in dpi)
+        x, y = map(float, dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if all(0 < value < 2**16 for value in (x, y)) else None
+    if 0 < x < 2**16 and 0 < y < 2**16:
+        return x, y
+    return None
 
 
 def _jp2_profile(data: bytes) -> bytes | None:
@@ -322,7 +223,7 @@ def _jp2_profile(data: bytes) -> bytes | None:
     return data[at + 7 : at - 4 + length]
 
 
-def _colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
+def _avif_colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
     """Primaries and curve that AVIF names by number, as PNG does, unless they are sRGB's."""
     at = avif.find(b'colrnclx')
     if at < 0 or len(avif) < at + 12:

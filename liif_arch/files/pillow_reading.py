@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from liif_arch.errors import UserError
+from liif_arch.files.pixels import with_channel_axis
 
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # see most_pixels
 
@@ -87,8 +88,7 @@ def pillow_pixels(image: Image.Image, name: str) -> np.ndarray:
         )
     if 'transparency' in image.info:
         target = _WITH_ALPHA.get(target, target)
-    pixels = np.array(image.convert(target))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return with_channel_axis(np.array(image.convert(target)))
 
 
 def _cmyk_to_srgb(image: Image.Image, name: str) -> Image.Image:

@@ -15,11 +15,18 @@ from tifffile import DATATYPE
 
 from liif_arch.errors import UserError
 from liif_arch.files.atomic import output_file
-from liif_arch.files.metadata import Metadata, require_profile, sized_parts
+from liif_arch.files.metadata import Metadata, sized_parts
 
-EXTENSIONS = ('.tif', '.tiff')
 _WINDOWS_TAGS = range(40091, 40096)  # titles and the like
 _LONGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; offsets have 32 bits
+_ALPHA = ['unassalpha']  # not multiplied into the colours
+# What tifffile is told of an image, by its channels; `axes` of (H, W, C) that it has.
+_BANDS = {
+    1: {'axes': 2, 'photometric': 'minisblack'},
+    2: {'axes': 3, 'photometric': 'minisblack', 'planarconfig': 'contig', 'extrasamples': _ALPHA},
+    3: {'axes': 3, 'photometric': 'rgb', 'planarconfig': 'contig'},
+    4: {'axes': 3, 'photometric': 'rgb', 'planarconfig': 'contig', 'extrasamples': _ALPHA},
+}
 STRIP_BYTES = 2**20  # readers take a strip at once: this much, or one row
 
 
@@ -38,19 +45,19 @@ def tiff_writer(
         shape: (H, W, C) of the image: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, alpha not multiplied
             into the colours.
         dtype: 8 or 16 bit, or float.
-        metadata: What the file shall say beside its pixels; text of PNG files has no place in it.
+        metadata: What the file shall say beside its pixels, with a colour profile of such pixels;
+            text of PNG files has no place in it.
 
     Yields:
         `write(rows, cols, pixels)`: output rows and columns (slices with start), and their pixels
         (rows, columns, C).
 
     Raises:
-        UserError: The disk has too little space, before anything is written or on the way; no file
-            can be there; or the colour profile is none of these pixels.
+        UserError: The disk has too little space, before anything is written or on the way; or no
+            file can be there.
     """
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
     metadata = metadata or Metadata()
-    require_profile(path, metadata.icc, shape[2])
     _require_space(path, math.prod(shape) * dtype.itemsize)
     with output_file(path) as file:
         first = _write_header(file, shape, dtype, metadata)
@@ -58,11 +65,12 @@ def tiff_writer(
 
         def write(rows: slice, cols: slice, pixels: np.ndarray) -> None:
             pixels = np.ascontiguousarray(pixels, dtype)
-            pieces = (
-                pixels[None] if pixels.shape[1] == shape[1] else pixels
-            )  # whole rows lie side by side
-            for i, piece in enumerate(pieces):
-                file.seek(first + ((rows.start + i) * shape[1] + cols.start) * pixel)
+            if pixels.shape[1] == shape[1]:  # whole rows follow one another in the file
+                file.seek(first + rows.start * shape[1] * pixel)
+                file.write(pixels.data)
+                return
+            for row, piece in enumerate(pixels, rows.start):
+                file.seek(first + (row * shape[1] + cols.start) * pixel)
                 file.write(piece.data)
 
         yield write
@@ -75,30 +83,45 @@ def _write_header(
 
     Above 4 GB it is a BigTIFF.
     """
-    channels, big = shape[2], math.prod(shape) * dtype.itemsize > _LONGEST_CLASSIC
+    height, width, channels = shape
+    row_bytes = width * channels * dtype.itemsize
+    big = height * row_bytes > _LONGEST_CLASSIC
     descriptions, directories = sized_parts(metadata, shape[:2])
-    described = [(tag, *_typed(tag, value), True) for tag, value in descriptions.items()]
-    offset_type = DATATYPE.LONG8 if big else DATATYPE.LONG
-    pointers = [(tag - 1, offset_type, 1, 0, True) for tag in directories]  # see below
+    options = dict(_BANDS[channels])
+    if metadata.dpi:
+        options |= {'resolution': metadata.dpi, 'resolutionunit': 'INCH'}
     first, size = tifffile.imwrite(
         file,
-        shape=shape if channels > 1 else shape[:2],
+        shape=shape[: options.pop('axes')],
         dtype=dtype,
         bigtiff=big,
         returnoffset=True,
         metadata=None,
         software=False,
-        photometric='rgb' if channels > 2 else 'minisblack',
-        planarconfig='contig' if channels > 1 else None,
-        extrasamples=['unassalpha'] if channels in (2, 4) else None,
         iccprofile=metadata.icc,
-        resolution=metadata.dpi,
-        resolutionunit='INCH' if metadata.dpi else None,
-        extratags=described + pointers,
-        rowsperstrip=max(1, min(shape[0], STRIP_BYTES // (shape[1] * channels * dtype.itemsize))),
+        extratags=_extra_tags(descriptions, directories, big),
+        rowsperstrip=max(1, min(height, STRIP_BYTES // row_bytes)),
+        **options,
     )
     _append_directories(file, directories, first + size)
     return first
+
+
+def _extra_tags(
+    descriptions: dict[int, object], directories: dict[int, dict], big: bool
+) -> list[tuple]:
+    """tifffile's (number, type, count, value, on the first page alone) of descriptions, and of the
+    tags that `_append_directories` will make pointers of.
+    """
+    offset_type = DATATYPE.LONG
+    if big:
+        offset_type = DATATYPE.LONG8
+    tags = []
+    for tag, value in descriptions.items():
+        tags.append((tag, *_typed(tag, value), True))
+    for tag in directories:
+        tags.append((tag - 1, offset_type, 1, 0, True))
+    return tags
 
 
 def _append_directories(file: BinaryIO, directories: dict[int, dict], end: int) -> None:
@@ -112,31 +135,47 @@ def _append_directories(file: BinaryIO, directories: dict[int, dict], end: int) 
     file.flush()
     with tifffile.TiffFile(file.name) as written:
         big, order, tags = written.is_bigtiff, written.byteorder, written.pages.first.tags
-        places = {tag: (tags[tag - 1].offset, tags[tag - 1].valueoffset) for tag in directories}
-    head = b'II' if order == '<' else b'MM'
-    head += struct.pack(f'{order}HHHQ', 43, 8, 0, 0) if big else struct.pack(f'{order}HL', 42, 0)
+    head, offset = _head(order, big), f'{order}L'
+    if big:
+        offset = f'{order}Q'
     for tag, entries in directories.items():
         end += end % 2
         directory = ImageFileDirectory_v2(head, group=tag)
         for key, value in entries.items():
             directory[key] = value
         data = directory.tobytes(end)
-        at, value_at = places[tag]
-        for place, content in (
-            (end, data),
-            (at, struct.pack(f'{order}H', tag)),
-            (value_at, struct.pack(f'{order}{"Q" if big else "L"}', end)),
-        ):
-            file.seek(place)
-            file.write(content)
+        stand_in = tags[tag - 1]
+        _write_at(file, end, data)
+        _write_at(file, stand_in.offset, struct.pack(f'{order}H', tag))
+        _write_at(file, stand_in.valueoffset, struct.pack(offset, end))
         end += len(data)
+
+
+def _head(order: str, big: bool) -> bytes:
+    """The head of a TIFF file, by which Pillow knows how to write a directory.
+
+    Args:
+        order: Of bytes, as struct writes it: '<' or '>'.
+        big: Whether it is a BigTIFF.
+    """
+    mark = {'<': b'II', '>': b'MM'}[order]
+    if big:
+        return mark + struct.pack(f'{order}HHHQ', 43, 8, 0, 0)
+    return mark + struct.pack(f'{order}HL', 42, 0)
+
+
+def _write_at(file: BinaryIO, place: int, content: bytes) -> None:
+    file.seek(place)
+    file.write(content)
 
 
 def _typed(tag: int, value: object) -> tuple[DATATYPE, int, object]:
     """TIFF's type and count of a description, and its value."""
     if isinstance(value, int):
         return DATATYPE.SHORT, 1, value
-    data = value if isinstance(value, bytes) else str(value).encode('latin-1', 'replace')
+    data = value
+    if not isinstance(value, bytes):
+        data = str(value).encode('latin-1', 'replace')
     if tag in _WINDOWS_TAGS:  # UTF-16, as bytes
         return DATATYPE.BYTE, len(data), data
     return DATATYPE.ASCII, len(data) + 1, data + b'\0'
@@ -148,7 +187,7 @@ def _require_space(path: Path, needed: int) -> None:
     found = shutil.disk_usage(folder).free
     if found < needed:
         raise UserError(
-            f'{path}: found {found / 1e6:,.1f} MB free on this disk; needed {needed / 1e6:,.1f} '
-            'MB. '
+            f'{path}: found {found / 1e6:,.1f} MB free on this disk; '
+            f'needed {needed / 1e6:,.1f} MB. '
             'Free some, name another place (-o) or a smaller size (--scale, --size).'
         )

@@ -14,16 +14,20 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from liif_arch.errors import UserError
+from liif_arch.files.damage import damage_named
+from liif_arch.files.exif import EXIF_IFD, ORIENTATION, RESOLUTION, load_exif, orientation_number
 from liif_arch.files.formats import DTYPES
-from liif_arch.files.metadata import ORIENTATION, Metadata, collect, load_exif
+from liif_arch.files.metadata import Metadata, collect
 from liif_arch.files.pillow_reading import open_image, pillow_pixels
+from liif_arch.files.pixels import full_scale, swap_red_and_blue, with_channel_axis
 
 logging.getLogger('tifffile').addHandler(logging.NullHandler())  # damage is said in an error
 
-MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # classic TIFF and BigTIFF
 _SAVE_AS = 'save it as gray, gray and alpha, RGB or RGBA'
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples: alpha, in the colours or beside them
 _NOT_COMPRESSED = 1
+_INTERLEAVED, _PLANES = 1, 2  # PlanarConfiguration: a pixel's bands together, or apart
 _COLOURS = {  # bands of colours, without alpha
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,
@@ -35,33 +39,46 @@ _COLOURS = {  # bands of colours, without alpha
 # Colours that are stored as others, which Pillow converts, 8 bits of them.
 _BY_PILLOW = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.YCBCR, PHOTOMETRIC.SEPARATED)
 _DNG_VERSION = 50706  # the tag that says that a file is a camera's raw one, Adobe DNG
+_ICC_PROFILE = 34675
+_NOT_CARRIED = {700: 'XMP', 33723: 'IPTC', 34735: 'georeference'}  # in words, by tag
 _REDUCED, _MASK = 1, 4  # NewSubfileType: a smaller copy of another page, or its mask
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 4 or more, is a TIFF file."""
+    return head[:4] in _MAGIC
 
 
 @contextmanager
 def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.TiffPage]:
     """The one page of a TIFF file.
 
+    Args:
+        source: The file, or its path.
+        name: What an error message calls it.
+
     Raises:
-        UserError: It has several, or is damaged.
+        UserError: It has several pages, or what is done within finds that it is damaged.
     """
-    try:
-        with tifffile.TiffFile(source) as file:
-            page = file.pages.first
-            _require_no_preview(page, name)
-            pages = sum(not int(other.subfiletype) & (_REDUCED | _MASK) for other in file.pages)
-            pages = max(pages, int((file.imagej_metadata or {}).get('images', 1)))
-            if pages > 1:
-                raise UserError(
-                    f'{name}: found a stack of {pages} pages; needed one image. '
-                    'Save its pages as files of their own.'
-                )
-            yield page
-    except UserError:
-        raise
-    except Exception as error:  # a damaged file makes tifffile raise anything
-        text = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f'{name}: not a readable image ({text}); replace or remove it.') from None
+    with damage_named(name), tifffile.TiffFile(source) as file:
+        _require_no_preview(file.pages.first, name)
+        pages = _count_pages(file)
+        if pages > 1:
+            raise UserError(
+                f'{name}: found a stack of {pages} pages; needed one image. '
+                'Save its pages as files of their own.'
+            )
+        yield file.pages.first
+
+
+def _count_pages(file: tifffile.TiffFile) -> int:
+    """Pictures in a file, without smaller copies and masks of others; ImageJ counts its own."""
+    pages = 0
+    for page in file.pages:
+        if not int(page.subfiletype) & (_REDUCED | _MASK):
+            pages += 1
+    counted = file.imagej_metadata or {}
+    return max(pages, int(counted.get('images', 1)))
 
 
 def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
@@ -75,7 +92,9 @@ def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
 def page_orientation(page: tifffile.TiffPage) -> int:
     """How the pixels must be turned, 1 (not) to 8, as EXIF numbers it."""
     tag = page.tags.get(int(ORIENTATION))
-    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+    if tag is None:
+        return 1
+    return orientation_number(tag.value)
 
 
 def is_plain(page: tifffile.TiffPage) -> bool:
@@ -84,7 +103,7 @@ def is_plain(page: tifffile.TiffPage) -> bool:
     return (
         page.dtype == np.uint8
         and page.bitspersample == 8
-        and page.planarconfig == 1
+        and page.planarconfig == _INTERLEAVED
         and page.imagedepth == 1
         and (page.photometric, page.samplesperpixel) in kinds
         and page_orientation(page) == 1
@@ -107,7 +126,7 @@ def require_one_image(page: tifffile.TiffPage, name: str) -> None:
         alphas = (_STRAIGHT,)  # OpenCV leaves the tag out; every reader takes the band for alpha
     has_alpha = bands == colours + 1 and alphas[:1] in ((_PREMULTIPLIED,), (_STRAIGHT,))
     if bands != colours and (not has_alpha or kind == PHOTOMETRIC.SEPARATED):
-        found = sum(alpha in (_PREMULTIPLIED, _STRAIGHT) for alpha in alphas)
+        found = alphas.count(_PREMULTIPLIED) + alphas.count(_STRAIGHT)
         raise UserError(
             f'{name}: found {bands} bands ({kind_name}, of which alpha: {found}); '
             f'{_SAVE_AS}, or its bands as files of their own.'
@@ -126,7 +145,9 @@ def _require_values(page: tifffile.TiffPage, kind_name: str, name: str) -> None:
         return
     known = page.dtype is not None and page.dtype.name in (*DTYPES, 'float16')
     if not known or bits != 8 * page.dtype.itemsize:
-        found = page.dtype.name if page.dtype is not None and bits % 8 == 0 else 'values'
+        found = 'values'
+        if page.dtype is not None and bits % 8 == 0:
+            found = page.dtype.name
         raise UserError(f'{name}: found {found} of {bits} bits; needed {", ".join(DTYPES)}.')
 
 
@@ -148,7 +169,7 @@ def read_pixels(page: tifffile.TiffPage, data: bytes, name: str) -> np.ndarray:
     if not compressed:
         _require_whole(page, data)
         pixels = _by_tifffile(page)
-    elif page.samplesperpixel != 2 and page.planarconfig == 1:
+    elif page.samplesperpixel != 2 and page.planarconfig == _INTERLEAVED:
         pixels = _by_opencv(_marked_upright(page, data))
     else:
         pixels = _by_tifffile_if_able(page)
@@ -165,11 +186,10 @@ def read_pixels(page: tifffile.TiffPage, data: bytes, name: str) -> np.ndarray:
 def _require_whole(page: tifffile.TiffPage, data: bytes) -> None:
     """Raise ValueError where pixels lie behind the file's end, which tifffile takes for zeros."""
     needed = page.imagelength * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
-    inside = all(
-        0 < count and 0 < offset and offset + count <= len(data)
-        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-    )
-    if not inside or sum(page.databytecounts) < needed:
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if offset <= 0 or count <= 0 or offset + count > len(data):
+            raise ValueError('it is cut off')
+    if sum(page.databytecounts) < needed:
         raise ValueError('it is cut off')
 
 
@@ -177,7 +197,9 @@ def _by_tifffile(page: tifffile.TiffPage) -> np.ndarray:
     pixels = page.asarray()
     if page.samplesperpixel == 1:
         return pixels.reshape(*pixels.shape[:2], 1)
-    return np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 else pixels
+    if page.planarconfig == _PLANES:
+        return np.moveaxis(pixels, 0, -1)
+    return pixels
 
 
 def _by_tifffile_if_able(page: tifffile.TiffPage) -> np.ndarray | None:
@@ -199,8 +221,7 @@ def _by_opencv(data: bytes) -> np.ndarray | None:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         return None
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(pixels.shape[2] if pixels.ndim == 3 else 1)
-    return pixels[..., order] if order else np.atleast_3d(pixels)
+    return swap_red_and_blue(with_channel_axis(pixels))
 
 
 def _by_pillow(data: bytes, name: str) -> np.ndarray:
@@ -213,7 +234,7 @@ def _straight(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
     if page.dtype == np.float16:
         pixels = pixels.astype(np.float32)
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder('='))
-    top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
+    top = full_scale(pixels.dtype)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         pixels[..., 0] = top - pixels[..., 0]
     if page.extrasamples and page.extrasamples[0] == _PREMULTIPLIED:
@@ -232,27 +253,47 @@ def _divide_by_alpha(pixels: np.ndarray, top: int) -> None:
 
 
 def page_metadata(page: tifffile.TiffPage, data: bytes, channels: int) -> Metadata:
-    """What a page says beside its pixels; `channels` they have."""
-    big = data[:4] in MAGIC[2:]  # Pillow reads the directories of EXIF in classic TIFF alone
-    kinds = (('XMP', 700), ('IPTC', 33723), ('georeference', 34735))
-    unread = [word for word, tag in kinds if tag in page.tags]
-    if big and 34665 in page.tags:
-        unread.append('EXIF (of a BigTIFF)')
-    exif = load_exif(None if big else data)
-    return collect(_value(page, 34675), exif, _page_dpi(page), channels, unread=unread)
+    """What a page says beside its pixels.
+
+    Args:
+        page: Of the file.
+        data: Contents of the file.
+        channels: Of the pixels that were read of it, of which its colour profile may not be one.
+    """
+    unread = []
+    for tag, word in _NOT_CARRIED.items():
+        if tag in page.tags:
+            unread.append(word)
+    if page.parent.is_bigtiff:  # Pillow reads the directories of EXIF in classic TIFF alone
+        exif = load_exif(None)
+        if EXIF_IFD in page.tags:
+            unread.append('EXIF (of a BigTIFF)')
+    else:
+        exif = load_exif(data)
+    return collect(_value(page, _ICC_PROFILE), exif, _page_dpi(page), channels, unread=unread)
 
 
 def _page_dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
     """Pixels per inch, (x, y), where the page says so."""
-    per_unit = {2: 1.0, 3: 2.54}.get(_value(page, 296, 2))  # inch, centimetre
-    sides = _value(page, 282), _value(page, 283)
-    fractions = all(isinstance(s, tuple) and len(s) == 2 and s[1] for s in sides)
-    if per_unit is None or not fractions:
+    x_tag, y_tag, unit_tag = RESOLUTION
+    x, y = _fraction(page, x_tag), _fraction(page, y_tag)
+    units_per_inch = {2: 1.0, 3: 2.54}.get(_value(page, unit_tag, 2))  # inch, centimetre
+    if x is None or y is None or units_per_inch is None:
         return None
-    return tuple(per_unit * numerator / denominator for numerator, denominator in sides)
+    return units_per_inch * x, units_per_inch * y
+
+
+def _fraction(page: tifffile.TiffPage, code: int) -> float | None:
+    """The number that a tag gives as a fraction; None where it gives none."""
+    value = _value(page, code)
+    if not isinstance(value, tuple) or len(value) != 2 or not value[1]:
+        return None
+    return value[0] / value[1]
 
 
 def _value(page: tifffile.TiffPage, code: int, default: object = None) -> object:
     """A tag's value; the default where there is no such tag."""
     tag = page.tags.get(code)
-    return default if tag is None else tag.value
+    if tag is None:
+        return default
+    return tag.value

@@ -40,9 +40,12 @@ class _LiveTensors(TorchDispatchMode):
         self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         made = function(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, (tuple, list)) else [made]:
-            if isinstance(tensor, Tensor):
-                self._add(tensor.untyped_storage())
+        outputs = made
+        if not isinstance(made, (tuple, list)):
+            outputs = [made]
+        for output in outputs:
+            if isinstance(output, Tensor):
+                self._add(output.untyped_storage())
         return made
 
     def _add(self, storage: torch.UntypedStorage) -> None:
@@ -165,4 +168,6 @@ def _way_out(net: nn.Module, size: tuple[int, int], memory: float) -> str:
 
 def _place(device: torch.device) -> str:
     """What a message calls a device's memory."""
-    return 'this machine' if device.type == 'cpu' else str(device)
+    if device.type == 'cpu':
+        return 'this machine'
+    return str(device)

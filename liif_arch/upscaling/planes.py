@@ -7,10 +7,10 @@ import numpy as np
 
 from liif_arch.coordinates import grid_lookup
 from liif_arch.errors import UserError
+from liif_arch.files.pixels import full_scale
 
-ALPHA_RADIUS = (
-    2  # input pixels around the nearest one whose range bounds the alpha of an output pixel
-)
+# Input pixels around the nearest one whose range bounds the alpha of an output pixel.
+ALPHA_RADIUS = 2
 
 
 class Plane(NamedTuple):
@@ -44,7 +44,7 @@ def planes_of(pixels: np.ndarray, num_in_ch: int) -> list[Plane]:
 
     An RGB image whose channels are all alike (a gray scan, saved as colours) is shown as the gray
     image that it is, so that it stays gray. Alpha that is the same everywhere needs no network and
-    has no plane.
+    has no plane; otherwise its plane is the last.
 
     Args:
         pixels: Image (h, w, C), hidden colours filled.
@@ -52,7 +52,9 @@ def planes_of(pixels: np.ndarray, num_in_ch: int) -> list[Plane]:
     """
     image_ch = pixels.shape[2]
     with_alpha = has_alpha(image_ch, num_in_ch)
-    colours = list(range(image_ch - 1 if with_alpha else image_ch))
+    colours = list(range(image_ch))
+    if with_alpha:
+        colours.pop()
     if len(colours) == 3 and num_in_ch in (1, 3) and is_gray(pixels):
         planes = [Plane([0], colours)]
     elif num_in_ch == 1:
@@ -122,15 +124,18 @@ class AlphaBounds:
         alpha = np.ascontiguousarray(alpha)
         low, high = cv2.erode(alpha, around), cv2.dilate(alpha, around)
         width = high - low
-        top = alpha.dtype.type(np.iinfo(alpha.dtype).max if alpha.dtype.kind == 'u' else 1)
+        top = alpha.dtype.type(full_scale(alpha.dtype))
         self.low = low - np.minimum(width, low)
         self.high = high + np.minimum(width, top - high)
-        self.rows, self.cols = (
-            grid_lookup(n_out, n, local_ensemble=False).index[0].numpy()
-            for n_out, n in zip(size, alpha.shape, strict=True)
-        )
+        self.rows = _nearest(size[0], alpha.shape[0])
+        self.cols = _nearest(size[1], alpha.shape[1])
 
     def clip(self, alpha: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
         """Output rows and columns of alpha, (rows, columns, 1), kept within their range."""
         nearest = np.ix_(self.rows[rows], self.cols[cols])
         return np.clip(alpha, self.low[nearest][..., None], self.high[nearest][..., None])
+
+
+def _nearest(n_out: int, n: int) -> np.ndarray:
+    """Along one axis, the index of the input (of n) that is nearest to each of n_out outputs."""
+    return grid_lookup(n_out, n, local_ensemble=False).index[0].numpy()

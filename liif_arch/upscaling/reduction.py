@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from liif_arch.files.pixels import full_scale
+
 
 def reduce_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pillow's antialiased bicubic reduction, which the networks learn to undo, at any depth.
@@ -15,10 +17,11 @@ def reduce_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         The image (H, W, C), of the same dtype, rounded to nearest and within its range.
     """
     reduced = np.empty((*size, pixels.shape[2]), pixels.dtype)
-    most = np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1
     for channel in range(pixels.shape[2]):
         source = Image.fromarray(pixels[..., channel].astype(np.float32))
         values = np.asarray(source.resize((size[1], size[0]), Image.Resampling.BICUBIC))
-        values = values.clip(0, most)
-        reduced[..., channel] = np.rint(values) if pixels.dtype.kind == 'u' else values
+        values = values.clip(0, full_scale(pixels.dtype))
+        if pixels.dtype.kind == 'u':
+            values = np.rint(values)
+        reduced[..., channel] = values
     return reduced

@@ -12,15 +12,14 @@ from torch import nn
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.files import tiff
-from liif_arch.files.images import require_format, require_unit_range, write_image
+from liif_arch.files.formats import DTYPES, format_of, require_format
+from liif_arch.files.images import image_writer, require_unit_range
 from liif_arch.files.metadata import Metadata
+from liif_arch.files.pixels import with_channel_axis
 from liif_arch.upscaling.memory import machine_memory
 from liif_arch.upscaling.planes import fill_hidden, has_alpha, require_channels
 from liif_arch.upscaling.reduction import reduce_bicubic
 from liif_arch.upscaling.windows import Progress, render_windows
-
-DTYPES = ('uint8', 'uint16', 'float32', 'float64')
 
 
 def upscale(
@@ -65,7 +64,9 @@ def upscale(
     out = np.empty(shape, pixels.dtype)
     for rows, cols, block in _render(net, pixels, size, memory, progress):
         out[rows, cols] = block
-    return out[..., 0] if image.ndim == 2 else out
+    if image.ndim == 2:
+        return out[..., 0]
+    return out
 
 
 def upscale_to_file(
@@ -99,13 +100,10 @@ def upscale_to_file(
     pixels, size = _checked(net, image, scale, size, memory)
     shape = (*size, pixels.shape[2])
     require_format(path, shape, pixels.dtype)
-    if path.suffix.lower() not in tiff.EXTENSIONS:
+    if not format_of(path).in_windows:
         # Encoders take a copy in their own colour order.
         _require_memory(shape, pixels.dtype, copies=2)
-        enlarged = upscale(net, image, size=size, memory=memory, progress=progress)
-        write_image(path, enlarged, metadata)
-        return size
-    with tiff.tiff_writer(path, shape, pixels.dtype, metadata) as write:
+    with image_writer(path, shape, pixels.dtype, metadata) as write:
         for rows, cols, block in _render(net, pixels, size, memory, progress):
             write(rows, cols, block)
     return size
@@ -122,10 +120,11 @@ def _render(
     channels: Any = net.num_in_ch
     if has_alpha(pixels.shape[2], channels):
         pixels = fill_hidden(pixels)
-    smallest = tuple(min(n, n_out) for n, n_out in zip(pixels.shape[:2], size, strict=True))
-    if smallest == pixels.shape[:2]:
+    height, width = pixels.shape[:2]
+    smallest = (min(height, size[0]), min(width, size[1]))
+    if smallest == (height, width):
         yield from render_windows(net, pixels, size, memory, progress)
-    elif smallest != size:  # one axis becomes shorter, the other longer
+    elif smallest != size:  # one axis becomes shorter, the other one longer
         yield from render_windows(net, reduce_bicubic(pixels, smallest), size, memory, progress)
     else:
         report = Progress(progress, size[0] * size[1], 0)
@@ -142,25 +141,26 @@ def _checked(
         raise UserError(
             f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
         )
-    is_array = isinstance(image, np.ndarray)
-    if (
-        not is_array
-        or image.ndim not in (2, 3)
-        or 0 in image.shape
-        or image.dtype.name not in DTYPES
-    ):
-        found = f'{image.dtype} {image.shape}' if is_array else type(image).__name__
-        raise UserError(
-            f'image: found {found}; needed a NumPy array, (H, W) or (H, W, C), of '
-            f'{", ".join(DTYPES)}.'
-        )
+    _require_array(image)
     if not (isinstance(memory, (int, float)) and memory > 0):
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
-    pixels = image[..., None] if image.ndim == 2 else image
+    pixels = with_channel_axis(image)
     require_unit_range(pixels)
     channels: Any = net.num_in_ch
     require_channels(pixels.shape[2], channels)
     return pixels, _target_size(pixels.shape[:2], scale, size)
+
+
+def _require_array(image: object) -> None:
+    """Raise UserError for anything but an array of pixels, (H, W) or (H, W, C)."""
+    found = type(image).__name__
+    if isinstance(image, np.ndarray):
+        if image.ndim in (2, 3) and 0 not in image.shape and image.dtype.name in DTYPES:
+            return
+        found = f'{image.dtype} {image.shape}'
+    raise UserError(
+        f'image: found {found}; needed a NumPy array, (H, W) or (H, W, C), of {", ".join(DTYPES)}.'
+    )
 
 
 def _require_memory(shape: tuple[int, int, int], dtype: np.dtype, copies: int = 1) -> None:

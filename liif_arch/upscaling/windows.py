@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liif_arch.coordinates import grid_lookup
 from liif_arch.files.images import unit_range
+from liif_arch.files.pixels import full_scale
 from liif_arch.upscaling.memory import explain_out_of_memory, require_encoder_memory
 from liif_arch.upscaling.planes import AlphaBounds, Plane, planes_of
 
@@ -51,7 +52,9 @@ def axis_windows(
     """
     index = grid_lookup(n_out, n, local_ensemble=True).index
     low, high = index[0].numpy(), index[1].numpy()  # non-decreasing
-    end = n_out if stop is None else stop
+    end = stop
+    if end is None:
+        end = n_out
     while start < end:
         stop = max(start + 1, int(np.searchsorted(high, low[start] + length, 'left')))
         stop = min(stop, end, start + (most or n_out))
@@ -74,16 +77,29 @@ def window_lengths(
         fits: Whether an input (height, width) fits into memory.
     """
 
-    def cut(n: int, parts: int) -> tuple[int, int]:
-        length = -(-n // parts)
-        return length, min(n, length + 2 * margin)
-
     best, lengths = math.inf, (MIN_WINDOW, MIN_WINDOW)
-    for ny, nx in product(*(range(1, max(1, n // MIN_WINDOW) + 1) for n in size)):
-        (y, height), (x, width) = cut(size[0], ny), cut(size[1], nx)
-        if ny * nx * height * width < best and fits(height, width):
-            best, lengths = ny * nx * height * width, (y, x)
+    for rows, cols in product(_cuts(size[0], margin), _cuts(size[1], margin)):
+        work = rows.windows * rows.input * cols.windows * cols.input
+        if work < best and fits(rows.input, cols.input):
+            best, lengths = work, (rows.length, cols.length)
     return lengths
+
+
+class Cut(NamedTuple):
+    """One way to cut an axis: how many windows, and latents of a window and of its input."""
+
+    windows: int
+    length: int
+    input: int
+
+
+def _cuts(n: int, margin: int) -> list[Cut]:
+    """The ways to cut an axis of `n` latents into windows of about `MIN_WINDOW` or more."""
+    cuts = []
+    for windows in range(1, max(1, n // MIN_WINDOW) + 1):
+        length = math.ceil(n / windows)
+        cuts.append(Cut(windows, length, min(n, length + 2 * margin)))
+    return cuts
 
 
 @torch.no_grad()
@@ -142,16 +158,18 @@ class _Rendering:
     ) -> None:
         self.net, self.pixels, self.size, self.full = net, pixels, size, pixels.shape[:2]
         self.planes = planes_of(pixels, net.num_in_ch)
-        has_alpha = any(plane.is_alpha for plane in self.planes)
-        self.bounds = AlphaBounds(pixels[..., -1], size) if has_alpha else None
+        self.bounds = None
+        if self.planes[-1].is_alpha:
+            self.bounds = AlphaBounds(pixels[..., -1], size)
         floats = memory * 2**20 / 4
         # A quarter of it for what is rendered, and one for what the decoder holds per latent.
         per_pixel = net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize / 4
         self.pixels_at_once = floats / 4 / per_pixel
         self.latents_at_once = floats / 4 / net.table_channels
         self.windows = list(_input_windows(net, self.full, size, floats, len(self.planes)))
-        inputs = sum((y.last - y.first) * (x.last - x.first) for y, x in self.windows)
-        count = len(self.planes)
+        inputs, count = 0, len(self.planes)
+        for y, x in self.windows:
+            inputs += (y.last - y.first) * (x.last - x.first)
         self.progress = Progress(progress, count * size[0] * size[1], count * inputs)
 
     def encode(self, y: Window, x: Window) -> list[Tensor]:
@@ -199,7 +217,7 @@ class _Rendering:
             colours = colours.mean(1, keepdim=True)
         values = colours[0].clamp_(0, 1).permute(1, 2, 0)
         if self.pixels.dtype.kind == 'u':
-            values = values.mul_(np.iinfo(self.pixels.dtype).max).round_()
+            values = values.mul_(full_scale(self.pixels.dtype)).round_()
         values = values.cpu().numpy().astype(self.pixels.dtype)
         if plane.is_alpha:
             return self.bounds.clip(values, slice(*rows[:2]), slice(*x[:2]))
@@ -231,7 +249,7 @@ def _input_windows(
         if radius is None:
             require_encoder_memory(net, full)
     margin = net.reach + (radius or 0)
-    lengths = tuple(n + 2 for n in full)  # one window
+    lengths = (full[0] + 2, full[1] + 2)  # one window
     if radius is not None:
         lengths = window_lengths(full, margin + multiple - 1, fits)
     for y in axis_windows(size[0], full[0], lengths[0], margin, multiple=multiple):
@@ -295,13 +313,17 @@ class Progress:
         return self.last - before
 
     def _share(self) -> float:
-        """Seconds spent, of all that it will take."""
+        """Seconds spent, of all that it will take, as a number from 0 to 1."""
         if self.rendered_outputs == self.outputs:
             return 1
-        if not self.timed_outputs:  # parts are rendered in one block each: on GPUs
-            return self.rendered_outputs / self.outputs if self.parts > 1 else 0
+        if not self.timed_outputs and self.parts > 1:
+            return self.rendered_outputs / self.outputs  # a block for each part: on GPUs
+        if not self.timed_outputs:
+            return 0
         spent = self.preparing + self.rendering
         left = (self.outputs - self.rendered_outputs) * self.rendering / self.timed_outputs
         if self.encoded_inputs:
             left += (self.inputs - self.encoded_inputs) * self.preparing / self.encoded_inputs
-        return spent / (spent + left) if left else 1
+        if not left:
+            return 1
+        return spent / (spent + left)

@@ -7,8 +7,16 @@ import tifffile
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files.formats import DTYPES, EXTENSIONS, FORMATS, is_image_file
-from liif_arch.files.images import read_image, write_image
+from liif_arch.files.formats import (
+    DTYPES,
+    EXTENSIONS,
+    FORMATS,
+    TIFF,
+    format_of,
+    is_image_file,
+    lossless_extension,
+)
+from liif_arch.files.images import Metadata, image_writer, read_image, write_image
 
 CELLS = [
     (suffix, dtype, channels)
@@ -52,7 +60,7 @@ def test_write_read__every_cell_the_table_names(tmp_path, suffix, dtype, channel
 def test_write__other_programs_find_the_pixels(tmp_path, suffix, dtype, channels):
     path, image = tmp_path / f'a{suffix}', picture(dtype, channels, smooth=FORMATS[suffix].lossy)
     write_image(path, image)
-    with Image.open(path) if suffix not in ('.tif', '.tiff') else tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path) if FORMATS[suffix] is TIFF else Image.open(path) as file:
         if isinstance(file, tifffile.TiffFile):
             found = file.asarray()
         elif dtype == 'uint8':
@@ -93,6 +101,55 @@ def test_extensions__are_the_tables(tmp_path):
     assert set(EXTENSIONS) >= {'.png', '.jpg', '.tif', '.webp', '.avif', '.gif', '.jp2', '.pgm'}
     assert is_image_file(tmp_path / 'A.JP2') and not is_image_file(tmp_path / '.a.png')
     assert not is_image_file(tmp_path / 'a.txt')
+
+
+@pytest.mark.parametrize(
+    'name,lossless', [('a.tif', '.tif'), ('A.TIFF', '.tif'), ('a.jpg', '.png'), ('a.gif', '.png')]
+)
+def test_lossless_extension__a_tiff_stays_one(name, lossless):
+    assert lossless_extension(name) == lossless
+
+
+WRITTEN = [suffix for suffix in FORMATS if FORMATS[suffix].dtypes]
+
+
+@pytest.mark.parametrize('suffix', [*WRITTEN, '.TIF', '.Png'])
+def test_image_writer__windows_make_the_file_that_the_whole_image_makes(tmp_path, suffix):
+    image = picture('uint8', max(format_of(f'a{suffix}').channels))
+    whole, windows = tmp_path / f'whole{suffix}', tmp_path / f'windows{suffix}'
+    write_image(whole, image)
+    with image_writer(windows, image.shape, image.dtype) as write:
+        for rows in (slice(8, 13), slice(0, 8)):
+            for cols in (slice(0, 9), slice(9, 17)):
+                write(rows, cols, image[rows, cols])
+        assert not windows.exists()
+    assert windows.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize('suffix', WRITTEN)
+def test_image_writer__what_is_not_written_is_zero(tmp_path, suffix):
+    shape = (13, 17, FORMATS[suffix].channels[0])
+    with image_writer(tmp_path / f'a{suffix}', shape, 'uint8') as write:
+        write(slice(0, 2), slice(0, 2), np.zeros((2, 2, shape[2]), np.uint8))
+    found = read_image(tmp_path / f'a{suffix}')
+    assert found.shape == shape and not found.any()
+
+
+@pytest.mark.parametrize('suffix', WRITTEN)
+def test_image_writer__a_profile_of_other_colours_is_refused_before_the_block(tmp_path, suffix):
+    shape = (13, 17, max(FORMATS[suffix].channels))
+    other = b'\0' * 16 + (b'RGB ' if shape[2] < 3 else b'GRAY')
+    with pytest.raises(UserError, match='found an ICC profile'):
+        with image_writer(tmp_path / f'a{suffix}', shape, 'uint8', Metadata(icc=other)):
+            pytest.fail('the block has begun')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.ppm'])
+def test_write__another_byte_order(tmp_path, suffix):
+    image = picture('uint16', 3)
+    write_image(tmp_path / f'a{suffix}', image.astype('>u2'))
+    assert np.array_equal(read_image(tmp_path / f'a{suffix}'), image)
 
 
 @pytest.mark.parametrize('suffix', [s for s in FORMATS if not FORMATS[s].dtypes])
