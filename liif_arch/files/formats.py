@@ -94,13 +94,16 @@ def lossless_extension(path: str | Path) -> str:
     return '.png'
 
 
-def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> None:
-    """Raise UserError where a file cannot hold an image.
+def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> Format:
+    """The format of a file that is to hold an image.
 
     Args:
         path: The file; its extension names the format.
         shape: (H, W, C) of the image.
         dtype: Of its pixels.
+
+    Returns:
+        The format that the extension names.
 
     Raises:
         UserError: The format is not written here, or cannot hold the depth, the channels or so
@@ -134,3 +137,4 @@ def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> 
         raise UserError(
             f'{path}: {found}; {suffix} holds at most {able.most_bytes / 1e6:,.0f} MB. Use .tif.'
         )
+    return able

@@ -20,7 +20,6 @@ from liif_arch.files.encoding import encode
 from liif_arch.files.formats import (
     EXTENSIONS,
     FORMATS,
-    format_of,
     is_image_file,
     require_format,
 )
@@ -84,9 +83,9 @@ def decode_image(data: bytes, name: str, color: str = 'rgb') -> np.ndarray:
     if color == 'unchanged':
         image, _ = decode_unchanged(data, name)
         return image
-    image = decode_color(data, name, color)
-    if image is not None:
-        return image
+    decoded = decode_color(data, name, color)
+    if decoded is not None:
+        return decoded
     image, _ = decode_unchanged(data, name)
     if image.dtype.kind == 'f':
         require_unit_range(image, name)
@@ -198,9 +197,9 @@ def image_writer(
     """
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
     metadata = metadata or Metadata()
-    require_format(path, shape, dtype)
+    kind = require_format(path, shape, dtype)
     require_profile(path, metadata.icc, shape[2])
-    if format_of(path).in_windows:
+    if kind.in_windows:
         with tiff_writer(path, shape, dtype, metadata) as write:
             yield write
         return
@@ -278,5 +277,5 @@ def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     resized = np.empty((*size, image.shape[2]), np.uint8)
     for channel in range(image.shape[2]):
         source = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-        resized[..., channel] = source.resize(width_height, Image.Resampling.BICUBIC)
+        resized[..., channel] = np.asarray(source.resize(width_height, Image.Resampling.BICUBIC))
     return resized

@@ -12,7 +12,7 @@ from torch import nn
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.files.formats import DTYPES, format_of, require_format
+from liif_arch.files.formats import DTYPES, require_format
 from liif_arch.files.images import image_writer, require_unit_range
 from liif_arch.files.metadata import Metadata
 from liif_arch.files.pixels import with_channel_axis
@@ -99,8 +99,7 @@ def upscale_to_file(
     path = Path(path)
     pixels, size = _checked(net, image, scale, size, memory)
     shape = (*size, pixels.shape[2])
-    require_format(path, shape, pixels.dtype)
-    if not format_of(path).in_windows:
+    if not require_format(path, shape, pixels.dtype).in_windows:
         # Encoders take a copy in their own colour order.
         _require_memory(shape, pixels.dtype, copies=2)
     with image_writer(path, shape, pixels.dtype, metadata) as write:

@@ -119,7 +119,7 @@ def steps_by_phase(image: torch.Tensor, scale: int, axis: int) -> torch.Tensor:
 @pytest.mark.parametrize('axis', [-1, -2])
 @pytest.mark.parametrize('local_ensemble', [True, False])
 def test_thera__has_no_seams_between_input_pixels(scale, axis, local_ensemble):
-    """With the ensemble and the bilinear image; the nearest fields alone have them, as published."""
+    """With ensemble and bilinear image; the nearest fields alone have them, as published."""
     torch.manual_seed(0)
     encoder = {'type': 'EDSREncoder', 'num_feat': 16, 'num_block': 1}
     net = Thera(encoder, skip='bilinear', local_ensemble=local_ensemble, bilinear_start=True)
