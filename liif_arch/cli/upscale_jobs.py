@@ -167,9 +167,11 @@ def _target(out: Path, source: Source, label: str) -> Path:
 
 def _require_output(out: Path, as_folder: bool, several: bool) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
-    from liif_arch.files.formats import WRITTEN_EXTENSIONS as written
+    from liif_arch.files.formats import WRITTEN_EXTENSIONS
 
-    if as_folder and (out.is_file() or (out.suffix.lower() in written and not out.is_dir())):
+    if as_folder and (
+        out.is_file() or (out.suffix.lower() in WRITTEN_EXTENSIONS and not out.is_dir())
+    ):
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'
         raise UserError(f'-o: {out} is a file, or named like one; {need}.')
     folder = out if as_folder else out.parent
@@ -180,10 +182,10 @@ def _require_output(out: Path, as_folder: bool, several: bool) -> None:
         raise UserError(
             f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.'
         )
-    if not as_folder and out.suffix.lower() not in written:
+    if not as_folder and out.suffix.lower() not in WRITTEN_EXTENSIONS:
         raise UserError(
             f'-o: {out}: there is no such folder, and an image file ends with one of '
-            f'{", ".join(written)}; for a new folder write {out}/.'
+            f'{", ".join(WRITTEN_EXTENSIONS)}; for a new folder write {out}/.'
         )
 
 

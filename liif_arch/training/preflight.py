@@ -139,8 +139,6 @@ def _check_model(opt: dict, model: type, built_sets: dict[str, Dataset]) -> dict
         for key in opt['path']:
             if key.startswith('pretrain_'):
                 del alone['path'][key]
-    if opt['is_train'] and opt['rank'] == 0:
-        print('Rehearsing one step.', flush=True)
     built = _attempt(opt['model_type'], model, alone)
     _check_channels(built, built_sets)
     if opt['is_train']:
@@ -188,6 +186,8 @@ def _rehearse(opt: dict, built: object, dataset: Dataset) -> None:
     """Take a step with a batch of one sample."""
     if hasattr(built, 'queue_size') or (opt['num_gpu'] > 1 and not opt['dist']):
         return  # a queue wants whole batches; DataParallel shares a batch out
+    if opt['rank'] == 0:
+        print('Rehearsing one step.', flush=True)
     batch = default_collate([dataset[0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
 
     def step() -> None:
