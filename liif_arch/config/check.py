@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 
 from liif_arch.config import kinds, registries, schema
-from liif_arch.config.messages import Problem, explained
 from liif_arch.config.fragments import Fragment, is_number, short
+from liif_arch.config.messages import Problem, explained
 from liif_arch.config.tables import NEEDED
 from liif_arch.errors import UserError
 
