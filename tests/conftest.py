@@ -43,7 +43,6 @@ SLOW = {
     'test_memory.py',
     'test_export.py',
     'test_devices.py',
-    'test_fused.py',
     'test_benchmark.py',
     'test_gpu_check.py',
     'test_prepare.py',
