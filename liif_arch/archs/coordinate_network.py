@@ -47,8 +47,8 @@ class CoordinateNetwork(LatentNetwork):
             (LIIF eq. 4); else the nearest one.
         images_at_once: Images of a batch of which a tile is decoded together; None: all, for
             decoders whose images share work.
-        floats_per_query: Floats that `colours` holds at once for a query, about, beside its look-ups;
-            an estimate does.
+        floats_per_query: Floats that `colours` holds at once for a query, beside its look-ups; an
+            estimate does.
 
     Raises:
         UserError: An option has no meaning; names it.
