@@ -29,7 +29,7 @@ def load_file(path: str | Path) -> dict:
     Raises:
         UserError: No such file, not a checkpoint, or one that needs code to load.
     """
-    if Path(path).suffix == '.pkl':
+    if str(path).endswith('.pkl'):
         return read_pickle(path)
     try:
         content = _load(weights_path(path))

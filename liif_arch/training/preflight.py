@@ -99,13 +99,13 @@ def _check_networks(opt: dict, problems: Problems) -> None:
     """Build each network by itself, and read its weights, to name the one that is at fault."""
     for key in opt:
         if key.startswith('network_') and not problems.at(key):
-            problems.attempt(key, _check_network, opt, key)
+            problems.attempt(key, _check_network, opt, key, problems)
 
 
-def _check_network(opt: dict, key: str) -> None:
+def _check_network(opt: dict, key: str, problems: Problems) -> None:
     net = _attempt(key, build_network, opt[key])
     weights = opt['path'].get(f'pretrain_{key}')
-    if weights is None or _resumes(opt):
+    if weights is None or problems.at('path') or _resumes(opt):
         return
     label = key.removeprefix('network_')
     strict = opt['path'].get(f'strict_load_{label}', True)
