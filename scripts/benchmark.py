@@ -65,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=['EDSREncoder', 'RDNEncoder'],
         default=['EDSREncoder', 'RDNEncoder'],
     )
-    parser.add_argument('--decoder', choices=['LIIF', 'LTE', 'MetaSR'], default='LIIF')
+    parser.add_argument('--decoder', choices=['LIIF', 'LTE', 'MetaSR', 'Thera'], default='LIIF')
     parser.add_argument(
         '--network', choices=['paper', 'small'], default='paper', help='small: for a first look'
     )

@@ -4,6 +4,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import liif_arch  # noqa: F401  before PyTorch, which reads once how its threads are to wait
 
@@ -73,9 +74,11 @@ def build(args: argparse.Namespace, encoder: str = 'EDSREncoder', size: str = ''
     The size `paper` is as published; `small` has 8 blocks of 32 features and narrow hidden layers.
     """
     import liif_arch.register  # noqa: F401  the encoders' names
-    from liif_arch import LIIF, LTE, MetaSR
+    from liif_arch import LIIF, LTE, MetaSR, Thera
 
-    decoder = {'LIIF': LIIF, 'LTE': LTE, 'MetaSR': MetaSR}[args.decoder]
+    field = partial(Thera, skip='bilinear', local_ensemble=True)  # as the weights that ship
+    decoders = {'LIIF': LIIF, 'LTE': LTE, 'MetaSR': MetaSR, 'Thera': field}
+    decoder = decoders[args.decoder]
     if (size or args.network) == 'paper':
         return decoder({'type': encoder}).eval()
     small = {'num_feat': 32, 'num_block': 8}
@@ -85,6 +88,7 @@ def build(args: argparse.Namespace, encoder: str = 'EDSREncoder', size: str = ''
         'LIIF': {'hidden_list': [128, 128, 128]},
         'LTE': {'hidden_dim': 128, 'hidden_list': [128, 128]},
         'MetaSR': {'hidden_list': [128]},
+        'Thera': {},
     }
     return decoder({'type': encoder, **small}, **widths[args.decoder]).eval()
 
