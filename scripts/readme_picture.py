@@ -1,6 +1,6 @@
 """Draw README's picture: photographs enlarged by weights that ship, bicubic and the original.
 
-    python scripts/readme_picture.py .readme/edsr.png
+    python scripts/readme_picture.py .readme/fast.png
 
 Each photograph is cropped to a multiple of the scale, reduced by Pillow's bicubic filter and
 enlarged again. The detail shown is the square of 128 pixels with the strongest gradients, so
@@ -52,7 +52,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('output', type=Path, metavar='PICTURE.png', help='file to write')
-    parser.add_argument('--weights', default='edsr', help='edsr (default), small, or a file')
+    parser.add_argument('--weights', default='fast', help='fast (default), edsr, small, or a file')
     args = parser.parse_args()
     net = load_network(args.weights)
     label = Path(args.weights).stem

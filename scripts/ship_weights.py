@@ -150,7 +150,7 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
 def main() -> None:
     """Parse the command line and write."""
     parser = argparse.ArgumentParser(description='Make weights that ship of finished trainings.')
-    parser.add_argument('NAME', help='edsr or small')
+    parser.add_argument('NAME', help='fast, edsr or small')
     parser.add_argument(
         'EXPERIMENT', type=Path, nargs='+', help='folders of the steps of a training, in order'
     )

@@ -10,7 +10,7 @@ def build_parser() -> argparse.ArgumentParser:
         description='Parameters, and multiply-accumulates per input and output pixel.',
     )
     parser.add_argument(
-        '--weights', metavar='W', help='trained network: edsr, small, or a file (.pth)'
+        '--weights', metavar='W', help='trained network: fast, edsr, small, or a file (.pth)'
     )
     parser.add_argument(
         '-opt', metavar='FILE', help='option file that describes the network (network_g)'

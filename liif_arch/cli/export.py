@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--weights',
         required=True,
         metavar='W',
-        help='trained network: edsr, small, or a file (.pth)',
+        help='trained network: fast, edsr, small, or a file (.pth)',
     )
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder to write to')
     parser.add_argument(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-DEFAULT = 'edsr'
+DEFAULT = 'fast'
 
 
 def shipped() -> list[str]:

@@ -25,23 +25,26 @@ PHOTOS = skimage.__path__[0] + '/data'
 
 
 def test_shipped__small_files_of_float16():
-    assert shipped() == ['edsr', 'small']
+    assert shipped() == ['edsr', 'fast', 'small']
+    types = {'edsr': 'LIIF', 'fast': 'Thera', 'small': 'LIIF'}
     for name in shipped():
         path = weights_path(name)
         content = load_file(name)
-        assert path.stat().st_size < 4 * 2**20 and content['network_g']['type'] == 'LIIF'
+        assert path.stat().st_size < 4 * 2**20 and content['network_g']['type'] == types[name]
         assert {v.dtype for v in content['params'].values()} == {torch.float16}
         assert {v.dtype for v in load_network(name).state_dict().values()} == {torch.float32}
 
 
-def test_small__costs_an_eighth():
-    edsr, small = (complexity(load_network(name)) for name in shipped())
+def test_small_and_fast__cost_an_eighth_and_less():
+    edsr, fast, small = (complexity(load_network(name)) for name in shipped())
     for scale in (2, 3, 4, 30):
         size = (64, 64), (64 * scale, 64 * scale)
         assert edsr.of_image(*size) > 8 * small.of_image(*size)
+        assert small.of_image(*size) > fast.of_image(*size)
+    assert small.of_image((64, 64), (256, 256)) > 3 * fast.of_image((64, 64), (256, 256))
 
 
-@pytest.mark.parametrize('name', ['edsr', 'small'])
+@pytest.mark.parametrize('name', ['edsr', 'fast', 'small'])
 def test_shipped__above_bicubic_on_photographs(name):
     """scikit-image's, which no weights have seen; at x2 to x8."""
     net, store = load_network(name), open_store('builtin:photos/heldout')
@@ -61,7 +64,7 @@ def test_shipped__above_bicubic_on_photographs(name):
         assert np.mean(gains) > least, (scale, gains)
 
 
-@pytest.mark.parametrize('flags', [[], ['--weights', 'small']], ids=str)
+@pytest.mark.parametrize('flags', [[], ['--weights', 'small'], ['--weights', 'edsr']], ids=str)
 def test_upscale__out_of_the_box(monkeypatch, tmp_path, capsys, flags):
     """No weights named, no output named, no network, no ../shared."""
 
@@ -110,4 +113,4 @@ def test_weights__names_and_files(monkeypatch, tmp_path):
     save_file({'params': LIIF(tiny['encoder'], [4]).state_dict(), 'network_g': tiny}, 'small')
     # A file of that name comes first.
     assert load_network('small').imnet.layers[0].out_features == 4
-    assert load_network().imnet.layers[0].out_features == 256
+    assert load_network().components.shape == (2, 32)
