@@ -14,12 +14,14 @@ from liif_arch.coordinates import AxisLookup, grid_lookup
 from liif_arch.decode.heat_field import Waves, field_gradient, field_plain, field_table, query_field
 from liif_arch.decode.heat_field_grid import grid_table, render_field
 from liif_arch.decode.lookup import Grid, Lookups, nearest
+from liif_arch.devices import constant
 from liif_arch.errors import UserError, require_whole
 from liif_arch.precision import autocast
 
 KAPPA = math.sqrt(math.log(4)) / (2 * math.pi**2)
 PUBLISHED_REACH = 16 * math.pi  # radians per input pixel: the highest frequency to begin with
 BILINEAR_REACH = 3 * math.pi  # what an input pixel can hold is pi
+CUT_DEVIATION = 0.87962566  # of a standard normal distribution that is cut at -2 and 2
 
 
 class Thera(CoordinateNetwork):
@@ -72,10 +74,15 @@ class Thera(CoordinateNetwork):
                 f'found {num_out_ch}; Thera adds its input, of {num_in_ch} channels (num_in_ch).',
                 key='num_out_ch',
             )
+        if mean is not None and len(mean) != num_in_ch:
+            raise UserError(
+                f'found {len(mean)} numbers; needed one for each of the {num_in_ch} channels.',
+                key='mean',
+            )
         if tail is not None:
             self.encoder = TailedEncoder(self.encoder, tail)
         self.skip, self.local_ensemble = skip, local_ensemble
-        self.mean = mean
+        self.mean = None if mean is None else tuple(mean)
         self.components = nn.Parameter(torch.empty(2, hidden_dim))
         self.kappa = nn.Parameter(torch.tensor(KAPPA))
         self.head = nn.Conv2d(self.encoder.num_out_feat, hidden_dim * (num_out_ch + 1), 1)
@@ -91,10 +98,8 @@ class Thera(CoordinateNetwork):
         reach = BILINEAR_REACH if bilinear else PUBLISHED_REACH
         radius, angle = reach * torch.rand(waves).sqrt(), 2 * math.pi * torch.rand(waves)
         self.components.copy_(torch.stack([radius * torch.sin(angle), radius * torch.cos(angle)]))
-        std = self.head.in_channels**-0.5  # LeCun's normal distribution
-        nn.init.trunc_normal_(
-            self.head.weight, 0, std / 0.87962566, -2 * std / 0.87962566, 2 * std / 0.87962566
-        )
+        std = self.head.in_channels**-0.5 / CUT_DEVIATION  # LeCun's, as Flax has it
+        nn.init.trunc_normal_(self.head.weight, 0, std, -2 * std, 2 * std)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
         if bilinear:
@@ -108,11 +113,12 @@ class Thera(CoordinateNetwork):
 
     def encode(self, lq: Tensor) -> Tensor:
         """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, code_channels, h, w), float32."""
-        if self.mean is None:
-            centred, image = lq, to_signed(lq)
-        else:
-            mean = lq.new_tensor(self.mean).view(-1, 1, 1)
-            centred, image = lq + (0.5 - mean), to_signed(lq) + 2 * mean
+        centred, image = lq, to_signed(lq)
+        if self.mean is not None:
+            mean = constant(self.mean, lq).view(-1, 1, 1)
+            image = image + 2 * mean
+            if not self.encoder.unit_range:  # such encoders have a mean of their own
+                centred = lq + (0.5 - mean)
         feat = super().encode(centred)
         with autocast(lq.device, torch.float32):
             feat = feat.to(self.head.weight.dtype)

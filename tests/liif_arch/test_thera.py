@@ -106,6 +106,31 @@ def test_gradient__is_the_references(golden):
     assert_near(gradient, NUMBERS[f'{size}_jac_20x30'])
 
 
+@pytest.mark.parametrize(
+    'options,message',
+    [
+        ({'skip': 'bicubic'}, "^skip: found 'bicubic'; needed nearest or bilinear"),
+        ({'tail': 'convnxt'}, "^tail: found 'convnxt'; did you mean convnext"),
+        ({'mean': [0.5]}, '^mean: found 1 numbers; needed one for each of the 3'),
+        ({'num_out_ch': 1}, '^num_out_ch: found 1; Thera adds its input'),
+        ({'hidden_dim': 0}, '^hidden_dim: found 0; needed a whole number'),
+    ],
+)
+def test_thera__refuses(options, message):
+    with pytest.raises(UserError, match=message):
+        Thera({'type': 'EDSREncoder', 'num_feat': 4, 'num_block': 1}, **options)
+
+
+@torch.no_grad()
+def test_thera__begins_at_the_bilinear_image():
+    torch.manual_seed(0)
+    encoder = {'type': 'EDSREncoder', 'num_feat': 16, 'num_block': 1}
+    net = Thera(encoder, skip='bilinear', local_ensemble=True, bilinear_start=True)
+    lq = torch.rand(1, 3, 9, 7)
+    bilinear = torch.nn.functional.interpolate(lq, (27, 28), mode='bilinear')
+    assert (net(lq, size=(27, 28)) - bilinear).abs().mean() < 0.05
+
+
 def steps_by_phase(image: torch.Tensor, scale: int, axis: int) -> torch.Tensor:
     """Mean difference of neighbouring pixels by their place in an input pixel, (scale,); the last
     is across the border of two input pixels.
