@@ -29,8 +29,6 @@ def load_file(path: str | Path) -> dict:
     Raises:
         UserError: No such file, not a checkpoint, or one that needs code to load.
     """
-    if str(path).endswith('.pkl'):
-        return read_pickle(path)
     try:
         content = _load(weights_path(path))
     except OSError as error:
@@ -42,6 +40,8 @@ def load_file(path: str | Path) -> dict:
         raise UserError(
             f'{path}: cannot read these weights ({error.strerror}){_trained_beside(path)}.'
         ) from None
+    except UserError:
+        raise
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise UserError(
             f'{path}: not a checkpoint of tensors alone, or cut short ({type(error).__name__}).'
@@ -87,6 +87,8 @@ class _Ignored:
 
 def _load(path: str | Path) -> object:
     """A file's content; of MMEngine's checkpoints `state_dict` alone."""
+    if str(path).endswith('.pkl'):
+        return read_pickle(path)
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError:
@@ -145,7 +147,7 @@ def save_network(
     if self.opt['rank'] != 0:
         return
     content: dict = {}
-    for each, key in zip(_listed(net), _listed(param_key), strict=True):
+    for each, key in zip(listed(net), listed(param_key), strict=True):
         content[key] = {}
         for name, value in self.get_bare_model(each).state_dict().items():
             content[key][name.removeprefix('module.')] = value.cpu()
@@ -156,7 +158,7 @@ def save_network(
     save_file(content, Path(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
 
 
-def _listed(value: object) -> list:
+def listed(value: object) -> list:
     """One thing, or a list of several, as a list."""
     return value if isinstance(value, list) else [value]
 

@@ -19,6 +19,7 @@ from liif_arch.config import read
 from liif_arch.config.registries import optimizers
 from liif_arch.errors import UserError, require_known
 from liif_arch.files.lmdb_environments import environment
+from liif_arch.training.checkpoints import listed
 from liif_arch.weights import networks
 
 basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
@@ -164,11 +165,6 @@ def get_optimizer(
     return known[optim_type](params, lr=lr, **keywords)
 
 
-def _listed(value: str | list[str]) -> list[str]:
-    """One text or a list of them, as a list."""
-    return [value] if isinstance(value, str) else list(value)
-
-
 class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
     """`basicsr.utils.LmdbBackend` on environments that a process opens once, for all who read a
     database.
@@ -177,7 +173,7 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
     def __init__(
         self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object
     ) -> None:
-        keys, self.db_paths = _listed(client_keys), _listed(db_paths)
+        keys, self.db_paths = listed(client_keys), listed(db_paths)
         self._roots = dict(zip(keys, map(str, self.db_paths), strict=True))
 
     def get(self, filepath: str, client_key: str) -> bytes:

@@ -90,8 +90,6 @@ class FrozenDict(dict):
 
 def _jax_array(function: object, arguments: tuple, state: tuple, *_: object) -> np.ndarray:
     """Stands for JAX's function that makes one of its arrays of a pickled NumPy array."""
-    if function is not ADMITTED['numpy', 'ndarray'] and not callable(function):
-        raise pickle.UnpicklingError('an array of another kind')
     array = function(*arguments)
     array.__setstate__(state)
     return array
@@ -114,23 +112,16 @@ def read_pickle(path: str | Path) -> dict:
     """The content of a pickle of arrays and plain containers.
 
     Raises:
-        UserError: The file is none, or holds something else, which is named and was not run.
+        OSError: The file cannot be read.
+        UserError: It is none, or holds something else, which is named and was not run.
     """
+    data = Path(path).read_bytes()
     try:
-        content = _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        ImportError,
-    ) as error:
+        content = _ArrayUnpickler(io.BytesIO(data)).load()
+    except Exception as error:  # damaged bytes make an unpickler raise anything
         raise UserError(
-            f'{path}: found {error or type(error).__name__}; needed a pickle of arrays and plain '
-            "containers, as Thera's authors publish them. Nothing in it was run."
+            f'{path}: found {str(error) or type(error).__name__}; needed a pickle of arrays and '
+            "plain containers, as Thera's authors publish them. Nothing in it was run."
         ) from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: found {type(content).__name__}; needed a dictionary.')

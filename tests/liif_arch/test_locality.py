@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import photo
+from one_scale import SWINIR
 from torch import nn
 
 from liif_arch import LIIF, EDSREncoder, upscale
@@ -14,17 +15,6 @@ from liif_arch.archs.tapped_encoder import as_encoder
 from liif_arch.errors import UserError
 from liif_arch.upscaling import memory, windows
 
-SWINIR = {
-    'type': 'SwinIR',
-    'img_size': 16,
-    'embed_dim': 12,
-    'depths': [2, 2],
-    'num_heads': [2, 2],
-    'window_size': 4,
-    'upscale': 4,
-    'upsampler': 'pixelshuffle',
-    'img_range': 1.0,
-}
 RRDBNET = {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}
 RCAN = {'type': 'RCAN', 'num_feat': 8, 'num_group': 1, 'num_block': 1, 'squeeze_factor': 2}
 # RRDBNet: in each block 3 dense blocks of 5 convolutions, and two convolutions around all; where it

@@ -215,10 +215,16 @@ class Runs:
         return self.call
 
 
+def test_load_network__a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match='cannot read these weights'):
+        load_network(tmp_path / 'model.pkl')
+
+
 @pytest.mark.parametrize(
     'content,found',
     [
         (Runs(os.mkdir, 'made'), 'posix.mkdir'),
+        (Runs(np.ndarray, (10**15,)), 'needed a pickle of arrays'),
         ({'model': Runs(eval, 'print(1)')}, 'builtins.eval'),
         ([1, 2], 'found list'),
         ({'model': {}, 'backbone': 'edsr-baseline', 'size': 'huge'}, 'Thera huge on edsr-baseline'),
