@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from liif_arch.archs.convolutions import add_convolved_, can_fuse, convolved
 from liif_arch.archs.encoder import Encoder
 from liif_arch.errors import require_whole
-from liif_arch.precision import autocast
+from liif_arch.precision import ambient_dtype, autocast
 
 
 class ResidualBlock(nn.Module):
@@ -22,6 +23,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) * self.res_scale
+
+    def overwrite(self, x: Tensor) -> Tensor:
+        """The same where `can_fuse`, written into x, in x's type."""
+        hidden = convolved(self.body[0], x, relu=True)
+        if self.res_scale == 1:
+            return add_convolved_(x, self.body[2], hidden)
+        return x.add_(convolved(self.body[2], hidden), alpha=self.res_scale)
 
 
 @torch.no_grad()
@@ -84,4 +92,18 @@ class EDSREncoder(Encoder):
         """(B, num_in_ch, h, w) -> (B, C, h, w)."""
         with autocast(x.device, torch.float32):  # in bfloat16 it would round the image itself
             x = self.head(x)
+        if can_fuse(x, self):
+            return self._fused(x)
         return x + self.body(x)  # the sums of blocks stay in x's type
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """What follows the head, where `can_fuse`: fewer passes over memory, which limits it.
+
+        In bfloat16 the sums of blocks are bfloat16 too, but the last one is float32.
+        """
+        hidden = x.to(ambient_dtype(x.device), memory_format=torch.channels_last, copy=True)
+        *blocks, last = self.body
+        for block in blocks:
+            assert isinstance(block, ResidualBlock)
+            hidden = block.overwrite(hidden)
+        return x.add_(convolved(last, hidden))

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.archs.coordinate_network import CoordinateNetwork
-from liif_arch.archs.latent_network import to_signed
+from liif_arch.archs.latent_network import to_signed, to_unit
 from liif_arch.archs.tails import TailedEncoder
 from liif_arch.coordinates import AxisLookup, grid_lookup
 from liif_arch.decode.heat_field import Waves, field_gradient, field_plain, field_table, query_field
-from liif_arch.decode.heat_field_grid import grid_table, render_field
-from liif_arch.decode.lookup import Grid, Lookups, nearest
+from liif_arch.decode.heat_field_grid import render_field
+from liif_arch.decode.lookup import Grid, Lookups, by_latent, nearest
 from liif_arch.devices import constant
 from liif_arch.errors import UserError, require_whole
-from liif_arch.precision import autocast
 
 KAPPA = math.sqrt(math.log(4)) / (2 * math.pi**2)
 PUBLISHED_REACH = 16 * math.pi  # radians per input pixel: the highest frequency to begin with
@@ -28,8 +27,8 @@ class Thera(CoordinateNetwork):
     """The colour around every latent is a sum of waves that fade as the heat equation has it.
 
     A query costs a product of one small matrix, six multiply-adds a wave, so that the encoder is
-    the cost of an image. `encode` returns amplitudes, phases and the image itself, see
-    `decode.heat_field`.
+    the cost of an image. `encode` returns the encoder's features and the image itself; `head` makes
+    amplitudes and phases of the features, see `decode.heat_field`.
 
     Args:
         encoder: See `LatentNetwork`, as for num_in_ch, num_out_ch, scale and precision.
@@ -87,9 +86,9 @@ class Thera(CoordinateNetwork):
         self.kappa = nn.Parameter(torch.tensor(KAPPA))
         self.head = nn.Conv2d(self.encoder.num_out_feat, hidden_dim * (num_out_ch + 1), 1)
         self._start(bilinear_start)
-        self.code_channels = hidden_dim * (num_out_ch + 1) + num_out_ch
-        self.table_channels = 4 * num_out_ch * (2 * hidden_dim + 2)
-        self.floats_per_query = num_out_ch * (2 * hidden_dim + 1) * 8
+        self.code_channels = self.encoder.num_out_feat + num_out_ch
+        self.table_channels = 2 * self.code_channels  # where the codes' type is another
+        self.floats_per_query = 8 * hidden_dim * (num_out_ch + 3)  # of four corners
 
     @torch.no_grad()
     def _start(self, bilinear: bool) -> None:
@@ -109,10 +108,14 @@ class Thera(CoordinateNetwork):
 
     def waves(self) -> Waves:
         """What the decoder's functions need of this network."""
-        return Waves(self.components, self.kappa, self.local_ensemble, self.skip == 'bilinear')
+        weight, bias = self.head.weight.flatten(1), self.head.bias
+        assert bias is not None
+        bilinear = self.skip == 'bilinear'
+        return Waves(self.components, self.kappa, weight, bias, self.local_ensemble, bilinear)
 
     def encode(self, lq: Tensor) -> Tensor:
         """Codes of images in [0, 1]: (B, num_in_ch, h, w) -> (B, code_channels, h, w), float32."""
+        lq = lq.contiguous(memory_format=torch.channels_last)
         centred, image = lq, to_signed(lq)
         if self.mean is not None:
             mean = constant(self.mean, lq).view(-1, 1, 1)
@@ -120,13 +123,11 @@ class Thera(CoordinateNetwork):
             if not self.encoder.unit_range:  # such encoders have a mean of their own
                 centred = lq + (0.5 - mean)
         feat = super().encode(centred)
-        with autocast(lq.device, torch.float32):
-            feat = feat.to(self.head.weight.dtype)
-            return torch.cat([self.head(feat), image], dim=1)
+        return torch.cat([feat.to(image.dtype), image], dim=1)
 
     def table(self, feat: Tensor) -> Tensor:
-        """See `decode.heat_field.field_table`, (B, h, w, num_out_ch, 2 hidden_dim + 1)."""
-        return field_table(self.components.shape[1], feat)
+        """See `decode.heat_field.field_table`, (B, h, w, hidden_dim (num_out_ch + 1) + ...)."""
+        return field_table(self.waves(), feat)
 
     def look_up(self, coord: Tensor, cell: Tensor, size: tuple[int, int]) -> Lookups:
         """See `CoordinateNetwork.look_up`."""
@@ -155,10 +156,12 @@ class Thera(CoordinateNetwork):
             Derivatives of colours in [-1, 1] by (y, x), per input pixel, (B, Q, num_out_ch, 2): the
             nearest latent's, without the image that is added.
         """
-        height, width = feat.shape[-2:]
-        found = nearest(coord, torch.zeros_like(coord), (height, width), False)
-        gradient = field_gradient(self.waves(), self.table(feat), found)
-        return gradient.unflatten(0, coord.shape[:2])
+        return self._gradient_at(self.table(feat), coord)
+
+    def _gradient_at(self, table: Tensor, coord: Tensor) -> Tensor:
+        """`gradient` in what `table` returned."""
+        found = nearest(coord, torch.zeros_like(coord), (table.shape[1], table.shape[2]), False)
+        return field_gradient(self.waves(), table, found).unflatten(0, coord.shape[:2])
 
     def forward(
         self,
@@ -181,16 +184,19 @@ class Thera(CoordinateNetwork):
         """
         if not with_variation or coord is None or cell is None:
             return super().forward(lq, coord, cell, size)
-        feat = self.encode(lq)
-        return self.query(feat, coord, cell), self.gradient(feat, coord).abs().mean()
+        table = self.table(self.encode(lq))
+        colours = to_unit(self._colours_at(table, coord, cell))
+        return colours, self._gradient_at(table, coord).abs().mean()
 
     def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
-        """See `decode.heat_field_grid.grid_table`, in the precision of rendering."""
-        return grid_table(self.components.shape[1], feat, self.render_dtype())
+        """The codes, (B, h, w, code_channels): what the decoder makes of them, it makes for a block
+        of pixels at a time.
+        """
+        return by_latent(feat)
 
     def decode_grid(
         self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
     ) -> Tensor:
         """See `CoordinateNetwork.decode_grid`; computed by `decode.heat_field_grid`."""
         floats = self.chunk_size(1) // torch.get_num_threads()
-        return render_field(self.waves(), table, grid, floats, progress)
+        return render_field(self.waves(), table, grid, self.render_dtype(), floats, progress)

@@ -9,10 +9,9 @@ With an offset x from the latent's centre in input pixels, and a cell of 2 / s l
 The exponential is the heat equation's: a coarser pixel has seen the finer waves fade. To the field
 the input image is added, nearest or bilinear at the query.
 
-`codes` are [amplitude (K out: the channels of a wave side by side), phase (K), image (out)] of each
-latent. By sin(u + phase) = sin u cos phase + cos u sin phase a query needs the sine and cosine of u
-alone, and a wave of frequency 0 and phase pi / 2 carries the image. Everything here is float32 in
-every precision, but the matrix products of whole images.
+`codes` are [features (C), image (out)] of each latent. One matrix makes the latent's parts of them:
+[amplitude (K out: the channels of a wave side by side), phase (K), image (out)]. Everything here is
+float32 in every precision, but the matrix products of whole images.
 """
 
 from typing import NamedTuple
@@ -32,6 +31,8 @@ class Waves(NamedTuple):
     Attributes:
         frequency: (2, K), (y, x), in radians per input pixel.
         kappa: How fast waves fade, a number ().
+        weight: What makes amplitudes and phases of features, (K out + K, C).
+        bias: Is added to them, (K out + K,).
         ensemble: The field is that of the four nearest latents, weighted (LIIF eq. 4); else that of
             the nearest one.
         bilinear: The image is added bilinear at the query; else its nearest pixel.
@@ -39,8 +40,20 @@ class Waves(NamedTuple):
 
     frequency: Tensor
     kappa: Tensor
+    weight: Tensor
+    bias: Tensor
     ensemble: bool
     bilinear: bool
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return self.frequency.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of a colour."""
+        return len(self.weight) // self.count - 1
 
     @property
     def corners(self) -> bool:
@@ -56,11 +69,21 @@ class Waves(NamedTuple):
         exponent = cell[..., :1] ** 2 * squared[0] + cell[..., 1:] ** 2 * squared[1]
         return torch.exp(exponent * (-self.kappa / 4))
 
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        """What makes a latent's parts of its codes: (K out + K + out, C + out), and a bias.
 
-def split_codes(codes: Tensor, waves: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Amplitudes (K out), phases (K) and image (out) along a dimension of codes."""
-    out = (codes.shape[dim] - waves) // (waves + 1)
-    return codes.split([waves * out, waves, out], dim=dim)
+        Its last rows copy the image.
+        """
+        channels = self.channels
+        weight = F.pad(self.weight, (0, channels, 0, channels))
+        image = torch.eye(channels, dtype=weight.dtype, device=weight.device)
+        below = F.pad(image, (weight.shape[1] - channels, 0))
+        return torch.cat([weight[:-channels], below]), F.pad(self.bias, (0, channels))
+
+    def parts(self, table: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Amplitudes (K out), phases (K) and image (out) along a dimension."""
+        sizes = [self.count * self.channels, self.count, self.channels]
+        return table.split(sizes, dim=dim)
 
 
 def field_plain(waves: Waves, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -68,7 +91,7 @@ def field_plain(waves: Waves, codes: Tensor, coord: Tensor, cell: Tensor) -> Ten
 
     Args:
         waves: Waves.
-        codes: See above, (B, K out + K + out, h, w).
+        codes: See above, (B, C + out, h, w).
         coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1].
         cell: Height and width of the query pixel in coordinates, (B, Q, 2).
 
@@ -76,13 +99,15 @@ def field_plain(waves: Waves, codes: Tensor, coord: Tensor, cell: Tensor) -> Ten
         (B, Q, out), in the image's range.
     """
     size = tuple(codes.shape[-2:])
-    amplitude, phase, image = split_codes(codes, waves.frequency.shape[1], dim=1)
+    features, image = codes[:, : -waves.channels], codes[:, -waves.channels :]
+    made = F.conv2d(features, waves.weight[..., None, None], waves.bias)
+    amplitude, phase = made.split([waves.count * waves.channels, waves.count], dim=1)
     fading = waves.fading(cell * coord.new_tensor(size))  # (B, Q, K)
     fields, areas = [], []
     for shifted, rel, area in corners(coord, size, waves.ensemble):
         u = rel / 2 @ waves.frequency + look_up(phase, shifted)  # (B, Q, K)
         strength = (torch.sin(u) * fading).unsqueeze(-1)
-        amplitudes = look_up(amplitude, shifted).unflatten(-1, (u.shape[-1], -1))
+        amplitudes = look_up(amplitude, shifted).unflatten(-1, (waves.count, -1))
         fields.append((amplitudes * strength).sum(-2))
         areas.append(area)
     skip = F.grid_sample(
@@ -95,22 +120,19 @@ def field_plain(waves: Waves, codes: Tensor, coord: Tensor, cell: Tensor) -> Ten
     return ensemble(fields, areas) + skip[:, :, 0].transpose(1, 2)
 
 
-def field_table(waves: int, codes: Tensor) -> Tensor:
-    """What each latent holds for a query: how much of each sine, each cosine and of the image.
+def field_table(waves: Waves, codes: Tensor) -> Tensor:
+    """What each latent holds for a query: amplitudes, phases and the image.
 
     Args:
-        waves: Number of waves K.
-        codes: See above, (B, K out + K + out, h, w).
+        waves: Waves.
+        codes: See above, (B, C + out, h, w).
 
     Returns:
-        (B, h, w, out, 2K + 1), at least float32.
+        (B, h, w, K out + K + out), at least float32.
     """
-    codes = codes.permute(0, 2, 3, 1)
-    amplitude, phase, image = split_codes(codes, waves, dim=-1)
-    amplitude = amplitude.unflatten(-1, (waves, -1)).transpose(-1, -2)  # (B, h, w, out, K)
-    phase = phase.unsqueeze(-2)
-    parts = [amplitude * torch.cos(phase), amplitude * torch.sin(phase), image.unsqueeze(-1)]
-    return torch.cat(parts, dim=-1)
+    with autocast(codes.device, torch.float32):
+        weight, bias = waves.matrix()
+        return F.linear(codes.permute(0, 2, 3, 1).to(weight.dtype), weight, bias)
 
 
 def query_field(waves: Waves, table: Tensor, found: Lookups) -> Tensor:
@@ -126,16 +148,16 @@ def query_field(waves: Waves, table: Tensor, found: Lookups) -> Tensor:
     """
     with autocast(table.device, torch.float32):
         found = found.to(table.dtype)
-        frequency = waves.frequency.to(table.dtype)
-        u = found.rel / 2 @ frequency  # (T, N, K)
-        weight = found.weight.unsqueeze(-1)
-        of_field = weight if waves.ensemble else nearest_alone(weight)
-        of_image = weight if waves.bilinear else nearest_alone(weight)
-        strength = waves.fading(found.cell) * of_field
-        parts = torch.cat([torch.sin(u) * strength, torch.cos(u) * strength, of_image], dim=-1)
-        rows = F.embedding(found.index, table.flatten(0, 2).flatten(1))
-        rows = rows.unflatten(-1, table.shape[-2:])  # (T, N, out, 2K + 1)
-        return (rows * parts.unsqueeze(-2)).sum((0, -1))
+        index, weight = found.index.t(), found.weight.unsqueeze(-1)
+        of_field = (weight if waves.ensemble else nearest_alone(weight)).transpose(0, 1)
+        of_image = (weight if waves.bilinear else nearest_alone(weight)).transpose(0, 1)
+        amplitude, phase, image = waves.parts(table.flatten(0, 2), dim=-1)
+        u = found.rel.transpose(0, 1) / 2 @ waves.frequency.to(table.dtype)  # (N, T, K)
+        u = u + F.embedding(index, phase)
+        strength = torch.sin(u) * (waves.fading(found.cell).unsqueeze(1) * of_field)
+        amplitudes = F.embedding(index, amplitude).flatten(1).unflatten(1, (-1, waves.channels))
+        field = torch.bmm(strength.flatten(1).unsqueeze(1), amplitudes).squeeze(1)
+        return field + (F.embedding(index, image) * of_image).sum(1)
 
 
 def nearest_alone(weight: Tensor) -> Tensor:
@@ -162,10 +184,9 @@ def field_gradient(waves: Waves, table: Tensor, found: Lookups) -> Tensor:
     """
     with autocast(table.device, torch.float32):
         found = found.to(table.dtype)
-        frequency = waves.frequency.to(table.dtype)
-        u = found.rel[0] / 2 @ frequency
-        rows = F.embedding(found.index[0], table.flatten(0, 2).flatten(1))
-        rows = rows.unflatten(-1, table.shape[-2:])  # (N, out, 2K + 1)
-        sine, cosine, _ = rows.split([u.shape[1], u.shape[1], 1], dim=-1)
-        slope = sine * torch.cos(u).unsqueeze(-2) - cosine * torch.sin(u).unsqueeze(-2)
-        return slope @ frequency.t()
+        frequency, index = waves.frequency.to(table.dtype), found.index[0]
+        amplitude, phase, _ = waves.parts(table.flatten(0, 2), dim=-1)
+        u = found.rel[0] / 2 @ frequency + F.embedding(index, phase)  # (N, K)
+        amplitudes = F.embedding(index, amplitude).unflatten(1, (-1, waves.channels))
+        slope = torch.cos(u).unsqueeze(1) * frequency  # (N, 2, K)
+        return torch.bmm(slope, amplitudes).transpose(1, 2)

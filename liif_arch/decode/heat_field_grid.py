@@ -1,16 +1,19 @@
-"""Heat fields on a regular grid: two matrix products for each wave, nothing else for a pixel.
+"""Heat fields on a regular grid: matrix products, and nothing else for a pixel.
 
-A wave's angle at a pixel is a sum of what its row and what its column give, so
+By sin(u + phase) = sin u cos phase + cos u sin phase a latent gives each wave two numbers for each
+channel, a = amplitude cos phase and b = amplitude sin phase. A wave of frequency 0 with b alone
+carries the image. A wave's angle at a pixel is a sum of what its row and what its column give, so
 
     a sin(y + x) + b cos(y + x) = (a sin y + b cos y) cos x + (a cos y - b sin y) sin x.
 
-First the rows: for a band of output rows, and every latent of the input rows that these look up,
-the two brackets, which is one product for each wave. Then the columns: for every group of output
-columns that look up the same latents, cosines and sines of x times the brackets. The image is the
-wave of frequency 0 with b alone. See `decode.heat_field` for the field itself.
+A band of output rows is decoded block by block of columns, so that what is made for a block stays
+in the cache: first a and b of the latents that it looks up; then the two brackets, one product for
+each wave; then the colours, one product for every group of output columns that look up the same
+latents. See `decode.heat_field` for the field itself.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +21,14 @@ import torch
 from torch import Tensor
 
 from liif_arch.coordinates import AxisLookup
-from liif_arch.decode.heat_field import Waves, nearest_alone, split_codes
+from liif_arch.decode.heat_field import Waves, nearest_alone
 from liif_arch.decode.lookup import Grid
 from liif_arch.devices import from_host
 from liif_arch.threads import for_each
 
 BAND_ROWS = 32  # output rows that are decoded at once; more make larger products
+CACHE_FLOATS = 2**20  # of a block's brackets on a CPU
+LEAST_GROUPS = 16  # of columns in a block there
 
 
 class AxisWaves(NamedTuple):
@@ -51,29 +56,42 @@ class AxisWaves(NamedTuple):
         sine = torch.cat([torch.sin(angle) * strength, torch.zeros_like(of_image)], dim=-1)
         return cls(sine, torch.cat([torch.cos(angle) * strength, of_image], dim=-1))
 
+    def row_matrices(self, rows: slice, index: Tensor, latents: int) -> Tensor:
+        """What makes the two brackets of some output rows from the latents of their input rows.
 
-def row_matrices(waves: AxisWaves, rows: slice, index: Tensor, latents: int) -> Tensor:
-    """What makes the two brackets of a band of output rows from the latents of its input rows.
+        Args:
+            rows: The output rows, R of them.
+            index: Which of the input rows each of them looks up, (T, R).
+            latents: How many input rows those are, L.
 
-    Args:
-        waves: Of all output rows.
-        rows: Those of the band, R of them.
-        index: Which of the band's input rows each of them looks up, (T, R).
-        latents: How many input rows those are, L.
+        Returns:
+            (2, K + 1, 2 L, R): bracket, wave, (a or b, input row), output row.
+        """
+        place = torch.arange(latents, device=index.device).unsqueeze(1)
+        looked_up = (index.unsqueeze(1) == place).to(self.sine.dtype).unsqueeze(1)  # (T, 1, L, R)
+        sine = (self.sine[:, rows].transpose(1, 2).unsqueeze(2) * looked_up).sum(0)
+        cosine = (self.cosine[:, rows].transpose(1, 2).unsqueeze(2) * looked_up).sum(0)
+        pair = [torch.cat([sine, cosine], dim=1), torch.cat([cosine, -sine], dim=1)]
+        return torch.stack(pair)
 
-    Returns:
-        (2, K + 1, 2 L, R): bracket, wave, (input row, a or b), output row.
+
+class Block(NamedTuple):
+    """Some groups of output columns.
+
+    Attributes:
+        waves: Cosines and sines of their columns, (T, G, n, 2 (K + 1)).
+        latents: Input columns that they look up, (W,).
+        begin: Where in `latents` the first group's latent of each corner is; those of the other
+            groups follow it.
+        pixels: Their output columns.
+        places: Where each of these is among the G n; None: in their order.
     """
-    sine, cosine = waves.sine[:, rows], waves.cosine[:, rows]
-    count, width = index.shape[1], sine.shape[-1]
-    dense = sine.new_zeros(latents, count, 2, 2, width)
-    place = torch.arange(count, device=index.device)
-    for corner, at in enumerate(index):  # the two corners may be the same latent
-        dense[at, place, 0, 0] += sine[corner]
-        dense[at, place, 1, 0] += cosine[corner]
-        dense[at, place, 0, 1] += cosine[corner]
-        dense[at, place, 1, 1] -= sine[corner]
-    return dense.permute(3, 4, 0, 2, 1).flatten(2, 3).contiguous()
+
+    waves: Tensor
+    latents: Tensor
+    begin: tuple[int, ...]
+    pixels: slice
+    places: Tensor | None
 
 
 class ColumnGroups(NamedTuple):
@@ -84,135 +102,161 @@ class ColumnGroups(NamedTuple):
             than n columns ends with zeros.
         latents: Input column that each corner of a group looks up, (T, G), on the host.
         starts: First output column of each group, and the number of columns, (G + 1,).
-        places: Where each output column is among the G n, (C,).
+        places: Where each output column is among the G n, (C,), on the host.
     """
 
     waves: Tensor
     latents: np.ndarray
     starts: np.ndarray
-    places: Tensor
+    places: np.ndarray
 
     @classmethod
-    def of(cls, waves: AxisWaves, lookup: AxisLookup) -> 'ColumnGroups':
-        """Group the columns of a regular grid."""
+    def of(cls, waves: AxisWaves, lookup: AxisLookup, dtype: torch.dtype) -> 'ColumnGroups':
+        """Group the columns of a regular grid; `dtype` is that of the products."""
         host = lookup.host
         changes = (host[:, 1:] != host[:, :-1]).any(0)
         starts = np.concatenate([[0], np.flatnonzero(changes) + 1, [host.shape[1]]])
         counts = np.diff(starts)
-        most, groups = counts.max(), len(counts)
+        most, groups = int(counts.max()), len(counts)
         within = np.arange(host.shape[1]) - np.repeat(starts[:-1], counts)
-        places = torch.from_numpy(np.repeat(np.arange(groups) * most, counts) + within)
-        places = from_host(places, waves.sine.device)
-        pair = torch.cat([waves.cosine, waves.sine], dim=-1)
-        padded = pair.new_zeros(len(pair), groups * int(most), pair.shape[-1])
-        padded[:, places] = pair
-        shape = (groups, int(most))
-        return cls(padded.unflatten(1, shape), host[:, starts[:-1]], starts, places)
+        places = np.repeat(np.arange(groups) * most, counts) + within
+        pair = torch.cat([waves.cosine, waves.sine], dim=-1).to(dtype)
+        padded = pair.new_zeros(len(pair), groups * most, pair.shape[-1])
+        padded[:, from_host(torch.from_numpy(places), pair.device)] = pair
+        return cls(padded.unflatten(1, (groups, most)), host[:, starts[:-1]], starts, places)
 
-    def blocks(self, size: int) -> Iterator[tuple[slice, slice]]:
-        """All groups, some at a time: groups and their output columns."""
-        groups = self.latents.shape[1]
-        for first in range(0, groups, size):
-            last = min(groups, first + size)
-            yield slice(first, last), slice(int(self.starts[first]), int(self.starts[last]))
+    def blocks(self, size: int) -> Iterator[Block]:
+        """All groups, in as few blocks of at most `size` as there can be, equally large ones."""
+        count, most = self.waves.shape[1:3]
+        edges = np.linspace(0, count, -(-count // size) + 1).round().astype(int)
+        for first, last in pairwise(edges):
+            groups = slice(first, last)
+            latents, begin = _runs(self.latents[:, groups])
+            pixels = slice(int(self.starts[first]), int(self.starts[last]))
+            places = None
+            if pixels.stop - pixels.start != (last - first) * most:
+                places = from_host(
+                    torch.from_numpy(self.places[pixels] - first * most), self.waves.device
+                )
+            latents = from_host(torch.from_numpy(latents), self.waves.device)
+            yield Block(self.waves[:, groups], latents, begin, pixels, places)
 
 
-def grid_table(waves: int, codes: Tensor, dtype: torch.dtype) -> Tensor:
-    """The numbers a and b of every latent, channel and wave; b of the last wave is the image.
+def _runs(latents: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Input columns in an order in which each corner's are a run, and where the runs begin.
 
     Args:
-        waves: Number of waves K.
-        codes: (B, K out + K + out, h, w), see `decode.heat_field`.
-        dtype: Of the result.
+        latents: Those of each corner of G groups, (T, G).
 
     Returns:
-        (B, h, 2, K + 1, w, out).
+        Where groups follow one another by one latent, (G + 1,), since both corners' runs overlap;
+        else one run after the other, (T G,).
     """
-    amplitude, phase, image = split_codes(codes, waves, dim=1)
-    b, out, h, w = image.shape
-    table = codes.new_empty(b, h, 2, waves + 1, w, out, dtype=dtype)
-    amplitude = amplitude.unflatten(1, (waves, out)).permute(0, 3, 1, 4, 2)  # (B, h, K, w, out)
-    phase = phase.permute(0, 2, 1, 3).unsqueeze(-1)  # (B, h, K, w, 1)
-    table[:, :, 0, :-1] = amplitude * torch.cos(phase)
-    table[:, :, 1, :-1] = amplitude * torch.sin(phase)
-    table[:, :, 0, -1] = 0
-    table[:, :, 1, -1] = image.permute(0, 2, 3, 1)
-    return table
+    if len(latents) == 2 and (latents[0, 1:] == latents[1, :-1]).all():
+        return np.concatenate([latents[0, :1], latents[1]]), (0, 1)
+    groups = latents.shape[1]
+    return latents.flatten(), tuple(range(0, latents.size, groups))
 
 
 def render_field(
     waves: Waves,
-    table: Tensor,
+    codes: Tensor,
     grid: Grid,
+    dtype: torch.dtype,
     floats: int,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Colours of a regular grid, band by band, without gradients.
+    """Colours of a regular grid, without gradients.
 
     Args:
         waves: Waves.
-        table: See `grid_table`; its type is that of the products.
+        codes: See `decode.heat_field`, (B, h, w, C + out).
         grid: Look-ups of R rows and C columns in it.
-        floats: How many of the brackets may be alive at once, about.
+        dtype: Of the products.
+        floats: How many numbers a block may hold at once, about.
         progress: Called with the number of output pixels of each band that is done.
 
     Returns:
-        (B, out, R, C), float32, in the image's range.
+        (B, out, R, C), at least float32, in the image's range.
     """
     by_row = AxisWaves.of(waves, 0, grid.rows, grid.row_weight, grid.cell[0])
     by_col = AxisWaves.of(waves, 1, grid.cols, grid.col_weight, grid.cell[1])
-    columns = ColumnGroups.of(by_col, grid.cols)
-    columns = columns._replace(waves=columns.waves.to(table.dtype))
+    columns = ColumnGroups.of(by_col, grid.cols, dtype)
     height, width = grid.shape
-    image = grid.row_weight.new_empty(len(table), table.shape[-1], height, width)
-    size = max(1, floats // (2 * table.shape[3] * table.shape[-1] * min(BAND_ROWS, height)))
+    floats_per_group = 2 * (waves.count + 1) * waves.channels * min(BAND_ROWS, height)
+    size = max(1, floats // floats_per_group)
+    if codes.device.type == 'cpu':
+        size = min(size, max(LEAST_GROUPS, CACHE_FLOATS // floats_per_group))
+    blocks = list(columns.blocks(size))
+    weight, bias = waves.matrix()
+    image = codes.new_empty(len(codes), waves.channels, height, width)
 
     def fill(band: tuple[int, slice]) -> None:
         i, rows = band
         lookup = grid.rows.window(rows.start, rows.stop)
         low, high = lookup.span()
-        matrices = row_matrices(by_row, rows, lookup.index - low, high - low).to(table.dtype)
-        _fill_band(image[i, :, rows], table[i, low:high], matrices, columns, size)
+        matrices = by_row.row_matrices(rows, lookup.index - low, high - low).to(dtype)
+        for block in blocks:
+            part = codes[i, low:high].index_select(1, block.latents)
+            made = torch.addmm(bias.unsqueeze(1), weight, part.flatten(0, 1).t())
+            table = _a_and_b(waves, made.unflatten(1, part.shape[:2]), dtype)
+            _fill_block(image[i, :, rows, block.pixels], table, matrices, block)
 
     def report(band: tuple[int, slice]) -> None:
         progress((band[1].stop - band[1].start) * width)
 
     bands = []
-    for i in range(len(table)):
+    for i in range(len(codes)):
         for start in range(0, height, BAND_ROWS):
             bands.append((i, slice(start, min(start + BAND_ROWS, height))))
     for_each(fill, bands, image.device, report if progress else None)
     return image
 
 
-def _fill_band(band: Tensor, table: Tensor, rows: Tensor, columns: ColumnGroups, size: int) -> None:
-    """Decode a band of output rows, (out, R, C), from the input rows (L, 2, K + 1, w, out)."""
-    out, count, _ = band.shape
-    for groups, pixels in columns.blocks(size):
-        latents = columns.latents[:, groups]
-        low, high = int(latents.min()), int(latents.max()) + 1
-        part = table[:, :, :, low:high].flatten(3).flatten(0, 1).permute(1, 2, 0)
-        brackets = part.new_empty(2, *part.shape[:2], count)  # (2, K + 1, w' out, R)
-        for bracket, matrix in zip(brackets, rows, strict=True):
-            torch.bmm(part, matrix, out=bracket)
-        brackets = brackets.view(-1, high - low, out * count)
-        colours = None
-        for waves, latent in zip(columns.waves[:, groups], latents - low, strict=True):
-            found = _pick(brackets, latent).transpose(0, 1)  # (G, 2 (K + 1), out R)
-            if colours is None:
-                colours = torch.bmm(waves, found)
-            else:
-                colours = torch.baddbmm(colours, waves, found)
-        colours = colours.view(-1, out, count)
-        if len(colours) != pixels.stop - pixels.start:
-            first = groups.start * columns.waves.shape[2]
-            colours = colours.index_select(0, columns.places[pixels] - first)
-        band[:, :, pixels] = colours.permute(1, 2, 0)
+def _a_and_b(waves: Waves, parts: Tensor, dtype: torch.dtype) -> Tensor:
+    """The two numbers of every wave, latent and channel; b of the last wave is the image.
+
+    Args:
+        waves: Waves.
+        parts: What the latents of a block hold, (K out + K + out, L, W).
+        dtype: Of the result.
+
+    Returns:
+        (K + 1, 2 L, out, W).
+    """
+    amplitude, phase, image = waves.parts(parts, dim=0)
+    amplitude = amplitude.unflatten(0, (waves.count, -1)).transpose(1, 2)  # (K, L, out, W)
+    phase = phase.unsqueeze(2)
+    shape = (waves.count + 1, 2, *amplitude.shape[1:])
+    table = torch.empty(shape, dtype=dtype, device=parts.device)
+    torch.mul(amplitude, torch.cos(phase), out=table[:-1, 0])
+    torch.mul(amplitude, torch.sin(phase), out=table[:-1, 1])
+    table[-1, 0] = 0
+    table[-1, 1] = image.transpose(0, 1)
+    return table.flatten(1, 2)
 
 
-def _pick(brackets: Tensor, latents: np.ndarray) -> Tensor:
-    """Those of (2 (K + 1), w', out R) that belong to some input columns; a view where it can be."""
-    first, last = int(latents[0]), int(latents[-1])
-    if last - first == len(latents) - 1 and (np.diff(latents) == 1).all():
-        return brackets[:, first : last + 1]
-    return brackets.index_select(1, from_host(torch.from_numpy(latents), brackets.device))
+def _fill_block(image: Tensor, table: Tensor, rows: Tensor, block: Block) -> None:
+    """Decode a block of a band.
+
+    Args:
+        image: The block's colours, (out, R, C), which are overwritten.
+        table: See `_a_and_b`.
+        rows: See `AxisWaves.row_matrices`.
+        block: Its columns.
+    """
+    channels, count, _ = image.shape
+    groups, latents = block.waves.shape[1], len(block.latents)
+    by_latent = table.flatten(2).transpose(1, 2)  # (K + 1, out W, 2 L)
+    brackets = table.new_empty(2, len(table), channels * latents, count)
+    for bracket, matrix in zip(brackets, rows, strict=True):
+        torch.bmm(by_latent, matrix, out=bracket)
+    brackets = brackets.flatten(0, 1).unflatten(1, (channels, latents))
+    for channel, found in zip(image, brackets.permute(1, 2, 0, 3), strict=True):
+        colours = torch.bmm(block.waves[0], found.narrow(0, block.begin[0], groups))
+        for waves, begin in zip(block.waves[1:], block.begin[1:], strict=True):
+            colours = torch.baddbmm(colours, waves, found.narrow(0, begin, groups))
+        colours = colours.flatten(0, 1)
+        if block.places is not None:
+            colours = colours.index_select(0, block.places)
+        channel.copy_(colours.t())

@@ -1,0 +1,47 @@
+"""Convolutions and what follows them, in one pass over the result: images without gradients."""
+
+import torch
+from torch import Tensor, nn
+
+
+def can_fuse(x: Tensor, modules: nn.Module) -> bool:
+    """Whether oneDNN takes the convolutions of an image, each with what follows it.
+
+    Not where gradients are kept, where the network is traced for another program, or where
+    something listens to its modules (hooks), which are not called one by one then.
+    """
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
+        and bool(torch.backends.mkldnn.enabled)
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+        and not any(module._forward_hooks for module in modules.modules())
+    )
+
+
+def convolved(conv: nn.Module, x: Tensor, relu: bool = False) -> Tensor:
+    """conv(x), and with `relu` its positive part; in x's type, float32 or bfloat16.
+
+    Args:
+        conv: A convolution of 3x3 that keeps the size.
+        x: (B, in, h, w), channels last.
+    """
+    activation = 'relu' if relu else 'none'
+    return torch.ops.mkldnn._convolution_pointwise(x, *_arguments(conv, x), activation, [], '')
+
+
+def add_convolved_(total: Tensor, conv: nn.Module, x: Tensor) -> Tensor:
+    """total + conv(x), written into total; see `convolved`. Both are of one type."""
+    return torch.ops.mkldnn._convolution_pointwise_.binary(
+        total, x, *_arguments(conv, x), 'add', 1.0, None, [], None
+    )
+
+
+def _arguments(conv: nn.Module, x: Tensor) -> tuple:
+    """A convolution's weight and bias, in x's type, and its geometry."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    weight = conv.weight.to(x.dtype, memory_format=torch.channels_last)
+    bias = conv.bias.to(x.dtype)
+    return weight, bias, conv.padding, conv.stride, conv.dilation, conv.groups

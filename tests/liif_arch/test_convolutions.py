@@ -1,0 +1,73 @@
+"""Convolutions with what follows them in one pass: the same features, and only where it may be."""
+
+import pytest
+import torch
+
+from liif_arch import EDSREncoder
+from liif_arch.archs import edsr_encoder_arch
+from liif_arch.archs.convolutions import can_fuse
+from liif_arch.precision import autocast
+
+
+def plainly(encoder: EDSREncoder, x: torch.Tensor) -> torch.Tensor:
+    """Features with each convolution on its own."""
+    with torch.enable_grad():
+        return encoder(x).detach()
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """How often images were encoded in fused passes."""
+    calls, own = [], EDSREncoder._fused
+    monkeypatch.setattr(
+        edsr_encoder_arch.EDSREncoder, '_fused', lambda self, x: (calls.append(1), own(self, x))[1]
+    )
+    return calls
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('res_scale', [1, 0.1])
+@pytest.mark.parametrize('shape', [(2, 3, 7, 9), (1, 3, 1, 1)])
+def test_fused__features_are_the_plain_ones(res_scale, shape, fused):
+    torch.manual_seed(0)
+    encoder, x = EDSREncoder(num_feat=8, num_block=3, res_scale=res_scale), torch.rand(shape)
+    before = x.clone()
+    torch.testing.assert_close(encoder(x), plainly(encoder, x), atol=1e-6, rtol=0)
+    assert len(fused) == 1
+    torch.testing.assert_close(x, before, atol=0, rtol=0)  # and the image is as it was
+
+
+@torch.no_grad()
+def test_fused__in_bfloat16_is_as_near_as_the_plain_form(fused):
+    torch.manual_seed(0)
+    encoder, x = EDSREncoder(num_feat=16, num_block=4), torch.rand(1, 3, 12, 10)
+    exact = encoder(x)
+    with autocast(x.device, torch.bfloat16):
+        ours, plain = encoder(x), plainly(encoder, x)
+    assert ours.dtype == torch.float32 and len(fused) == 2
+    assert (ours - exact).abs().max() <= 2 * (plain - exact).abs().max() < 0.05
+
+
+@pytest.mark.filterwarnings('ignore:.torch.jit:FutureWarning')
+def test_fused__only_where_nothing_else_needs_the_single_steps(fused):
+    encoder, x = EDSREncoder(num_feat=4, num_block=1), torch.rand(1, 3, 5, 5)
+    encoder(x)  # under autograd
+    with torch.no_grad():
+        heard = []
+        hook = encoder.body[0].register_forward_hook(lambda *_: heard.append(1))
+        encoder(x)
+        hook.remove()
+        torch.jit.trace(encoder, x, check_trace=False)
+        encoder.double()(x.double())
+    assert heard == [1] and not fused
+    with torch.no_grad():
+        assert can_fuse(x, encoder)
+
+
+def test_fused__parameters_that_change_count_at_once():
+    """Nothing is kept between calls."""
+    encoder, x = EDSREncoder(num_feat=4, num_block=1), torch.rand(1, 3, 5, 5)
+    with torch.no_grad():
+        encoder(x)
+        encoder.body[0].body[0].weight.mul_(3)
+        torch.testing.assert_close(encoder(x), plainly(encoder, x), atol=1e-6, rtol=0)
