@@ -29,6 +29,7 @@ LIIF = Run(
 GROUPS = {
     'decoders': [
         LIIF,
+        Run('LIIF, our start', 'train_liif_edsr_start'),
         Run(
             'LTE',
             'train_lte_edsr',

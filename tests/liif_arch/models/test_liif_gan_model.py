@@ -14,6 +14,18 @@ from liif_arch.models.liif_gan_model import LIIFGANModel, as_patch
 from liif_arch.training.checkpoints import load_file
 
 DISCRIMINATOR = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4}
+ENCODER = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
+NETWORKS = {
+    'LIIF': {'type': 'LIIF', 'encoder': ENCODER, 'hidden_list': [8, 8]},
+    'Thera': {
+        'type': 'Thera',
+        'encoder': ENCODER,
+        'hidden_dim': 8,
+        'skip': 'bilinear',
+        'local_ensemble': True,
+        'bilinear_start': True,
+    },
+}
 LOSS = {
     'type': 'GANLoss',
     'gan_type': 'vanilla',
@@ -71,10 +83,12 @@ def test_gan__places_are_spread_over_the_crop():
     assert corners == {(y, x) for y in range(3) for x in range(5)}
 
 
-def test_gan__trains_saves_resumes_and_upscales(tmp_path, monkeypatch):
+@pytest.mark.parametrize('network', NETWORKS)
+def test_gan__trains_saves_resumes_and_upscales(network, tmp_path, monkeypatch):
     """50 iterations on the photographs that come with scikit-image."""
     opt = gan_train(
         'builtin:photos/train',
+        network_g=copy.deepcopy(NETWORKS[network]),
         train__total_iter=50,
         val__val_freq=100,
         logger__save_checkpoint_freq=25,
@@ -105,7 +119,7 @@ def test_gan__trains_saves_resumes_and_upscales(tmp_path, monkeypatch):
         results.append([load_file(run / f'models/net_{n}_50.pth') for n in 'gd'])
     assert differences(*results) == []
     weights = tmp_path / 'cut/experiments/tiny/models/net_g_latest.pth'
-    assert type(load_network(weights)).__name__ == 'LIIF'
+    assert type(load_network(weights)).__name__ == network
     from liif_arch import write_image
     from liif_data.store import open_store
 
