@@ -87,7 +87,7 @@ def _works(args, device: torch.device) -> dict[str, Callable[[], object]]:
 
     works: dict[str, Callable[[], object]] = {}
     lq = torch.rand(1, 3, 60, 60, device=device)
-    for name in ('edsr', 'small'):
+    for name in ('liif', 'small'):
         net = load_network(name, device)
         net.precision = 'float32'
 

@@ -20,7 +20,7 @@ from liif_data.lmdb_writer import create_lmdb
 
 SOURCES = {'BSDS400': 1, 'T91': 1, 'ImageNet928': 2}  # and what they are reduced by
 HELD_OUT = {'BSDS400': 12, 'ImageNet928': 12}
-# Pixels of the smaller side that an image needs: crops of train_release_edsr have as many at its
+# Pixels of the smaller side that an image needs: crops of train_release_liif have as many at its
 # highest scale. Smaller images are left out.
 LEAST = 96
 

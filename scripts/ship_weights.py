@@ -2,8 +2,8 @@
 NAME.png.
 
     python scripts/ship_weights.py small experiments/train_release_small
-    python scripts/ship_weights.py edsr experiments/train_release_edsr
-    experiments/train_release_continue
+    python scripts/ship_weights.py edsr experiments/train_release_edsr \\
+        experiments/train_release_continue
 
 Several experiments are the steps of one training, in order. The file holds the last one's EMA
 weights in float16 and the option of their network.

@@ -25,8 +25,8 @@ PHOTOS = skimage.__path__[0] + '/data'
 
 
 def test_shipped__small_files_of_float16():
-    assert shipped() == ['edsr', 'fast', 'small']
-    types = {'edsr': 'LIIF', 'fast': 'Thera', 'small': 'LIIF'}
+    assert shipped() == ['edsr', 'fast', 'liif', 'small']
+    types = {'edsr': 'Thera', 'fast': 'Thera', 'liif': 'LIIF', 'small': 'LIIF'}
     for name in shipped():
         path = weights_path(name)
         content = load_file(name)
@@ -35,16 +35,20 @@ def test_shipped__small_files_of_float16():
         assert {v.dtype for v in load_network(name).state_dict().values()} == {torch.float32}
 
 
-def test_small_and_fast__cost_an_eighth_and_less():
-    edsr, fast, small = (complexity(load_network(name)) for name in shipped())
+def test_shipped__what_they_cost():
+    """Heat fields less than LIIF on the same encoder, small encoders less than large ones."""
+    edsr, fast, liif, small = (complexity(load_network(name)) for name in shipped())
     for scale in (2, 3, 4, 30):
         size = (64, 64), (64 * scale, 64 * scale)
-        assert edsr.of_image(*size) > 8 * small.of_image(*size)
+        assert liif.of_image(*size) > 8 * small.of_image(*size)
         assert small.of_image(*size) > fast.of_image(*size)
-    assert small.of_image((64, 64), (256, 256)) > 3 * fast.of_image((64, 64), (256, 256))
+        assert liif.of_image(*size) > 3 * edsr.of_image(*size) > 6 * fast.of_image(*size)
+    size = (64, 64), (256, 256)
+    assert small.of_image(*size) > 3 * fast.of_image(*size)
+    assert liif.of_image(*size) > 10 * edsr.of_image(*size)
 
 
-@pytest.mark.parametrize('name', ['edsr', 'fast', 'small'])
+@pytest.mark.parametrize('name', ['edsr', 'fast', 'liif', 'small'])
 def test_shipped__above_bicubic_on_photographs(name):
     """scikit-image's, which no weights have seen; at x2 to x8."""
     net, store = load_network(name), open_store('builtin:photos/heldout')
@@ -64,7 +68,9 @@ def test_shipped__above_bicubic_on_photographs(name):
         assert np.mean(gains) > least, (scale, gains)
 
 
-@pytest.mark.parametrize('flags', [[], ['--weights', 'small'], ['--weights', 'edsr']], ids=str)
+@pytest.mark.parametrize(
+    'flags', [[], *(['--weights', name] for name in ('edsr', 'liif', 'small'))], ids=str
+)
 def test_upscale__out_of_the_box(monkeypatch, tmp_path, capsys, flags):
     """No weights named, no output named, no network, no ../shared."""
 
