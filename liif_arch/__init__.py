@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the table below, for type checkers and editors, which canno
     from liif_arch.files.images import write_image as write_image
     from liif_arch.upscaling.upscale import upscale as upscale
     from liif_arch.upscaling.upscale import upscale_to_file as upscale_to_file
+    from liif_arch.weights.blend import load_blend as load_blend
     from liif_arch.weights.networks import load_network as load_network
 
 __version__ = '0.1.0'
@@ -36,6 +37,7 @@ _MODULE_OF = {  # where each public name is defined
     **{name: f'liif_arch.archs.{module}' for name, module in _NETWORKS.items()},
     'CoordinateNetwork': 'liif_arch.archs.coordinate_network',
     'UserError': 'liif_arch.errors',
+    'load_blend': 'liif_arch.weights.blend',
     'load_network': 'liif_arch.weights.networks',
     'read_image': 'liif_arch.files.images',
     'read_picture': 'liif_arch.files.images',

@@ -24,7 +24,13 @@ INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negat
 
 
 def make_batch(
-    crop: Tensor, side: Tensor, seed: Tensor, lq_size: int, num_samples: int, patch: bool = False
+    crop: Tensor,
+    side: Tensor,
+    seed: Tensor,
+    lq_size: int,
+    num_samples: int,
+    patch: bool = False,
+    lq: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """A training batch from ground-truth crops.
 
@@ -35,14 +41,18 @@ def make_batch(
         lq_size: Side of the low-resolution images, in pixels.
         num_samples: Pixels Q drawn from every crop, at most its s * s.
         patch: They are a square, in row-major order.
+        lq: The low-resolution images, (B, C, lq_size, lq_size) in [0, 1], where they are not the
+            crops' reductions.
 
     Returns:
         lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x);
         all float32.
     """
     coord, cell, colours = draw_pixels(crop, side, seed, num_samples, patch)
+    if lq is None:
+        lq = _unit_range(reduce_crops(crop, side, lq_size))
     return {
-        'lq': _unit_range(reduce_crops(crop, side, lq_size)),
+        'lq': lq,
         'gt': _unit_range(colours),
         'coord': coord,
         'cell': cell,
@@ -55,10 +65,13 @@ def batch_of_crops(
     """`make_batch` of what a data loader gives, on a device.
 
     Args:
-        data: crop, side and seed of a batch, see `make_batch`.
+        data: crop, side and seed of a batch, and lq where it is degraded, see `make_batch`.
         options: Of the dataset, of which lq_size, num_samples and patch are read.
         device: Where to make it.
     """
+    lq = None
+    if 'lq' in data:
+        lq = from_host(data['lq'], device)
     return make_batch(
         from_host(data['crop'], device),
         from_host(data['side'], device),
@@ -66,6 +79,7 @@ def batch_of_crops(
         options['lq_size'],
         options['num_samples'],
         options.get('patch', False),
+        lq,
     )
 
 

@@ -11,7 +11,10 @@ from liif_arch.config.tables import LOADER
 from liif_arch.errors import UserError, require_known, require_whole
 from liif_arch.files.images import COLORS, unit_range
 from liif_arch.training.datasets import nearest
+from liif_data.degradations import Degradation
 from liif_data.store import ImageStore, open_store
+
+DEGRADATION = {'type': ['string', 'object', 'array', 'null']}
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -67,3 +70,18 @@ def require_color(opt: Mapping) -> str:
     if color not in COLORS:
         raise UserError(f'found {color!r}; needed one of {", ".join(COLORS)}.', key='color')
     return color
+
+
+def optional_degradation(option: Any, color: str) -> Degradation | None:
+    """The option `degradation` of images in the option `color`; None where it is null.
+
+    Raises:
+        UserError: It has no meaning, or images of such colours cannot be degraded.
+    """
+    if option is None:
+        return None
+    if color == 'unchanged':
+        raise UserError(
+            'found unchanged; a degradation needs images of one kind, rgb or gray.', key='color'
+        )
+    return Degradation(option)

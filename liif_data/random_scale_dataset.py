@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from liif_arch.config.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError
 from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
+from liif_arch.metrics.contact_sheet import Pair
 from liif_arch.training.datasets import fill_template
 from liif_data.crops import (
     Window,
@@ -28,7 +29,9 @@ from liif_data.crops import (
     scaled_window,
 )
 from liif_data.dataset_options import (
+    DEGRADATION,
     missing_pair,
+    optional_degradation,
     optional_int,
     optional_store,
     positive_int,
@@ -60,6 +63,8 @@ class RandomScalePairedDataset(Dataset):
         reduce_gt: [probability, lowest, highest], as Thera trains: so often the ground truth is a
             larger crop, reduced by U(lowest, highest), or by what the image has room for. Excludes
             dataroot_lq. Default no such reduction.
+        degradation: What happens to the low-resolution crop, or makes it: photo, wild, or steps;
+            see `liif_data.degradations`. Excludes dataroot_lq. Default nothing.
         num_samples: Ground-truth pixels per sample; null: all, for whose number all crops must be
             alike.
         patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a
@@ -70,7 +75,7 @@ class RandomScalePairedDataset(Dataset):
         cache: Keep decoded images in memory (per worker process). Default false.
         degrade: Who reduces the crop and draws its pixels: loader (default), or device,
             LIIFModel's, for the whole batch, from 8-bit ground truth alone. The samples are the
-            same.
+            same. (With a degradation the loader makes the low-resolution crop in both cases.)
 
     Raises:
         UserError: An option that cannot work, or an image smaller than the largest crop.
@@ -83,6 +88,7 @@ class RandomScalePairedDataset(Dataset):
         'lq_size': WHOLE,
         'scale_range': NUMBERS,
         'reduce_gt': maybe(NUMBERS),
+        'degradation': DEGRADATION,
         'num_samples': maybe(WHOLE),
         'patch': FLAG,
         'use_hflip': FLAG,
@@ -115,6 +121,12 @@ class RandomScalePairedDataset(Dataset):
             self._require_size(self.lq_store, self.lq_size, '', 'lq_size')
         self._require_pixels()
         self.reduce_gt = self._reduce_gt()
+        self.degradation = optional_degradation(opt.get('degradation'), self.color)
+        if self.degradation is not None and self.lq_store is not None:
+            raise UserError(
+                'found both it and dataroot_lq, whose images it would replace; remove one.',
+                key='degradation',
+            )
         self.patch = self._patch()
         self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
@@ -256,6 +268,22 @@ class RandomScalePairedDataset(Dataset):
             lq_path, gt_path. With `degrade: device`: what `liif_arch.degradation.make_batch` makes
             these of, and the paths.
         """
+        crops, seed = self._crops(index)
+        key = self.gt_store.keys[index]
+        paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+        if self.on_device:
+            return {**self._crop_sample(crops, seed), **paths}
+        return {**self._query_sample(crops, seed), **paths}
+
+    def pair(self, index: int) -> Pair:
+        """The low-resolution crop and the ground-truth crop of a sample, to be looked at."""
+        crops, _ = self._crops(index)
+        return Pair(self._lq_of(crops), crops[0])
+
+    def _crops(self, index: int) -> tuple[list[np.ndarray], int]:
+        """The ground-truth crop of a sample, its low-resolution crop unless that is the bicubic
+        reduction; and the seed of its subset of pixels.
+        """
         rng = generator(self.seed, index)
         key = self.gt_store.keys[index]
         if self.lq_store is None:
@@ -264,10 +292,15 @@ class RandomScalePairedDataset(Dataset):
             crops = self._paired_crops(rng, self.lq_store, key)
         crops = augment(rng, crops, self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
         seed = draw_seed(rng)
-        paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
-        if self.on_device:
-            return {**self._crop_sample(crops, seed), **paths}
-        return {**self._query_sample(crops, seed), **paths}
+        if self.degradation is not None:
+            crops.append(self.degradation(crops[0], (self.lq_size, self.lq_size), rng))
+        return crops, seed
+
+    def _lq_of(self, crops: list[np.ndarray]) -> np.ndarray:
+        """The low-resolution crop of what `_crops` returns."""
+        if len(crops) == 1:
+            return resize_bicubic(crops[0], (self.lq_size, self.lq_size))
+        return crops[1]
 
     def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
         """The ground-truth crop alone, (s, s, C)."""
@@ -301,23 +334,27 @@ class RandomScalePairedDataset(Dataset):
 
     def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
         """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its
-        subset of pixels.
+        subset of pixels; and lq where it is degraded.
         """
-        (crop,) = crops
+        crop, *degraded = crops
         require_8_bits(crop)
         padded = pad_square(crop, round(self.lq_size * self.scale_range[1]))
-        return {'crop': torch.from_numpy(padded), 'side': len(crop), 'seed': seed}
+        sample: dict[str, Tensor | int] = {
+            'crop': torch.from_numpy(padded),
+            'side': len(crop),
+            'seed': seed,
+        }
+        if not degraded:
+            return sample
+        return {**sample, 'lq': to_tensor(degraded[0])}
 
     def _query_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor]:
         """lq, gt, coord and cell of a ground-truth crop, and of its low-resolution image where one
         is given.
         """
-        gt, lq = crops[0], crops[-1]
-        if len(crops) == 1:
-            lq = resize_bicubic(gt, (self.lq_size, self.lq_size))
-        coord, cell, colours = query_samples(gt, self.num_samples, seed, self.patch)
+        coord, cell, colours = query_samples(crops[0], self.num_samples, seed, self.patch)
         return {
-            'lq': to_tensor(lq),
+            'lq': to_tensor(self._lq_of(crops)),
             'gt': torch.from_numpy(unit_range(colours)),
             'coord': torch.from_numpy(coord),
             'cell': torch.from_numpy(cell.copy()),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -14,9 +15,13 @@ from liif_arch.config.fragments import TEXT, WHOLE, maybe
 from liif_arch.coordinates import as_scale, reduced_size, scale_label, scaled_size
 from liif_arch.errors import UserError, missing_path
 from liif_arch.files.images import COLORS, resize_bicubic
+from liif_arch.metrics.contact_sheet import Pair
 from liif_arch.training.datasets import fill_template
+from liif_data.crops import generator
 from liif_data.dataset_options import (
+    DEGRADATION,
     missing_pair,
+    optional_degradation,
     positive_int,
     require_color,
     require_options,
@@ -44,6 +49,8 @@ class ScaleSetDataset(Dataset):
         filename_tmpl: Names in those folders. Default '{}x{scale}', as the benchmarks are
             published.
         first_k: Use the first k images only; optional.
+        degradation: What happens to the inputs, for instance {jpeg: 75}; see
+            `liif_data.degradations`. It is the same in every validation. Default nothing.
         color: rgb (default), gray or unchanged.
 
     Raises:
@@ -56,6 +63,7 @@ class ScaleSetDataset(Dataset):
         'dataroot_lq': maybe(TEXT),
         'filename_tmpl': TEXT,
         'first_k': maybe(WHOLE),
+        'degradation': DEGRADATION,
         'color': {'enum': list(COLORS)},
     }
 
@@ -69,6 +77,13 @@ class ScaleSetDataset(Dataset):
             self.gt_store.keys = self.gt_store.keys[: positive_int(opt, 'first_k')]
         self.filename_tmpl = opt.get('filename_tmpl', '{}x{scale}')
         self.lq_stores = self._open_lq_stores(opt.get('dataroot_lq'))
+        self.degradation = optional_degradation(opt.get('degradation'), self.color)
+        if self.degradation is not None and self.degradation.of_gt and self.lq_stores:
+            raise UserError(
+                'found a step that makes an input of the ground truth (resize or reduce), and '
+                'dataroot_lq, where the inputs are; remove one.',
+                key='degradation',
+            )
         self._require_pixels()
 
     def _require_pixels(self) -> None:
@@ -162,8 +177,29 @@ class ScaleSetDataset(Dataset):
             lq (C, h, w) and gt (C, H, W) in [0, 1]; scale (2,), (sy, sx), float64; lq_path,
             gt_path.
         """
-        scale = self.scales[index // len(self.gt_store)]
+        scale, key = self._scale_and_key(index)
+        lq, gt, lq_path = self._images(index)
+        return {
+            'lq': to_tensor(lq),
+            'gt': to_tensor(gt),
+            'scale': torch.tensor(scale, dtype=torch.float64),
+            'lq_path': lq_path,
+            'gt_path': self.gt_store.path(key),
+        }
+
+    def pair(self, index: int) -> Pair:
+        """Input and ground truth of an item, to be looked at."""
+        lq, gt, _ = self._images(index)
+        return Pair(lq, gt)
+
+    def _scale_and_key(self, index: int) -> tuple[Scale, str]:
+        """Scale and image of an item."""
         key = self.gt_store.keys[index % len(self.gt_store)]
+        return self.scales[index // len(self.gt_store)], key
+
+    def _images(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        """Input, ground truth, and the path of the file that the input is of."""
+        scale, key = self._scale_and_key(index)
         gt = self.gt_store.read(key, self.color)
         if scale in self.lq_stores:
             store, lq_key = self.lq_stores[scale], self._lq_key(key, scale)
@@ -176,18 +212,17 @@ class ScaleSetDataset(Dataset):
                     f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.'
                 )
             gt = gt[:height, :width]
+            if self.degradation is not None:
+                lq = self.degradation(lq, lq.shape[:2], generator(0, index), whole=True)
         else:
             lq_size = reduced_size(gt.shape[:2], scale)
             height, width = scaled_size(lq_size, scale)
-            gt = gt[:height, :width]
-            lq, lq_path = resize_bicubic(gt, lq_size), self.gt_store.path(key)
-        return {
-            'lq': to_tensor(lq),
-            'gt': to_tensor(gt),
-            'scale': torch.tensor(scale, dtype=torch.float64),
-            'lq_path': lq_path,
-            'gt_path': self.gt_store.path(key),
-        }
+            gt, lq_path = gt[:height, :width], self.gt_store.path(key)
+            if self.degradation is not None:
+                lq = self.degradation(gt, lq_size, generator(0, index), whole=True)
+            else:
+                lq = resize_bicubic(gt, lq_size)
+        return lq, gt, lq_path
 
 
 def _scales(value: object) -> list[Scale]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from liif_arch.config.fragments import FLAG, TEXT, WHOLE, maybe
 from liif_arch.errors import UserError, is_whole
 from liif_arch.files.images import COLORS, resize_bicubic, unit_range
+from liif_arch.metrics.contact_sheet import Pair
 from liif_data.crops import augment, draw_seed, generator, query_samples
 from liif_data.dataset_options import (
     optional_int,
@@ -122,18 +124,12 @@ class SizeVariedDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         """One sample; see `RandomScalePairedDataset.__getitem__`."""
-        rng = generator(self.seed, index)
+        lq, gt, seed = self._images(index)
         key = self.gt_store.keys[index]
-        image = self.gt_store.read(key, self.color)
-        if self.lq_store is None:
-            lq, lq_path = resize_bicubic(image, (self.lq_size,) * 2), self.gt_store.path(key)
-        else:
-            lq, lq_path = self.lq_store.read(key, self.color), self.lq_store.path(key)
-        gt = resize_bicubic(image, (self.gt_side(index),) * 2)
-        if self.gt_resize is not None:
-            gt = resize_bicubic(gt, (self.gt_resize,) * 2)
-        lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), use_rot=False)
-        coord, cell, colours = query_samples(gt, self.num_samples, draw_seed(rng))
+        lq_path = self.gt_store.path(key)
+        if self.lq_store is not None:
+            lq_path = self.lq_store.path(key)
+        coord, cell, colours = query_samples(gt, self.num_samples, seed)
         return {
             'lq': to_tensor(lq),
             'gt': torch.from_numpy(unit_range(colours)),
@@ -142,6 +138,28 @@ class SizeVariedDataset(Dataset):
             'lq_path': lq_path,
             'gt_path': self.gt_store.path(key),
         }
+
+    def pair(self, index: int) -> Pair:
+        """The low-resolution image and the ground truth of a sample, to be looked at."""
+        lq, gt, _ = self._images(index)
+        return Pair(lq, gt)
+
+    def _images(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Low-resolution image and ground truth of a sample, and the seed of its subset of
+        pixels.
+        """
+        rng = generator(self.seed, index)
+        key = self.gt_store.keys[index]
+        image = self.gt_store.read(key, self.color)
+        if self.lq_store is None:
+            lq = resize_bicubic(image, (self.lq_size,) * 2)
+        else:
+            lq = self.lq_store.read(key, self.color)
+        gt = resize_bicubic(image, (self.gt_side(index),) * 2)
+        if self.gt_resize is not None:
+            gt = resize_bicubic(gt, (self.gt_resize,) * 2)
+        lq, gt = augment(rng, [lq, gt], self.opt.get('use_hflip', True), use_rot=False)
+        return lq, gt, draw_seed(rng)
 
 
 def _size_range(opt: Mapping) -> tuple[int, int]:

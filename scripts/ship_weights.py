@@ -27,7 +27,7 @@ LOSS = re.compile(r'iter:\s*([\d,]+),.* l_pix: (\S+)')
 VALIDATION = re.compile(r'Validation \S+, iteration (\d+)')
 HEADER = re.compile(r'\| dataset *\| scale *\| *PSNR\S* *\| *\(bicubic\)')
 ROW = re.compile(
-    r'\| *\S+ *\| *(x[\d.x]+) *\| *([\d.]+) *\| *([\d.]+) *\|'
+    r'\| *(\S+) *\| *(x[\d.x]+) *\| *([\d.]+) *\| *([\d.]+) *\|'
 )  # a dataset's scale, PSNR, (bicubic)
 
 
@@ -36,14 +36,14 @@ class Curves(NamedTuple):
 
     Attributes:
         loss: {iteration: loss}.
-        psnr: {scale: {iteration: PSNR}}, of the held-out images.
-        bicubic: {scale: PSNR}.
+        psnr: {(dataset, scale): {iteration: PSNR}}, of the held-out images.
+        bicubic: {(dataset, scale): PSNR}.
         ends: Iteration at which each step ended.
     """
 
     loss: dict[int, float]
-    psnr: dict[str, dict[int, float]]
-    bicubic: dict[str, float]
+    psnr: dict[tuple[str, str], dict[int, float]]
+    bicubic: dict[tuple[str, str], float]
     ends: list[int]
 
 
@@ -64,8 +64,9 @@ def read_curves(experiments: list[Path]) -> Curves:
                     header = line
                 elif (match := ROW.match(line)) and HEADER.match(header):
                     rows += 1
-                    found.psnr.setdefault(match[1], {})[at] = float(match[2])
-                    found.bicubic[match[1]] = float(match[3])
+                    row = match[1], match[2]
+                    found.psnr.setdefault(row, {})[at] = float(match[3])
+                    found.bicubic[row] = float(match[4])
         if at <= begin:
             raise UserError(
                 f'{experiment}: found no train_*.log with losses; needed the folder of a training.'
@@ -93,10 +94,12 @@ def plot(curves: Curves, path: Path, title: str) -> None:
         means.append(statistics.fmean(losses[max(0, end - 10) : end]))
     left.plot(iterations, means, color='tab:blue', label='mean of 10 in the log')
     left.set(title=f'{title}: training loss (L1)', yscale='log')
-    for scale, values in curves.psnr.items():
+    several = len({dataset for dataset, _ in curves.psnr}) > 1
+    for (dataset, scale), values in curves.psnr.items():
         at = sorted(values)
-        gains = [values[iteration] - curves.bicubic[scale] for iteration in at]
-        right.plot(at, gains, marker='o', markersize=3, label=scale)
+        gains = [values[iteration] - curves.bicubic[dataset, scale] for iteration in at]
+        label = f'{dataset} {scale}' if several else scale
+        right.plot(at, gains, marker='o', markersize=3, label=label)
     right.set(title='PSNR over bicubic (dB), held-out images')
     for axes in (left, right):
         for end in curves.ends[:-1]:
@@ -150,7 +153,7 @@ def ship(name: str, experiments: list[Path], folder: Path) -> str:
 def main() -> None:
     """Parse the command line and write."""
     parser = argparse.ArgumentParser(description='Make weights that ship of finished trainings.')
-    parser.add_argument('NAME', help='fast, edsr or small')
+    parser.add_argument('NAME', help='fast, photo, edsr, ...')
     parser.add_argument(
         'EXPERIMENT', type=Path, nargs='+', help='folders of the steps of a training, in order'
     )

@@ -34,12 +34,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--fix-list', metavar='OUT', help='write the paths of faulty images, a line each'
     )
+    parser.add_argument(
+        '--show',
+        type=int,
+        metavar='N',
+        help='also draw N samples of each dataset, inputs beside ground truths, into '
+        'NAME_DATASET.png here',
+    )
     return parser
 
 
 def main() -> int:
     """Print the problems of the options, then a line a dataset and one a faulty image."""
     args = build_parser().parse_args()
+    from liif_arch.errors import UserError
+
+    if args.show is not None and args.show < 1:
+        raise UserError(f'--show: found {args.show}; needed a number of samples, at least 1.')
     from liif_arch.config.files import require_option_file
     from liif_arch.config.read import load_options
 
@@ -74,6 +85,9 @@ def _check(args: argparse.Namespace, is_train: bool) -> int:
     if not args.options_only:
         for phase in sound:
             faulty += walk(phase, opt['datasets'][phase])
+    if args.show is not None:
+        for phase in sound:
+            show(opt['name'], phase, opt['datasets'][phase], args.show)
     if args.fix_list is not None:
         Path(args.fix_list).write_text(''.join(f'{path}\n' for path in faulty), encoding='utf-8')
     if failure is not None:
@@ -117,6 +131,32 @@ def walk(phase: str, dataset_opt: dict) -> list[str]:
         f'{len(faulty)} faulty.'
     )
     return faulty
+
+
+def show(name: str, phase: str, dataset_opt: dict, count: int) -> None:
+    """Draw some samples of a dataset, evenly spread over it, into a file here."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    from liif_arch.config.registries import registered
+    from liif_arch.errors import UserError
+    from liif_arch.metrics.contact_sheet import write_contact_sheet
+    from liif_arch.training.addressed import SampleIndex
+
+    dataset_type = registered(DATASET_REGISTRY)[dataset_opt['type']]
+    if not hasattr(dataset_type, 'pair'):
+        print(f'datasets.{phase}: {dataset_opt["type"]} has no pairs to show.')
+        return
+    try:
+        dataset, pairs = dataset_type(dataset_opt), []
+        for i in range(count):
+            # Of a dataset of few images, several draws of each.
+            pairs.append(dataset.pair(SampleIndex(i * len(dataset) // count, repeat=i)))
+    except UserError as error:
+        print(f'datasets.{phase}: {error}')
+        return
+    path = Path(f'{name}_{phase}.png')
+    write_contact_sheet(pairs, path)
+    print(f'datasets.{phase}: {count} samples in {path}')
 
 
 def images_of(dataset, dataset_opt: dict) -> Iterator[tuple]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from liif_arch.cli.upscale_jobs import plan
 from liif_arch.cli.upscale_target import Target, parse_target
-from liif_arch.weights import DEFAULT, shipped
+from liif_arch.weights import DEFAULT, PHOTO, shipped
 
 if TYPE_CHECKING:  # --help answers without PyTorch
     from torch import nn
@@ -23,9 +23,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--weights',
-        default=DEFAULT,
         metavar='W',
-        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {DEFAULT}',
+        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {PHOTO} for '
+        f'images in a lossy format such as JPEG, {DEFAULT} for others',
+    )
+    parser.add_argument(
+        '--strength',
+        type=float,
+        metavar='S',
+        help=f'how much compression and noise is removed, 0 (as {DEFAULT}) to 1 (as {PHOTO})',
     )
     _add_target(parser)
     _add_files(parser)
@@ -113,6 +119,7 @@ def main() -> int:
         require_whole(**{'--threads': args.threads})
     if not args.memory > 0:
         raise UserError(f'--memory: found {args.memory:g}; needed MiB above 0.')
+    _require_strength(args)
     target = parse_target(args.scale, args.size, args.stretch)
     jobs, notes = plan(args.inputs, args.output, target.label, args.recursive, args.overwrite)
     for note in notes:
@@ -123,38 +130,90 @@ def main() -> int:
 
         network = network_option(args.opt)
     if jobs:
-        _upscale_all(_load(args, network), jobs, target, args.memory)
+        _upscale_all(Networks(args, network), jobs, target, args.memory)
     return 0
+
+
+def _require_strength(args: argparse.Namespace) -> None:
+    """Raise UserError where --strength has no meaning."""
+    from liif_arch.errors import UserError
+
+    if args.strength is None:
+        return
+    if not 0 <= args.strength <= 1:
+        raise UserError(f'--strength: found {args.strength:g}; needed a number from 0 to 1.')
+    if args.weights is not None:
+        raise UserError(
+            f'--strength: found it beside --weights {args.weights}; it blends {DEFAULT} and '
+            f'{PHOTO}, so name one of the two flags.'
+        )
 
 
 def _tell(text: object) -> None:
     print(f'basicsr upscale: {text}', file=sys.stderr)
 
 
-def _load(args: argparse.Namespace, network: dict | None) -> 'nn.Module':
-    """The network, on the device and in the precision that the flags name."""
-    import torch
+class Networks:
+    """The networks that images are enlarged with, each loaded when the first image needs it.
 
-    from liif_arch.errors import UserError
-    from liif_arch.precision import resolve
-    from liif_arch.threads import use_threads
-    from liif_arch.weights.networks import load_network
+    Args:
+        args: The command's flags.
+        network: The option `network_g` of `-opt`.
+    """
 
-    use_threads(args.threads)
-    device = args.device
-    if device == 'auto':
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        resolve(args.precision, device, '--precision')
-        net = load_network(args.weights, device, network)
-    except RuntimeError as error:
-        raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
-    net.precision = args.precision
-    return net
+    def __init__(self, args: argparse.Namespace, network: dict | None) -> None:
+        from liif_arch.threads import use_threads
+
+        use_threads(args.threads)
+        self.args, self.network = args, network
+        self.loaded: dict[str | float, nn.Module] = {}
+
+    def for_image(self, lossy: str | None) -> tuple['nn.Module', str]:
+        """The network for an image, and which one that is and why; nothing where it was named.
+
+        Args:
+            lossy: The lossy format that the image is in.
+        """
+        args = self.args
+        if args.weights is not None or self.network is not None:
+            return self._load(args.weights or DEFAULT), ''
+        if args.strength is not None:
+            return self._load(args.strength), f'; strength {args.strength:g}'
+        if lossy is not None:
+            return self._load(PHOTO), f'; weights {PHOTO}, for {lossy}'
+        return self._load(DEFAULT), f'; weights {DEFAULT}, for lossless files'
+
+    def _load(self, which: str | float) -> 'nn.Module':
+        """The network of some weights or of a strength, on the device and in the precision that
+        the flags name.
+        """
+        if which in self.loaded:
+            return self.loaded[which]
+        import torch
+
+        from liif_arch.errors import UserError
+        from liif_arch.precision import resolve
+        from liif_arch.weights.blend import load_blend
+        from liif_arch.weights.networks import load_network
+
+        device = self.args.device
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        try:
+            resolve(self.args.precision, device, '--precision')
+            if isinstance(which, float):
+                net = load_blend(which, device)
+            else:
+                net = load_network(which, device, self.network)
+        except RuntimeError as error:
+            raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
+        net.precision = self.args.precision
+        self.loaded[which] = net
+        return net
 
 
 def _upscale_all(
-    net: 'nn.Module', jobs: list[tuple[Path, Path]], target: Target, memory: float
+    networks: Networks, jobs: list[tuple[Path, Path]], target: Target, memory: float
 ) -> None:
     """Do every job, and name those that cannot be done.
 
@@ -167,7 +226,7 @@ def _upscale_all(
     for number, (source, result) in enumerate(jobs, 1):
         try:
             _upscale_one(
-                net, source, result, target, memory, f'{source.name} ({number}/{len(jobs)})'
+                networks, source, result, target, memory, f'{source.name} ({number}/{len(jobs)})'
             )
         except UserError as error:
             if len(jobs) == 1:
@@ -179,7 +238,7 @@ def _upscale_all(
 
 
 def _upscale_one(
-    net: 'nn.Module', source: Path, result: Path, target: Target, memory: float, label: str
+    networks: Networks, source: Path, result: Path, target: Target, memory: float, label: str
 ) -> None:
     from liif_arch.files.images import read_picture, require_unit_range
     from liif_arch.progress import progress_of_parts
@@ -188,15 +247,15 @@ def _upscale_one(
     image, metadata = read_picture(source)
     require_unit_range(image, str(source))
     size = target.of_image(image.shape[:2], source)
+    net, which = networks.for_image(metadata.lossy)
     with progress_of_parts(label) as advance:
         height, width = upscale_to_file(
             net, image, result, size=size, memory=memory, progress=advance, metadata=metadata
         )
     lost = ', '.join(metadata.left_out(result.suffix))
-    note = ''
     if lost:
-        note = f'; not kept: {lost}'
+        which += f'; not kept: {lost}'
     print(
-        f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height){note}',
+        f'{result}  {image.shape[1]}x{image.shape[0]} -> {width}x{height} (width x height){which}',
         flush=True,
     )

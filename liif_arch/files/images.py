@@ -23,6 +23,7 @@ from liif_arch.files.formats import (
     is_image_file,
     require_format,
 )
+from liif_arch.files.lossy import lossy_format
 from liif_arch.files.metadata import Metadata, require_profile
 from liif_arch.files.pixels import full_scale, with_channel_axis
 from liif_arch.files.tiff import tiff_writer
@@ -129,7 +130,9 @@ def read_picture(path: str | Path) -> Picture:
     Raises:
         UserError: There is no such file, or it does not decode.
     """
-    return Picture(*decode_unchanged(_read_bytes(path), str(path), with_metadata=True))
+    data = _read_bytes(path)
+    pixels, metadata = decode_unchanged(data, str(path), with_metadata=True)
+    return Picture(pixels, metadata._replace(lossy=lossy_format(data)))
 
 
 def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:

@@ -41,6 +41,7 @@ class Metadata(NamedTuple):
         dpi: Pixels per inch, (x, y).
         png_chunks: PNG's text and colour chunks as they are, (kind, body).
         unread: What else the file holds and is not carried, in words.
+        lossy: The lossy format that the pixels came in, see `files.lossy`; None where it is none.
     """
 
     icc: bytes | None = None
@@ -48,6 +49,7 @@ class Metadata(NamedTuple):
     dpi: tuple[float, float] | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
     unread: tuple[str, ...] = ()
+    lossy: str | None = None
 
     def left_out(self, suffix: str) -> tuple[str, ...]:
         """In words, what of it a file of this extension, such as .jpg, will not say."""

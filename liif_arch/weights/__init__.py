@@ -4,6 +4,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 DEFAULT = 'fast'
+PHOTO = 'photo'  # the same network, for images that were compressed
 
 
 def shipped() -> list[str]:

@@ -309,7 +309,7 @@ def load_network(
     """Rebuild a trained network from its file.
 
     Args:
-        weights: Of those that ship the name (fast, edsr, small), a file written by `LIIFModel`
+        weights: Of those that ship the name (fast, photo, edsr, ...), a file written by `LIIFModel`
             (which describes its network), or one of the reference implementation.
         device: Where to put the network.
         network: The option `network_g`, for a file that does not hold it.

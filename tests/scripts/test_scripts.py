@@ -141,7 +141,7 @@ def test_ship_weights__of_a_training_in_two_steps(tmp_path, photos):
 
     curves = read_curves([tmp_path / step for step in steps])
     assert list(curves.loss) == list(range(1, 9)) and curves.ends == [4, 8]
-    assert list(curves.psnr) == list(curves.bicubic) == ['x2', 'x2.5', 'x2x3']
+    assert list(curves.psnr) == list(curves.bicubic) == [('v', 'x2'), ('v', 'x2.5'), ('v', 'x2x3')]
     assert all(
         list(psnr) == [2, 4, 6, 8] and max(psnr.values()) < 60 for psnr in curves.psnr.values()
     )

@@ -253,6 +253,26 @@ def test_check__all_problems_in_one_list(monkeypatch, tmp_path, photos, capsys):
         assert part in error, error
 
 
+def test_check__shows_samples(monkeypatch, tmp_path, photos, capsys):
+    opt = tiny_train(photos, datasets__train__degradation='photo')
+    write_options(tmp_path / 'o.yml', opt)
+    flags = ['--options_only', '--show', '5']
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', *flags) == 0
+    out = capsys.readouterr().out
+    for phase in ('train', 'val'):
+        assert f'datasets.{phase}: 5 samples in tiny_{phase}.png' in out
+        sheet = read_image(tmp_path / f'tiny_{phase}.png')
+        assert sheet.shape[1] > 1000 and sheet.std() > 20
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--show', '0') == 2
+    assert '--show: found 0; needed a number of samples' in capsys.readouterr().err
+
+
+def test_check__shows_nothing_of_a_strangers_dataset(monkeypatch, tmp_path, capsys):
+    write_options(tmp_path / 'o.yml', paired_options(tmp_path))
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--show', '2') == 0
+    assert 'PairedImageDataset has no pairs to show' in capsys.readouterr().out
+
+
 def test_check__of_a_strangers_dataset(monkeypatch, tmp_path, capsys):
     write_options(tmp_path / 'o.yml', paired_options(tmp_path))
     assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 0

@@ -29,7 +29,7 @@ def imported(cwd: Path, *arguments: str) -> list[str]:
     return eval(result.stdout.strip().splitlines()[-1])
 
 
-@pytest.mark.parametrize('weights', ['edsr', 'fast', 'liif', 'small'])
+@pytest.mark.parametrize('weights', ['edsr', 'fast', 'liif', 'photo', 'small'])
 def test_upscale__imports_what_it_uses(tmp_path, weights):
     write_photos(tmp_path, [(12, 14)], ['a'])
     assert imported(tmp_path, 'upscale', 'a.png', '--scale', '2', '--weights', weights) == []

@@ -25,8 +25,8 @@ PHOTOS = skimage.__path__[0] + '/data'
 
 
 def test_shipped__small_files_of_float16():
-    assert shipped() == ['edsr', 'fast', 'liif', 'small']
-    types = {'edsr': 'Thera', 'fast': 'Thera', 'liif': 'LIIF', 'small': 'LIIF'}
+    assert shipped() == ['edsr', 'fast', 'liif', 'photo', 'small']
+    types = {'edsr': 'Thera', 'fast': 'Thera', 'photo': 'Thera', 'liif': 'LIIF', 'small': 'LIIF'}
     for name in shipped():
         path = weights_path(name)
         content = load_file(name)
@@ -37,7 +37,7 @@ def test_shipped__small_files_of_float16():
 
 def test_shipped__what_they_cost():
     """Heat fields less than LIIF on the same encoder, small encoders less than large ones."""
-    edsr, fast, liif, small = (complexity(load_network(name)) for name in shipped())
+    edsr, fast, liif, _, small = (complexity(load_network(name)) for name in shipped())
     for scale in (2, 3, 4, 30):
         size = (64, 64), (64 * scale, 64 * scale)
         assert liif.of_image(*size) > 8 * small.of_image(*size)
@@ -48,7 +48,7 @@ def test_shipped__what_they_cost():
     assert liif.of_image(*size) > 10 * edsr.of_image(*size)
 
 
-@pytest.mark.parametrize('name', ['edsr', 'fast', 'liif', 'small'])
+@pytest.mark.parametrize('name', ['edsr', 'fast', 'liif', 'photo', 'small'])
 def test_shipped__above_bicubic_on_photographs(name):
     """scikit-image's, which no weights have seen; at x2 to x8."""
     net, store = load_network(name), open_store('builtin:photos/heldout')
