@@ -1,6 +1,8 @@
 """What the datasets of this package share: how they read an option, and samples as tensors."""
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -85,3 +87,34 @@ def optional_degradation(option: Any, color: str) -> Degradation | None:
             'found unchanged; a degradation needs images of one kind, rgb or gray.', key='color'
         )
     return Degradation(option)
+
+
+def scale_range(value: Any) -> tuple[float, float]:
+    """The option `scale_range`, [lowest, highest]; raises UserError otherwise."""
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    if not is_pair or not isinstance(value[0], Real) or not isinstance(value[1], Real):
+        raise UserError(
+            f'found {value!r}; needed [lowest, highest], for instance [1, 4].', key='scale_range'
+        )
+    low, high = value
+    if not 0 < low <= high < math.inf:
+        raise UserError(
+            f'found [{low:g}, {high:g}]; needed 0 < lowest <= highest.', key='scale_range'
+        )
+    return float(low), float(high)
+
+
+def augmentation_of_scales(found: Any) -> tuple[float, float, float]:
+    """The option `reduce_gt`, [probability, lowest, highest]; raises UserError otherwise."""
+    if not isinstance(found, (list, tuple)) or len(found) != 3:
+        raise UserError(
+            f'found {found!r}; needed [probability, lowest, highest], for instance [0.5, 1, 2].',
+            key='reduce_gt',
+        )
+    probability, low, high = found
+    if not (0 <= probability <= 1 and 1 <= low <= high < math.inf):
+        raise UserError(
+            f'found {list(found)}; needed a probability in [0, 1], and 1 <= lowest <= highest.',
+            key='reduce_gt',
+        )
+    return probability, low, high

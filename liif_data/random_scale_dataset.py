@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from liif_data.crops import (
 )
 from liif_data.dataset_options import (
     DEGRADATION,
+    augmentation_of_scales,
     missing_pair,
     optional_degradation,
     optional_int,
@@ -37,6 +37,7 @@ from liif_data.dataset_options import (
     positive_int,
     require_color,
     require_options,
+    scale_range,
     to_tensor,
 )
 from liif_data.store import ImageStore, open_store
@@ -109,7 +110,7 @@ class RandomScalePairedDataset(Dataset):
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         self.lq_store = optional_store(opt, 'dataroot_lq')
         if self.lq_store is None:
-            self.scale_range = _scale_range(opt)
+            self.scale_range = scale_range(opt.get('scale_range'))
             largest = round(self.lq_size * self.scale_range[1])
             at_scale = f' at scale {self.scale_range[1]:g}'
             self._require_size(self.gt_store, largest, at_scale, 'lq_size or scale_range')
@@ -188,19 +189,7 @@ class RandomScalePairedDataset(Dataset):
                 'found both it and dataroot_lq, whose images it would not fit; remove one.',
                 key='reduce_gt',
             )
-        if not isinstance(found, (list, tuple)) or len(found) != 3:
-            raise UserError(
-                f'found {found!r}; needed [probability, lowest, highest], for instance '
-                '[0.5, 1, 2].',
-                key='reduce_gt',
-            )
-        probability, low, high = found
-        if not (0 <= probability <= 1 and 1 <= low <= high < math.inf):
-            raise UserError(
-                f'found {list(found)}; needed a probability in [0, 1], and 1 <= lowest <= highest.',
-                key='reduce_gt',
-            )
-        return probability, low, high
+        return augmentation_of_scales(found)
 
     def _patch(self) -> bool:
         patch, count = bool(self.opt.get('patch', False)), self.num_samples
@@ -359,19 +348,3 @@ class RandomScalePairedDataset(Dataset):
             'coord': torch.from_numpy(coord),
             'cell': torch.from_numpy(cell.copy()),
         }
-
-
-def _scale_range(opt: Mapping) -> tuple[float, float]:
-    """The option `scale_range`, [lowest, highest]; raises UserError otherwise."""
-    value: Any = opt.get('scale_range')
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
-    if not is_pair or not isinstance(value[0], Real) or not isinstance(value[1], Real):
-        raise UserError(
-            f'found {value!r}; needed [lowest, highest], for instance [1, 4].', key='scale_range'
-        )
-    low, high = value
-    if not 0 < low <= high < math.inf:
-        raise UserError(
-            f'found [{low:g}, {high:g}]; needed 0 < lowest <= highest.', key='scale_range'
-        )
-    return float(low), float(high)

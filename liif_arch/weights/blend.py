@@ -14,8 +14,7 @@ from liif_arch.weights.networks import load_network
 class Blend(LatentNetwork):
     """Two networks as one, whose colours are the weighted mean of theirs.
 
-    Means of colours are above means of weights: of images that were JPEGs of quality 75 by 0.13 dB
-    at x4 and strength 0.5, of clean ones by 0.15 dB.
+    Of clean and of compressed images it has a higher PSNR than one network of the mean weights.
 
     Args:
         first, second: Networks of the same channels, on encoders that see as far.
