@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
 
     def overwrite(self, x: Tensor) -> Tensor:
         """The same where `can_fuse`, written into x, in x's type."""
-        hidden = convolved(self.body[0], x, relu=True)
+        hidden = convolved(self.body[0], x).relu_()
         if self.res_scale == 1:
             return add_convolved_(x, self.body[2], hidden)
         return x.add_(convolved(self.body[2], hidden), alpha=self.res_scale)

@@ -1,10 +1,10 @@
 """LIIF's decoder on a regular grid as one Triton kernel.
 
 From table to colours all stays on the chip. A program decodes BLOCK output pixels. For each corner
-it gathers their table rows, adds the
-coordinate terms, runs the hidden layers on the tensor cores and the last layer, and adds the
-corner's share of the colour. Hidden states stay in registers, as four parts of D / 4 channels: one
-layer is sixteen products, whose operands are small enough to leave registers for the state.
+it gathers their table rows, adds the coordinate terms, runs the hidden layers on the tensor cores
+and the last layer, and adds the corner's share of the colour. Hidden states stay in registers, as
+four parts of D / 4 channels: one layer is sixteen products, whose operands are small enough to
+leave registers for the state.
 Products, the last layer's too, are of the network's 16-bit type with float32 sums; coordinates and
 the ensemble are float32. `fused_resources` says what it takes of each kind of GPU.
 """
@@ -121,12 +121,18 @@ def _current(device: torch.device) -> AbstractContextManager:
 
 
 @triton.jit
+def _relu(x):
+    """The positive part; what is not a number stays so."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def _first_part(first, rel_y, rel_x, w_rel, inside, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
     """The first layer's response at BLOCK pixels, in the channels of `first` and `w_rel`."""
     x = tl.load(first, inside[:, None], 0.0)
     x += rel_y[:, None] * tl.load(w_rel)[None, :]
     x += rel_x[:, None] * tl.load(w_rel + WIDTH)[None, :]
-    return tl.maximum(x, 0.0).to(DTYPE)
+    return _relu(x).to(DTYPE)
 
 
 @triton.jit
@@ -142,7 +148,7 @@ def _product(a, b, c, d, weight, STEP: tl.constexpr):
 def _next_part(a, b, c, d, weight, bias, STEP: tl.constexpr):
     """A part of the next hidden state, in the type of this one."""
     out = _product(a, b, c, d, weight, STEP) + tl.load(bias)[None, :]
-    return tl.maximum(out, 0.0).to(a.dtype)
+    return _relu(out).to(a.dtype)
 
 
 @triton.autotune(

@@ -71,3 +71,17 @@ def test_fused__parameters_that_change_count_at_once():
         encoder(x)
         encoder.body[0].body[0].weight.mul_(3)
         torch.testing.assert_close(encoder(x), plainly(encoder, x), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('what', [torch.nan, torch.inf])
+@pytest.mark.parametrize('where', ['image', 'weight'])
+def test_fused__what_is_no_number_is_not_hidden(what, where, fused):
+    encoder, x = EDSREncoder(num_feat=4, num_block=2), torch.rand(1, 3, 9, 20)
+    if where == 'image':
+        x[..., 4, 10] = what
+    else:  # whose features would be 0 behind a ReLU
+        encoder.body[0].body[0].weight[0, 0, 0, 0] = what
+    features = encoder(x)
+    assert not features.isfinite().all() and len(fused) == 1
+    assert torch.equal(features.isfinite(), plainly(encoder, x).isfinite())

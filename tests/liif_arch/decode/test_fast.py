@@ -155,6 +155,8 @@ def test_linear_relu__and_its_gradient(dtype):
     torch.testing.assert_close(
         out.double(), expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5
     )
+    x[3, 5] = torch.nan
+    assert torch.equal(linear_relu(x, w, b).isnan(), x.isnan().any(1)[:, None].expand(40, 16))
     grad = torch.randn(40, 16).to(dtype)
     assert torch.equal(
         relu_backward_(grad.clone(), out), torch.where(out > 0, grad, torch.zeros_like(grad))

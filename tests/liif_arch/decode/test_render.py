@@ -120,6 +120,10 @@ def test_fused__equals_the_grid_in_the_interpreter():
                 rough = fused.render_grid(decoder, table, grid)
                 torch.testing.assert_close(rough, expected, rtol=0, atol=2e-3)
                 assert not torch.equal(rough, expected)
+                table[0, 2, 3] = torch.nan
+                broken = fused.render_grid(decoder, table, grid).isnan()
+                assert torch.equal(broken, net.decode_grid(table, grid).isnan())
+                assert broken.any()
         print('equal')
     """
     result = subprocess.run(
