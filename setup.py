@@ -4,6 +4,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+FILES = ['pillow-heif', 'OpenEXR>=3.3']
+VIDEO = ['av>=14']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
@@ -54,7 +56,9 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT, *FILES, *VIDEO],
+        'files': FILES,  # HEIC and OpenEXR
+        'video': VIDEO,  # films
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },

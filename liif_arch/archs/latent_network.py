@@ -53,6 +53,8 @@ class LatentNetwork(nn.Module, ABC):
         reach: Latents that the decoder reads beyond those that a query looks up, on each side.
         table_channels: Floats that the decoder holds for each latent while it renders, for memory
             budgets.
+        in_windows: Whether an image may be encoded in parts, where the encoder's receptive field
+            is known.
 
     Raises:
         UserError: An option has no meaning; names it.
@@ -61,6 +63,7 @@ class LatentNetwork(nn.Module, ABC):
     encoder: Encoder
     reach: int
     table_channels: int
+    in_windows = True
 
     def __init__(
         self,

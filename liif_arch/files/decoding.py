@@ -2,6 +2,7 @@
 
 The rules, for every format: one picture a file; its orientation is applied once; 1 to 4 channels
 (gray, gray and alpha, RGB, RGBA) of 8 or 16 bit or float. Otherwise a refusal says what was found.
+Files of linear light are `high_range`'s, TIFF files `tiff_reading`'s.
 """
 
 import re
@@ -17,10 +18,16 @@ from liif_arch.errors import UserError
 from liif_arch.files import tiff_reading
 from liif_arch.files.damage import damage_named
 from liif_arch.files.exif import orientation_of
-from liif_arch.files.formats import READABLE
+from liif_arch.files.formats import HEIF, READABLE, sniff
+from liif_arch.files.high_range import read_high_range
 from liif_arch.files.metadata import Metadata, picture_exif, read_metadata
-from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
-from liif_arch.files.pixels import full_scale
+from liif_arch.files.pillow_reading import (
+    open_image,
+    pillow_pixels,
+    require_pixels,
+    use_heif,
+)
+from liif_arch.files.pixels import full_scale, with_channel_axis
 
 _FLAGS = {'rgb': cv2.IMREAD_COLOR, 'gray': cv2.IMREAD_GRAYSCALE}
 # Formats that OpenCV decodes as 8-bit RGB and gray, as trainings have always seen them.
@@ -48,12 +55,23 @@ def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
             if not tiff_reading.is_plain(page):
                 return None
         return _opencv(data, name, _FLAGS[color])
+    if is_linear(data):
+        raise UserError(
+            f'{name}: found linear light, which has no 8 bits of its own; develop it (tone '
+            'mapping) and save it as PNG.'
+        )
     image = open_picture(data, name)
     if image.format not in _OPENCV or image.mode == 'CMYK':
         return None
     if image.format == 'PPM':
         _require_full_range(data, name)
     return upright(_opencv(data, name, _FLAGS[color]), _orientation(image, data))
+
+
+def is_linear(data: bytes) -> bool:
+    """Whether a file holds linear light."""
+    kind = sniff(data)
+    return kind is not None and kind.linear
 
 
 def decode_unchanged(
@@ -75,6 +93,9 @@ def decode_unchanged(
     """
     if tiff_reading.is_tiff(data):
         return _decode_tiff(data, name, with_metadata)
+    if is_linear(data):
+        with damage_named(name):
+            return read_high_range(data, name), Metadata(linear=True)
     image = open_picture(data, name)
     with damage_named(name):
         pixels = upright(_reader(image)(image, data, name), _orientation(image, data))
@@ -104,6 +125,8 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     Raises:
         UserError: No image, a format that is not read here, several frames, or too many pixels.
     """
+    if sniff(data) is HEIF:
+        use_heif(name)
     try:
         image = open_image(BytesIO(data))
         frames = getattr(image, 'n_frames', 1)
@@ -266,6 +289,16 @@ def _jpeg_2000(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return _unchanged(image, data, name)
 
 
+def _heif(image: Image.Image, data: bytes, name: str) -> np.ndarray:
+    """A HEIC file; 10 and 12 bits become 16, of which pillow-heif would make 8."""
+    import pillow_heif
+
+    file = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
+    if file.info.get('bit_depth', 8) == 8:
+        return _pillow(image, data, name)
+    return with_channel_axis(np.asarray(file[file.primary_index]))
+
+
 def _pillow(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return pillow_pixels(image, name)
 
@@ -287,4 +320,6 @@ _READERS: dict[str, Callable[[Image.Image, bytes, str], np.ndarray]] = {
     'JPEG2000': _jpeg_2000,
     'BMP': _pillow,
     'GIF': _pillow,
+    'TGA': _pillow,
+    'HEIF': _heif,
 }

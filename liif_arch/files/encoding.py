@@ -12,10 +12,12 @@ from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.files.exif import EXIF_MARK, LONGEST_JPEG_EXIF
-from liif_arch.files.formats import JPEG, PNG, WEBP, format_of
+from liif_arch.files.formats import AVIF, JPEG, PNG, WEBP, Format, format_of
+from liif_arch.files.high_range import encode_high_range
 from liif_arch.files.metadata import Metadata, exif_block
 from liif_arch.files.pixels import swap_red_and_blue
 
+DEFAULT_QUALITY = 95  # of JPEG and AVIF
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_HEAD = 33  # bytes of signature and IHDR, behind which metadata stands
 _FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -24,23 +26,30 @@ _INCH = 0.0254  # metres
 _JPEG_SEGMENT = 65519  # bytes of a profile in a segment of a JPEG file
 
 
-def encode(path: Path, pixels: np.ndarray, metadata: Metadata) -> bytes:
+def encode(path: Path, pixels: np.ndarray, metadata: Metadata, quality: int | None = None) -> bytes:
     """The bytes of an image file.
 
     Args:
         path: Its extension says the format; errors name it.
         pixels: (H, W, C) that `require_format` lets pass.
         metadata: Written as far as the format holds it; its colour profile is one of such pixels.
+        quality: Of a lossy compression, 1 to 100, see `require_quality`. None: WebP without loss,
+            JPEG and AVIF at `DEFAULT_QUALITY`.
 
     Raises:
         UserError: The encoder refuses them.
     """
     able = format_of(path)
-    if able is WEBP:
-        return _webp(pixels, metadata)
+    if able is not None and able.linear:
+        return encode_high_range(path, pixels)
+    if able in (WEBP, AVIF):
+        return _pillow(able, pixels, metadata, quality)
     if able is PNG:
         return encode_png(pixels, metadata)
-    data = _opencv(path, pixels)
+    flags = ()
+    if able is JPEG:
+        flags = (cv2.IMWRITE_JPEG_QUALITY, DEFAULT_QUALITY if quality is None else quality)
+    data = _opencv(path, pixels, flags)
     if able is JPEG:
         return _with_jpeg_segments(data, metadata, pixels.shape[:2])
     return data
@@ -143,15 +152,32 @@ def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
 
 
-def _webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """A lossless WebP file, colours under full transparency too, which OpenCV would drop."""
+def _pillow(able: Format, pixels: np.ndarray, metadata: Metadata, quality: int | None) -> bytes:
+    """A WebP or AVIF file, colours under full transparency too, which OpenCV would drop."""
     buffer = BytesIO()
-    kept = {}
+    options = {'quality': DEFAULT_QUALITY if quality is None else quality}
+    if able is WEBP:
+        options |= {'exact': True}
+        if quality is None:
+            options = {'lossless': True, 'exact': True}
     if metadata.icc:
-        kept['icc_profile'] = metadata.icc
+        options['icc_profile'] = metadata.icc
     exif = exif_block(metadata, pixels.shape[:2])
     if exif:
-        kept['exif'] = exif
+        options['exif'] = exif
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(buffer, 'WEBP', lossless=True, exact=True, **kept)
+    image.save(buffer, able.name, **options)
     return buffer.getvalue()
+
+
+def require_quality(path: Path, quality: int | None) -> None:
+    """Raise UserError for a quality of a format that has none, or beyond 1 to 100."""
+    if quality is None:
+        return
+    able = format_of(path)
+    if able not in (JPEG, WEBP, AVIF):
+        raise UserError(
+            f'{path}: quality is of .jpg, .webp and .avif; leave it out, or choose one of these.'
+        )
+    if not 1 <= quality <= 100:
+        raise UserError(f'{path}: found the quality {quality}; needed 1 to 100.')

@@ -24,6 +24,7 @@ class Format(NamedTuple):
         channels: Numbers of channels that are written, see `BANDS`.
         metadata: What is kept beside the pixels.
         lossy: Whether pixels come back a little different.
+        linear: Whether values are linear light, of any range; others are as displays take them.
         in_windows: Whether pixels are written window by window, so that an image may be larger
             than memory; other formats are encoded from the whole image.
         longest_side: In pixels.
@@ -35,6 +36,7 @@ class Format(NamedTuple):
     channels: tuple[int, ...] = ()
     metadata: tuple[str, ...] = ()
     lossy: bool = False
+    linear: bool = False
     in_windows: bool = False
     longest_side: float = math.inf
     most_bytes: float = math.inf
@@ -52,7 +54,11 @@ WEBP = Format('WEBP', ('uint8',), (3, 4), (ICC, EXIF, DPI), longest_side=16383)
 BMP = Format('BMP', ('uint8',), (1, 3), most_bytes=2**31 - 2**16)
 PPM = Format('PPM', ('uint8', 'uint16'), (3,), most_bytes=2**31 - 2**16)
 PGM = PPM._replace(channels=(1,))
-AVIF, GIF, JPEG_2000 = Format('AVIF'), Format('GIF'), Format('JPEG2000')
+AVIF = Format('AVIF', ('uint8',), (3, 4), (ICC, EXIF), lossy=True, longest_side=65535)
+HEIF, GIF, JPEG_2000, TGA = Format('HEIF'), Format('GIF'), Format('JPEG2000'), Format('TGA')
+EXR = Format('OpenEXR', ('float32',), (1, 3, 4), linear=True)
+HDR = Format('Radiance HDR', ('float32',), (3,), lossy=True, linear=True)  # 8 bits and an exponent
+PFM = Format('PFM', ('float32',), (1, 3), linear=True)
 
 FORMATS = {
     '.png': PNG,
@@ -67,10 +73,18 @@ FORMATS = {
     '.avif': AVIF,
     '.gif': GIF,
     '.jp2': JPEG_2000,
+    '.tga': TGA,
+    '.heic': HEIF,
+    '.heif': HEIF,
+    '.exr': EXR,
+    '.hdr': HDR,
+    '.pfm': PFM,
 }
 EXTENSIONS = tuple(FORMATS)
 WRITTEN_EXTENSIONS = tuple(suffix for suffix, able in FORMATS.items() if able.dtypes)
-READABLE = {able.name for able in FORMATS.values()} | {'MPO'}  # a JPEG with further pictures
+READABLE = {able.name for able in FORMATS.values() if not able.linear} | {
+    'MPO'
+}  # a JPEG with further pictures
 
 
 def format_of(path: str | Path) -> Format | None:
@@ -83,14 +97,63 @@ def is_image_file(path: Path) -> bool:
     return format_of(path) is not None and not path.name.startswith('.')
 
 
+_MARKS = (  # the first bytes of a file, and where they begin
+    (b'\x89PNG\r\n\x1a\n', 0, PNG),
+    (b'\xff\xd8\xff', 0, JPEG),
+    (b'II*\0', 0, TIFF),
+    (b'MM\0*', 0, TIFF),
+    (b'II+\0', 0, TIFF),
+    (b'MM\0+', 0, TIFF),
+    (b'WEBP', 8, WEBP),
+    (b'BM', 0, BMP),
+    (b'GIF8', 0, GIF),
+    (b'ftypavif', 4, AVIF),
+    (b'ftypavis', 4, AVIF),
+    (b'ftyphe', 4, HEIF),  # heic, heix, heim, hevc, ...
+    (b'ftypmif1', 4, HEIF),
+    (b'ftypmsf1', 4, HEIF),
+    (b'\0\0\0\x0cjP  ', 0, JPEG_2000),
+    (b'\xff\x4f\xff\x51', 0, JPEG_2000),
+    (b'v/1\1', 0, EXR),
+    (b'#?RADIANCE', 0, HDR),
+    (b'#?RGBE', 0, HDR),
+    (b'PF', 0, PFM),
+    (b'Pf', 0, PFM),
+)
+
+
+def sniff(head: bytes) -> Format | None:
+    """The format of a file that begins with these bytes, 16 or more.
+
+    None for those that do not say it there, PPM's family and TGA among them.
+    """
+    for mark, at, kind in _MARKS:
+        if head[at : at + len(mark)] == mark:
+            return kind
+    return None
+
+
+def content_format(path: str | Path) -> Format | None:
+    """The format of a file's content; where that does not say it, of the name."""
+    try:
+        with open(path, 'rb') as file:
+            return sniff(file.read(16)) or format_of(path)
+    except OSError:  # reading it says why
+        return format_of(path)
+
+
 def lossless_extension(path: str | Path) -> str:
     """The extension under which an image that was read from a file is written without loss.
 
     Returns:
-        '.tif' for a TIFF file, which may hold float values; '.png' for any other.
+        '.tif' for a TIFF file, which may hold float values; its own for linear light, which
+        other formats do not mark; '.png' for any other. The file's content counts, not its name.
     """
-    if format_of(path) is TIFF:
+    kind = content_format(path)
+    if kind is TIFF:
         return '.tif'
+    if kind is not None and kind.linear:
+        return next(suffix for suffix, able in FORMATS.items() if able is kind)
     return '.png'
 
 

@@ -16,17 +16,21 @@ from PIL import Image
 from liif_arch.errors import UserError
 from liif_arch.files.atomic import output_file
 from liif_arch.files.decoding import decode_color, decode_unchanged
-from liif_arch.files.encoding import encode
+from liif_arch.files.encoding import encode, require_quality
 from liif_arch.files.formats import (
     EXTENSIONS,
     FORMATS,
+    JPEG,
     is_image_file,
     require_format,
+    sniff,
 )
 from liif_arch.files.lossy import lossy_format
 from liif_arch.files.metadata import Metadata, require_profile
 from liif_arch.files.pixels import full_scale, with_channel_axis
 from liif_arch.files.tiff import tiff_writer
+from liif_arch.files.tiff_pages import only_page
+from liif_arch.files.tiff_reading import is_tiff
 
 __all__ = [
     'COLORS',
@@ -49,6 +53,7 @@ __all__ = [
     'write_image',
 ]
 COLORS = ('rgb', 'gray', 'unchanged')
+_END_OF_JPEG = b'\xff\xd9'
 # Pillow's modes by channels; RGBX is four channels of which none is alpha.
 _MODES = {3: 'RGB', 4: 'RGBX'}
 
@@ -124,15 +129,37 @@ def convert_color(image: np.ndarray, color: str) -> np.ndarray:
     return colours
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, strict: bool = True, page: int | None = None) -> Picture:
     """Read an image file unchanged, with what it says beside its pixels.
+
+    Args:
+        path: The file.
+        strict: Whether to refuse a JPEG that is cut off. Otherwise what is missing is gray, and
+            `Metadata.notes` says so.
+        page: Of a TIFF file with several, from 0; None: it must be the only one.
 
     Raises:
         UserError: There is no such file, or it does not decode.
     """
-    data = _read_bytes(path)
-    pixels, metadata = decode_unchanged(data, str(path), with_metadata=True)
-    return Picture(pixels, metadata._replace(lossy=lossy_format(data)))
+    return decode_picture(_read_bytes(path), str(path), strict, page)
+
+
+def decode_picture(data: bytes, name: str, strict: bool = True, page: int | None = None) -> Picture:
+    """`read_picture` of a file's contents; errors call it by `name`."""
+    if page is not None and is_tiff(data):
+        data = only_page(data, page, name)
+    notes: tuple[str, ...] = ()
+    try:
+        pixels, metadata = decode_unchanged(data, name, with_metadata=True)
+    except UserError as error:
+        if strict or sniff(data) is not JPEG:
+            raise
+        try:
+            pixels, metadata = decode_unchanged(data + _END_OF_JPEG, name, with_metadata=True)
+        except UserError:
+            raise error from None
+        notes = ('it is cut off, and what is missing is gray (--strict refuses it)',)
+    return Picture(pixels, metadata._replace(lossy=lossy_format(data), notes=notes))
 
 
 def read_image(path: str | Path, color: str = 'unchanged') -> np.ndarray:
@@ -151,7 +178,12 @@ def _read_bytes(path: str | Path) -> bytes:
         raise UserError(f'{path}: cannot read this image ({error.strerror}).') from None
 
 
-def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None = None) -> None:
+def write_image(
+    path: str | Path,
+    image: np.ndarray,
+    metadata: Metadata | None = None,
+    quality: int | None = None,
+) -> None:
     """Write an image file; the format is the extension's.
 
     Args:
@@ -160,13 +192,15 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Metadata | None =
             16 bit, or float.
         metadata: What the file shall say beside its pixels, as far as the format holds it, see
             `Metadata.left_out`.
+        quality: Of a lossy compression, 1 to 100. None: WebP without loss, JPEG and AVIF at 95.
 
     Raises:
-        UserError: The format cannot hold the image, or the file cannot be written.
+        UserError: The format cannot hold the image or has no quality, or the file cannot be
+            written.
     """
     pixels = with_channel_axis(image)
     height, width, _ = pixels.shape
-    with image_writer(path, pixels.shape, pixels.dtype, metadata) as write:
+    with image_writer(path, pixels.shape, pixels.dtype, metadata, quality) as write:
         write(slice(0, height), slice(0, width), pixels)
 
 
@@ -176,6 +210,7 @@ def image_writer(
     shape: tuple[int, int, int],
     dtype: np.dtype,
     metadata: Metadata | None = None,
+    quality: int | None = None,
 ) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
     """Write an image file from windows; the format is the extension's.
 
@@ -187,7 +222,7 @@ def image_writer(
         path: The file; its folder is made.
         shape: (H, W, C) of the image, C as in `write_image`.
         dtype: Of its pixels: 8 or 16 bit, or float.
-        metadata: See `write_image`.
+        metadata, quality: See `write_image`.
 
     Yields:
         `write(rows, cols, pixels)`: output rows and columns (slices with start and stop), and their
@@ -201,6 +236,7 @@ def image_writer(
     path, dtype = Path(path), np.dtype(dtype).newbyteorder('=')
     metadata = metadata or Metadata()
     kind = require_format(path, shape, dtype)
+    require_quality(path, quality)
     require_profile(path, metadata.icc, shape[2])
     if kind.in_windows:
         with tiff_writer(path, shape, dtype, metadata) as write:
@@ -212,7 +248,7 @@ def image_writer(
         whole[rows, cols] = pixels
 
     yield write_into_whole
-    data = encode(path, whole, metadata)
+    data = encode(path, whole, metadata, quality)
     with output_file(path) as file:
         file.write(data)
 

@@ -3,6 +3,8 @@
 import struct
 from collections.abc import Iterator
 
+from liif_arch.files.formats import AVIF, HEIF, sniff
+
 _JPEG_2000 = (b'\0\0\0\x0cjP  ', b'\xff\x4f\xff\x51')  # a file, a bare stream
 _CODING_STYLE = b'\xff\x52'  # JPEG 2000's marker of how it was compressed
 _TRANSFORM = 13  # bytes behind that marker: 0 is the irreversible transform
@@ -17,16 +19,16 @@ def lossy_format(data: bytes) -> str | None:
         data: The file's contents.
 
     Returns:
-        JPEG, WebP, AVIF, JPEG 2000 or TIFF; None where the format is lossless, or none of these. (A
-        PNG that was a JPEG once does not say so.)
+        JPEG, WebP, AVIF, HEIC, JPEG 2000 or TIFF; None where the format is lossless, or none of
+        these. (A PNG that was a JPEG once does not say so.)
     """
     if data.startswith(b'\xff\xd8\xff'):
         return 'JPEG'
     if data[:4] == b'RIFF' and data[8:12] == b'WEBP':
         # Of an animation the pictures lie within b'ANMF'; all of them are there.
         return 'WebP' if b'VP8 ' in _webp_chunks(data) else None
-    if data[4:8] == b'ftyp' and data[8:12] in (b'avif', b'avis'):
-        return 'AVIF'
+    if sniff(data) in (AVIF, HEIF):
+        return 'AVIF' if sniff(data) is AVIF else 'HEIC'
     if data.startswith(_JPEG_2000):
         found = data.find(_CODING_STYLE)
         irreversible = found >= 0 and data[found + _TRANSFORM : found + _TRANSFORM + 1] == b'\0'

@@ -42,6 +42,8 @@ class Metadata(NamedTuple):
         png_chunks: PNG's text and colour chunks as they are, (kind, body).
         unread: What else the file holds and is not carried, in words.
         lossy: The lossy format that the pixels came in, see `files.lossy`; None where it is none.
+        linear: Whether the pixels are linear light, of any range.
+        notes: What a person has to know of how the file was read, in words.
     """
 
     icc: bytes | None = None
@@ -50,6 +52,8 @@ class Metadata(NamedTuple):
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
     unread: tuple[str, ...] = ()
     lossy: str | None = None
+    linear: bool = False
+    notes: tuple[str, ...] = ()
 
     def left_out(self, suffix: str) -> tuple[str, ...]:
         """In words, what of it a file of this extension, such as .jpg, will not say."""

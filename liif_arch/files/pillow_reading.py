@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from liif_arch.errors import UserError
 from liif_arch.files.pixels import with_channel_axis
@@ -65,6 +65,21 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
     return Image.open(source)
 
 
+def use_heif(name: str) -> None:
+    """Let Pillow open HEIC files.
+
+    Raises:
+        UserError: The package is missing that does so.
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise UserError(
+            f"{name}: HEIC files need the package pillow-heif; pip install 'basicsr-liif[files]'."
+        ) from None
+    register_heif_opener(thumbnails=False)
+
+
 def pillow_pixels(image: Image.Image, name: str) -> np.ndarray:
     """8-bit pixels of an image that Pillow opened, not turned.
 
@@ -89,6 +104,20 @@ def pillow_pixels(image: Image.Image, name: str) -> np.ndarray:
     if 'transparency' in image.info:
         target = _WITH_ALPHA.get(target, target)
     return with_channel_axis(np.array(image.convert(target)))
+
+
+def upright_pixels(image: Image.Image) -> np.ndarray:
+    """Pixels (H, W, C) of any image of Pillow's, turned as its EXIF says.
+
+    16 bits of gray and floats are kept.
+
+    Raises:
+        UserError: Colours that are none of gray, gray and alpha, RGB and RGBA.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith('I;16') or image.mode == 'F':
+        return with_channel_axis(np.array(image))
+    return pillow_pixels(image, 'image')
 
 
 def _cmyk_to_srgb(image: Image.Image, name: str) -> Image.Image:

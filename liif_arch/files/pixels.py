@@ -25,3 +25,13 @@ def swap_red_and_blue(pixels: np.ndarray) -> np.ndarray:
     if order is None:
         return pixels
     return pixels[..., order]
+
+
+def divide_by_alpha(pixels: np.ndarray, top: int) -> None:
+    """Take alpha out of colours that were multiplied by it, in place; black where it is 0."""
+    alpha = pixels[..., -1:].astype(np.float64)
+    colours = np.zeros((*pixels.shape[:2], pixels.shape[2] - 1))
+    np.divide(pixels[..., :-1] * float(top), alpha, out=colours, where=alpha > 0)
+    if pixels.dtype.kind == 'u':
+        colours = np.clip(np.rint(colours), 0, top)
+    pixels[..., :-1] = colours

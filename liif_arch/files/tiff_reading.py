@@ -19,7 +19,12 @@ from liif_arch.files.exif import EXIF_IFD, ORIENTATION, RESOLUTION, load_exif, o
 from liif_arch.files.formats import DTYPES
 from liif_arch.files.metadata import Metadata, collect
 from liif_arch.files.pillow_reading import open_image, pillow_pixels
-from liif_arch.files.pixels import full_scale, swap_red_and_blue, with_channel_axis
+from liif_arch.files.pixels import (
+    divide_by_alpha,
+    full_scale,
+    swap_red_and_blue,
+    with_channel_axis,
+)
 
 logging.getLogger('tifffile').addHandler(logging.NullHandler())  # damage is said in an error
 
@@ -73,12 +78,14 @@ def open_tiff(source: str | Path | BinaryIO, name: str) -> Iterator[tifffile.Tif
 
 def _count_pages(file: tifffile.TiffFile) -> int:
     """Pictures in a file, without smaller copies and masks of others; ImageJ counts its own."""
-    pages = 0
-    for page in file.pages:
-        if not int(page.subfiletype) & (_REDUCED | _MASK):
-            pages += 1
+    pages = sum(is_picture(page) for page in file.pages)
     counted = file.imagej_metadata or {}
     return max(pages, int(counted.get('images', 1)))
+
+
+def is_picture(page: tifffile.TiffPage) -> bool:
+    """Whether a page is neither a smaller copy nor a mask of another."""
+    return not int(page.subfiletype) & (_REDUCED | _MASK)
 
 
 def _require_no_preview(page: tifffile.TiffPage, name: str) -> None:
@@ -163,7 +170,8 @@ def read_pixels(page: tifffile.TiffPage, data: bytes, name: str) -> np.ndarray:
         UserError: They are compressed in a way that nothing here decodes.
     """
     compressed = page.compression != _NOT_COMPRESSED
-    compressed_bytes = compressed and page.dtype == np.uint8
+    pillow_knows_it = not (page.parent.is_bigtiff and page.parent.byteorder == '>')
+    compressed_bytes = compressed and page.dtype == np.uint8 and pillow_knows_it
     if page.photometric in _BY_PILLOW or page.bitspersample < 8 or compressed_bytes:
         return _by_pillow(_marked_upright(page, data), name)
     if not compressed:
@@ -238,18 +246,8 @@ def _straight(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         pixels[..., 0] = top - pixels[..., 0]
     if page.extrasamples and page.extrasamples[0] == _PREMULTIPLIED:
-        _divide_by_alpha(pixels, top)
+        divide_by_alpha(pixels, top)
     return pixels
-
-
-def _divide_by_alpha(pixels: np.ndarray, top: int) -> None:
-    """Take alpha out of colours that were multiplied by it, in place; black where it is 0."""
-    alpha = pixels[..., -1:].astype(np.float64)
-    colours = np.zeros((*pixels.shape[:2], pixels.shape[2] - 1))
-    np.divide(pixels[..., :-1] * float(top), alpha, out=colours, where=alpha > 0)
-    if pixels.dtype.kind == 'u':
-        colours = np.clip(np.rint(colours), 0, top)
-    pixels[..., :-1] = colours
 
 
 def page_metadata(page: tifffile.TiffPage, data: bytes, channels: int) -> Metadata:

@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from liif_arch.archs.self_ensemble import ensemble_mean
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.degradation import batch_of_crops
 from liif_arch.devices import from_host
@@ -63,6 +64,8 @@ class LIIFModel(SRModel):
         metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which
             need pyiqa (see `liif_arch.metrics`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
+        ensemble: 4 or 8: the mean over so many flips and rotations of the input, in as many times
+            the time. Default: the image as it is, alone.
         panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
         pbar: Show progress. Default true.
     """
@@ -223,7 +226,9 @@ class LIIFModel(SRModel):
         gt = data.get('gt')
         height, width = lq.shape[-2:]
         scale, size = self._target(data, (height, width), gt)
-        sr = net(lq, size=size)[0].clamp_(0, 1).cpu()
+        count = self.opt['val'].get('ensemble')
+        sr = ensemble_mean(net, lq, size, count) if count else net(lq, size=size)
+        sr = sr[0].clamp_(0, 1).cpu()
         label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
         record: dict[str, Any] = {
             'index': index,

@@ -2,6 +2,7 @@
 
 import torch
 
+from liif_arch.archs.self_ensemble import SIZES
 from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
 from liif_arch.coordinates import as_scale
 from liif_arch.errors import UserError
@@ -22,6 +23,7 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
     'val': {
         'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
         'bicubic': FLAG,
+        'ensemble': {'enum': [None, *SIZES]},
         'panel': maybe(LIST),
     },
 }

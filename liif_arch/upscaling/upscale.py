@@ -4,32 +4,40 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 from torch import nn
 
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
 from liif_arch.files.formats import DTYPES, require_format
-from liif_arch.files.images import image_writer, require_unit_range
+from liif_arch.files.images import image_writer, read_picture, require_unit_range
 from liif_arch.files.metadata import Metadata
+from liif_arch.files.pillow_reading import upright_pixels
 from liif_arch.files.pixels import with_channel_axis
+from liif_arch.upscaling.light import LightCurve
 from liif_arch.upscaling.memory import machine_memory
 from liif_arch.upscaling.planes import fill_hidden, has_alpha, require_channels
 from liif_arch.upscaling.reduction import reduce_bicubic
-from liif_arch.upscaling.windows import Progress, render_windows
+from liif_arch.upscaling.windows import Area, Progress, render_windows
+
+Crop = tuple[float, float, float, float]
+MOST_PIXELS_A_SIDE = 2**24  # of a whole output of which a crop is rendered
 
 
 def upscale(
     net: nn.Module,
-    image: np.ndarray,
+    image: np.ndarray | Image.Image | str | Path,
     scale: object = None,
     size: tuple[int, int] | None = None,
     memory: float = 1536,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+    crop: Crop | None = None,
+    linear: bool = False,
+) -> np.ndarray | Image.Image:
     """Upscale an image to any scale or size; grayscale, alpha and 16 bits are kept.
 
     A gray image stays gray, also one whose red, green and blue are alike. Colours under alpha 0 are
@@ -42,27 +50,45 @@ def upscale(
     Args:
         net: A `LatentNetwork`, for RGB or for the image's own channels.
         image: (H, W), or (H, W, C) with 1 gray, 2 gray and alpha, 3 RGB or 4 RGBA channels; 8 or 16
-            bit, or float in [0, 1]. Alpha is not multiplied into the colours.
+            bit, or float in [0, 1]. Alpha is not multiplied into the colours. Or an image of
+            Pillow's, or the path of a file.
         scale: A number, or a pair (sy, sx): height first, as in NumPy, unlike the command line's
             WIDTHxHEIGHT.
-        size: Output size (H, W), instead of scale; whole numbers of any kind.
+        size: Output size (H, W), instead of scale; whole numbers of any kind. With `crop`, of what
+            is rendered.
         memory: Budget for activations, in MiB, beside the images themselves; more is done in
             windows, with the same result.
         progress: Called with (output pixels done, all), first with none done. What takes time
             without giving pixels counts by the time it takes.
+        crop: The part of the image to render, (y, x, height, width) in its pixels, which need not
+            be whole; the network sees what lies around it too. What comes out is the same part of
+            the whole result, from and to the nearest of its pixels.
+        linear: Whether float values are linear light, 0 or more, as in OpenEXR files; of a file,
+            its format says it. Values below 0 become 0.
 
     Returns:
-        The image, of the same dtype and number of dimensions.
+        The image, of the same dtype and number of dimensions; an image of Pillow's for one.
 
     Raises:
         UserError: Neither or both of scale and size; a size below 1, or of more bytes than there
-            are; channels or a network that do not fit; not enough memory.
+            are; channels, a crop or a network that do not fit; not enough memory; a file that does
+            not decode.
     """
-    pixels, size = _checked(net, image, scale, size, memory)
-    shape = (*size, pixels.shape[2])
-    _require_memory(shape, pixels.dtype)
-    out = np.empty(shape, pixels.dtype)
-    for rows, cols, block in _render(net, pixels, size, memory, progress):
+    if isinstance(image, Image.Image):
+        pixels = upright_pixels(image)
+        if pixels.shape[2] == 1:
+            pixels = pixels[..., 0]
+        return Image.fromarray(
+            np.asarray(upscale(net, pixels, scale, size, memory, progress, crop))
+        )
+    if isinstance(image, (str, Path)):
+        picture = read_picture(image)
+        image, linear = picture.pixels, picture.metadata.linear
+    job = _checked(net, image, scale, size, memory, crop, linear)
+    shape = (*job.area.shape, job.pixels.shape[2])
+    _require_memory(shape, job.pixels.dtype)
+    out = np.empty(shape, job.pixels.dtype)
+    for rows, cols, block in job.render(memory, progress):
         out[rows, cols] = block
     if image.ndim == 2:
         return out[..., 0]
@@ -78,6 +104,8 @@ def upscale_to_file(
     memory: float = 1536,
     progress: Callable[[int, int], None] | None = None,
     metadata: Metadata | None = None,
+    crop: Crop | None = None,
+    quality: int | None = None,
 ) -> tuple[int, int]:
     """`upscale` into an image file.
 
@@ -85,9 +113,11 @@ def upscale_to_file(
     are encoded from the whole image. Nothing takes the name `path` before it is complete.
 
     Args:
-        net, image, scale, size, memory, progress: See `upscale`.
-        metadata: What the file shall say beside its pixels, see `read_picture`.
+        net, image, scale, size, memory, progress, crop: See `upscale`; the image is an array.
+        metadata: What the file shall say beside its pixels, see `read_picture`; and whether these
+            are linear light.
         path: Image file; the format follows the extension.
+        quality: See `write_image`.
 
     Returns:
         Size (H, W) of what was written.
@@ -96,45 +126,74 @@ def upscale_to_file(
         UserError: As `upscale`; and, before anything is rendered, where the format cannot hold the
             image, or neither can the disk. Also where the disk becomes full on the way.
     """
-    path = Path(path)
-    pixels, size = _checked(net, image, scale, size, memory)
-    shape = (*size, pixels.shape[2])
-    if not require_format(path, shape, pixels.dtype).in_windows:
+    path, metadata = Path(path), metadata or Metadata()
+    job = _checked(net, image, scale, size, memory, crop, metadata.linear)
+    shape = (*job.area.shape, job.pixels.shape[2])
+    if not require_format(path, shape, job.pixels.dtype).in_windows:
         # Encoders take a copy in their own colour order.
-        _require_memory(shape, pixels.dtype, copies=2)
-    with image_writer(path, shape, pixels.dtype, metadata) as write:
-        for rows, cols, block in _render(net, pixels, size, memory, progress):
+        _require_memory(shape, job.pixels.dtype, copies=2)
+    with image_writer(path, shape, job.pixels.dtype, metadata, quality) as write:
+        for rows, cols, block in job.render(memory, progress):
             write(rows, cols, block)
-    return size
+    return job.area.shape
 
 
-def _render(
-    net: nn.Module,
-    pixels: np.ndarray,
-    size: tuple[int, int],
-    memory: float,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Output rows, output columns and their pixels, as `render_windows` yields them."""
-    channels: Any = net.num_in_ch
-    if has_alpha(pixels.shape[2], channels):
-        pixels = fill_hidden(pixels)
-    height, width = pixels.shape[:2]
-    smallest = (min(height, size[0]), min(width, size[1]))
-    if smallest == (height, width):
-        yield from render_windows(net, pixels, size, memory, progress)
-    elif smallest != size:  # one axis becomes shorter, the other one longer
-        yield from render_windows(net, reduce_bicubic(pixels, smallest), size, memory, progress)
-    else:
-        report = Progress(progress, size[0] * size[1], 0)
-        yield slice(0, size[0]), slice(0, size[1]), reduce_bicubic(pixels, size)
-        report.rendered(size[0] * size[1])
+class _Job(NamedTuple):
+    """An image (h, w, C), the size (H, W) it gets, the area of that to render, and its light."""
+
+    net: nn.Module
+    pixels: np.ndarray
+    size: tuple[int, int]
+    area: Area
+    curve: LightCurve | None
+
+    def render(
+        self, memory: float, progress: Callable[[int, int], None] | None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Rows and columns of the area, and their pixels (rows, columns, C)."""
+        top, _, left, _ = self.area
+        for rows, cols, block in self._blocks(memory, progress):
+            if self.curve is not None:
+                block = self.curve.to_light(block)
+            yield _moved(rows, -top), _moved(cols, -left), block
+
+    def _blocks(
+        self, memory: float, progress: Callable[[int, int], None] | None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """As `render_windows` yields them."""
+        net, pixels, size, area = self.net, self.pixels, self.size, self.area
+        if self.curve is not None:
+            pixels = self.curve.to_display(pixels)
+        channels: Any = net.num_in_ch
+        if has_alpha(pixels.shape[2], channels):
+            pixels = fill_hidden(pixels)
+        height, width = pixels.shape[:2]
+        smallest = (min(height, size[0]), min(width, size[1]))
+        if smallest != size or smallest == (height, width):
+            if smallest != (height, width):  # one axis becomes shorter, the other one longer
+                pixels = reduce_bicubic(pixels, smallest)
+            yield from render_windows(net, pixels, size, memory, progress, area)
+        else:
+            report = Progress(progress, math.prod(area.shape), 0)
+            rows, cols = slice(*area[:2]), slice(*area[2:])
+            yield rows, cols, reduce_bicubic(pixels, size)[rows, cols]
+            report.rendered(math.prod(area.shape))
+
+
+def _moved(span: slice, by: int) -> slice:
+    return slice(span.start + by, span.stop + by)
 
 
 def _checked(
-    net: nn.Module, image: np.ndarray, scale: object, size: tuple[int, int] | None, memory: float
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """The image as (h, w, C), and its output size (H, W), after all that a user can get wrong."""
+    net: nn.Module,
+    image: np.ndarray,
+    scale: object,
+    size: tuple[int, int] | None,
+    memory: float,
+    crop: Crop | None,
+    linear: bool,
+) -> _Job:
+    """What is to be rendered, after all that a user can get wrong."""
     # What torch.compile makes of a network stands around it, and asks it for all but `forward`.
     if not isinstance(getattr(net, '_orig_mod', net), LatentNetwork):
         raise UserError(
@@ -144,10 +203,60 @@ def _checked(
     if not (isinstance(memory, (int, float)) and memory > 0):
         raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
     pixels = with_channel_axis(image)
-    require_unit_range(pixels)
     channels: Any = net.num_in_ch
     require_channels(pixels.shape[2], channels)
-    return pixels, _target_size(pixels.shape[:2], scale, size)
+    curve = None
+    if linear and pixels.dtype.kind == 'f':
+        curve = LightCurve(pixels, pixels.shape[2] - has_alpha(pixels.shape[2], channels))
+    else:
+        require_unit_range(pixels)
+    if crop is None:
+        size = _target_size(pixels.shape[:2], scale, size)
+        return _Job(net, pixels, size, Area(0, size[0], 0, size[1]), curve)
+    size, area = crop_area(pixels.shape[:2], crop, scale, size)
+    return _Job(net, pixels, size, area, curve)
+
+
+def crop_area(
+    full: tuple[int, int], crop: Crop, scale: object, size: tuple[int, int] | None
+) -> tuple[tuple[int, int], Area]:
+    """The whole output (H, W) of which a crop is a part, and the area of it that the crop is.
+
+    Args:
+        full: Size (h, w) of the image.
+        crop: (y, x, height, width) in its pixels.
+        scale, size: One of them; the size is that of the area.
+
+    Raises:
+        UserError: The crop does not lie in the image, or the output would have too many pixels.
+    """
+    y, x, height, width = crop
+    inside = 0 <= y and y + height <= full[0] and 0 <= x and x + width <= full[1]
+    if not (inside and height > 0 and width > 0):
+        raise UserError(
+            f'found y {y:g}, x {x:g}, height {height:g} and width {width:g}; needed a part '
+            f'of the image, which is {full[0]} high and {full[1]} wide.',
+            key='crop',
+        )
+    if size is not None:
+        size = _target_size(full, None, size)
+        scale = (size[0] / height, size[1] / width)
+    elif scale is not None:
+        scale = as_scale(scale)
+    whole = _target_size(full, scale, None)
+    if max(whole) > MOST_PIXELS_A_SIDE:
+        raise UserError(
+            f'the whole image would have {max(whole):,} pixels a side; {MOST_PIXELS_A_SIDE:,} are '
+            'allowed. Lower the scale.',
+            key='crop',
+        )
+    area = []
+    for axis, (start, length) in enumerate(((y, height), (x, width))):
+        ratio = whole[axis] / full[axis]
+        count = max(1, round(length * ratio)) if size is None else size[axis]
+        first = min(round(start * ratio), whole[axis] - count)
+        area += [max(0, first), min(whole[axis], max(0, first) + count)]
+    return whole, Area(*area)
 
 
 def _require_array(image: object) -> None:

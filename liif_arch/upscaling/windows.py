@@ -19,6 +19,20 @@ from liif_arch.upscaling.planes import AlphaBounds, Plane, planes_of
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
 
 
+class Area(NamedTuple):
+    """Rows [top, bottom) and columns [left, right) of an output."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+
 class Window(NamedTuple):
     """Output [start, stop) along one axis, and the input [first, last) that it depends on."""
 
@@ -109,6 +123,7 @@ def render_windows(
     size: tuple[int, int],
     memory: float,
     progress: Callable[[int, int], None] | None = None,
+    area: Area | None = None,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Render an image at `size` window by window; together they equal the whole to float rounding.
 
@@ -123,9 +138,11 @@ def render_windows(
         memory: Budget for activations, in MiB (a window is at least 64 x 64 latents, whatever it
             says).
         progress: See `Progress`.
+        area: The part of the output to render; None: all of it. Only what it depends on is encoded.
 
     Yields:
-        Output rows, output columns, and their pixels (rows, columns, C), of the image's dtype.
+        Rows and columns of the whole output, and their pixels (rows, columns, C), of the image's
+        dtype.
 
     Raises:
         UserError: There is not enough memory.
@@ -133,7 +150,9 @@ def render_windows(
     training = net.training
     net.eval()
     try:
-        rendering = _Rendering(net, pixels, size, memory, progress)
+        rendering = _Rendering(
+            net, pixels, size, memory, progress, area or Area(0, size[0], 0, size[1])
+        )
         for y, x in rendering.windows:
             with explain_out_of_memory(net, pixels.shape[:2], memory):
                 feats = rendering.encode(y, x)
@@ -155,6 +174,7 @@ class _Rendering:
         size: tuple[int, int],
         memory: float,
         progress: Callable[[int, int], None] | None,
+        area: Area,
     ) -> None:
         self.net, self.pixels, self.size, self.full = net, pixels, size, pixels.shape[:2]
         self.planes = planes_of(pixels, net.num_in_ch)
@@ -166,11 +186,11 @@ class _Rendering:
         per_pixel = net.num_out_ch + pixels.shape[2] * pixels.dtype.itemsize / 4
         self.pixels_at_once = floats / 4 / per_pixel
         self.latents_at_once = floats / 4 / net.table_channels
-        self.windows = list(_input_windows(net, self.full, size, floats, len(self.planes)))
+        self.windows = list(_input_windows(net, self.full, size, floats, len(self.planes), area))
         inputs, count = 0, len(self.planes)
         for y, x in self.windows:
             inputs += (y.last - y.first) * (x.last - x.first)
-        self.progress = Progress(progress, count * size[0] * size[1], count * inputs)
+        self.progress = Progress(progress, count * math.prod(area.shape), count * inputs)
 
     def encode(self, y: Window, x: Window) -> list[Tensor]:
         """Latent codes (1, C, h, w) of every plane of a window."""
@@ -233,9 +253,14 @@ def _encode(net: nn.Module, plane: np.ndarray) -> Tensor:
 
 
 def _input_windows(
-    net: nn.Module, full: tuple[int, int], size: tuple[int, int], floats: float, planes: int
+    net: nn.Module,
+    full: tuple[int, int],
+    size: tuple[int, int],
+    floats: float,
+    planes: int,
+    area: Area,
 ) -> Iterator[tuple[Window, Window]]:
-    """Windows (y, x) of an input of size `full`, encoded holding no more than so many floats."""
+    """Windows (y, x) of an area, of an input of size `full`, encoded within so many floats."""
     kept = planes * net.code_channels - net.encoder.num_out_feat
     peak_floats = net.encoder.peak_floats
 
@@ -243,17 +268,20 @@ def _input_windows(
         return peak_floats(height, width) + kept * height * width <= floats
 
     radius, multiple = None, net.encoder.multiple
-    if peak_floats is not None and not fits(*full):
+    too_large = peak_floats is not None and not fits(*full)
+    if net.in_windows and (too_large or area.shape != size):
         # Some encoders measure it, which takes them seconds.
         radius = net.encoder.receptive_radius
-        if radius is None:
-            require_encoder_memory(net, full)
-    margin = net.reach + (radius or 0)
+    if radius is None and too_large:
+        require_encoder_memory(net, full)
     lengths = (full[0] + 2, full[1] + 2)  # one window
+    margin = net.reach + max(full)  # of the whole input
     if radius is not None:
+        margin = net.reach + radius
         lengths = window_lengths(full, margin + multiple - 1, fits)
-    for y in axis_windows(size[0], full[0], lengths[0], margin, multiple=multiple):
-        for x in axis_windows(size[1], full[1], lengths[1], margin, multiple=multiple):
+    top, bottom, left, right = area
+    for y in axis_windows(size[0], full[0], lengths[0], margin, top, bottom, multiple=multiple):
+        for x in axis_windows(size[1], full[1], lengths[1], margin, left, right, multiple=multiple):
             yield y, x
 
 

@@ -74,7 +74,7 @@ REFUSED = {
         'found values up to 1023; needed 255 or',
     ),
     'dark.pgm': (netpbm(b'P5\n# by hand\n9 8\n15', noise(8, 9)), 'found values up to 15'),
-    'a.pfm': (netpbm(b'Pf 9 8 -1.0', noise(8, 9, dtype='float32')), 'found a Pf file'),
+    'odd.ppm': (netpbm(b'PyRGBA 9 8 255', noise(8, 9, 4)), 'found a PyRGBA file'),
     'a.ico': (pillow(noise(16, 16, 3), 'ICO'), 'found a ICO file; needed one of AVIF, BMP'),
     'no.avif': (b'\0\0\0\x20ftypavif' + bytes(40), 'not a readable image.*AVIF needs Pillow'),
 }
@@ -127,6 +127,9 @@ RIGHT = {
     'la16.png': (png(DEEP_COVERED[..., 2:], 16, 4), DEEP_COVERED[..., 2:]),
     'rgba16.png': (png(DEEP_COVERED, 16, 6), DEEP_COVERED),
     'still.gif': (pillow(PALETTE, 'GIF'), rgb_of(PALETTE)),
+    'rle.tga': (pillow(COLOURS, 'TGA', compression='tga_rle'), COLOURS),
+    'la.tga': (pillow(COVERED[..., 2:], 'TGA'), COVERED[..., 2:]),
+    'rgba.tga': (pillow(COVERED, 'TGA'), COVERED),
     'rle.bmp': (pillow(PALETTE, 'BMP'), rgb_of(PALETTE)),
     'gray.bmp': (pillow(GRAY[..., 0], 'BMP'), GRAY),
     'bits.pbm': (pillow(Image.fromarray(GRAY[..., 0] > 99), 'PPM'), np.where(GRAY > 99, 255, 0)),

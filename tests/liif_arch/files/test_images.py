@@ -1,13 +1,23 @@
 """Image files: colour order, depth, orientation, errors; Pillow's bicubic reduction."""
 
+import sys
+
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from helpers import photo
 from PIL import Image
 
 from liif_arch.errors import UserError
-from liif_arch.files.images import decode_image, read_image, resize_bicubic, to_uint8, write_image
+from liif_arch.files.images import (
+    decode_image,
+    read_image,
+    read_picture,
+    resize_bicubic,
+    to_uint8,
+    write_image,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +165,67 @@ def test_header__of_a_tiff_that_asks_for_more_than_there_is(tmp_path):
     for color in ('rgb', 'unchanged'):
         with pytest.raises(UserError, match=r'cut\.tif: not a readable image'):
             read_image(tmp_path / 'cut.tif', color)
+
+
+def test_read_picture__a_jpeg_that_is_cut_off(tmp_path):
+    path = tmp_path / 'a.jpg'
+    image = np.zeros((64, 48, 3), np.uint8) + np.arange(0, 192, 3, np.uint8)[:, None, None]
+    write_image(path, image)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 2])  # without its end mark, nothing is missing
+    assert np.abs(read_picture(path, strict=False).pixels.astype(int) - image).max() <= 4
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(UserError, match='not a readable image'):
+        read_picture(path)
+    pixels, metadata = read_picture(path, strict=False)
+    assert pixels.shape == image.shape and 'cut off' in metadata.notes[0]
+    assert np.abs(pixels[:16].astype(int) - image[:16]).max() <= 4
+    path.write_bytes(whole[:30])
+    with pytest.raises(UserError, match=r'a\.jpg: not a readable image \(30 bytes\)'):
+        read_picture(path, strict=False)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.webp', '.avif'])
+def test_write_image__quality(tmp_path, suffix):
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    sizes = []
+    for quality in (20, 60, 100):
+        write_image(tmp_path / f'a{suffix}', image, quality=quality)
+        sizes.append((tmp_path / f'a{suffix}').stat().st_size)
+    assert sizes[0] < sizes[1] < sizes[2]
+    for quality in (0, 101):
+        with pytest.raises(UserError, match=f'found the quality {quality}; needed 1 to 100'):
+            write_image(tmp_path / f'b{suffix}', image, quality=quality)
+
+
+def test_write_image__quality_of_a_lossless_format(tmp_path):
+    with pytest.raises(UserError, match=r'quality is of \.jpg, \.webp and \.avif'):
+        write_image(tmp_path / 'a.png', np.zeros((4, 4, 3), np.uint8), quality=90)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6])
+@pytest.mark.parametrize('depth', [8, 16])
+def test_read_picture__a_telephones_heic(tmp_path, orientation, depth):
+    image = np.kron(np.random.default_rng(0).integers(0, 255, (4, 6, 3)), np.ones((8, 8, 1)))
+    mode, values = ('RGB', image.astype(np.uint8)) if depth == 8 else ('RGB;16', None)
+    if values is None:
+        values = (image * 257).astype(np.uint16)
+    exif = Image.Exif()
+    exif[274], exif[271] = orientation, 'Maker'
+    file = pillow_heif.from_bytes(mode=mode, size=(48, 32), data=values.tobytes())
+    file.save(tmp_path / 'a.heic', quality=100, exif=exif.tobytes())
+    pixels, metadata = read_picture(tmp_path / 'a.heic')
+    assert metadata.lossy == 'HEIC' and b'Maker' in metadata.exif
+    assert pixels.dtype == f'uint{depth}'
+    expected = np.rot90(image, {1: 0, 3: 2, 6: 3}[orientation])
+    assert pixels.shape == expected.shape
+    scale = 1 if depth == 8 else 257
+    assert np.abs(pixels / scale - expected).mean() < 8  # colours of half the size
+
+
+def test_read_picture__a_heic_without_its_package_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    (tmp_path / 'a.heic').write_bytes(b'\0\0\0\x1cftypheic' + bytes(40))
+    with pytest.raises(UserError, match=r"pip install 'basicsr-liif\[files\]'"):
+        read_picture(tmp_path / 'a.heic')

@@ -8,8 +8,9 @@ import pytest
 import tifffile
 import torch
 from helpers import PEAK, photo
+from PIL import Image
 
-from liif_arch import LIIF, read_image, upscale, upscale_to_file
+from liif_arch import LIIF, read_image, upscale, upscale_to_file, write_image
 from liif_arch.archs import rdn_encoder_arch
 from liif_arch.errors import UserError
 from liif_arch.upscaling import memory, windows
@@ -335,3 +336,92 @@ def test_upscale__more_than_the_machine_has_is_said_first(net, tmp_path, monkeyp
     with pytest.raises(UserError, match='does not fit into memory'):
         upscale_to_file(net, photo(12, 10), tmp_path / 'a.png', size=(28, 28))
     upscale_to_file(net, photo(12, 10), tmp_path / 'a.tif', size=(28, 30))
+
+
+@pytest.mark.parametrize('scale', [3.3, (2, 4.7), 1, 0.6, (0.5, 3)])
+@pytest.mark.parametrize('crop', [(3.2, 5.9, 11, 7.6), (0, 0, 41, 52), (40, 51, 1, 1)])
+def test_upscale__a_crop_is_that_part_of_the_whole(net, scale, crop):
+    image = photo(41, 52)
+    whole, part = upscale(net, image, scale=scale), upscale(net, image, scale=scale, crop=crop)
+    top, left = (round(crop[k] * whole.shape[k] / image.shape[k]) for k in (0, 1))
+    top, left = min(top, len(whole) - 1), min(left, whole.shape[1] - 1)
+    expected = whole[top:, left:][: part.shape[0], : part.shape[1]]
+    assert abs(part.astype(int) - expected).max() <= 1
+    for axis in (0, 1):
+        length = crop[2 + axis] * whole.shape[axis] / image.shape[axis]
+        assert abs(part.shape[axis] - length) <= 1
+
+
+def test_upscale__a_crop_encodes_only_what_it_depends_on(net, monkeypatch):
+    encoded, encode = [], net.encode
+    monkeypatch.setattr(net, 'encode', lambda x: encoded.append(tuple(x.shape[-2:])) or encode(x))
+    upscale(net, photo(200, 210), scale=40, crop=(90, 100, 3, 4))
+    margin = net.reach + net.encoder.receptive_radius
+    [(height, width)] = encoded
+    assert height <= 3 + 2 * margin + 4 and width <= 4 + 2 * margin + 4
+
+
+def test_upscale__a_crop_of_a_size(net):
+    part = upscale(net, photo(41, 52), size=(90, 70), crop=(10.5, 20.25, 3, 2))
+    assert part.shape == (90, 70, 3)
+
+
+@pytest.mark.parametrize(
+    'crop', [(-1, 0, 5, 5), (0, 0, 42, 5), (0, 50, 5, 3), (0, 0, 0, 5), (0, 0, 5, -1)]
+)
+def test_upscale__a_crop_outside_is_refused(net, crop):
+    with pytest.raises(UserError, match='crop: found y .*which is 41 high and 52 wide'):
+        upscale(net, photo(41, 52), scale=2, crop=crop)
+
+
+def test_upscale__a_crop_of_too_large_a_whole_is_refused(net):
+    with pytest.raises(UserError, match='crop: the whole image would have .* pixels a side'):
+        upscale(net, photo(41, 52), scale=10**6, crop=(1, 1, 0.001, 0.001))
+
+
+def test_upscale__linear_light_of_any_range(net):
+    light = (photo(20, 30) / 255).astype(np.float32) ** 2.2 * 7
+    light[0, 0] = -0.5
+    larger = upscale(net, light, scale=2, linear=True)
+    coded = (light.clip(0) / light.max()) ** (1 / 2.2)
+    expected = upscale(net, coded.astype(np.float32), scale=2) ** 2.2 * light.max()
+    np.testing.assert_allclose(larger, expected, rtol=1e-4, atol=1e-5)
+    assert larger.min() >= 0 and larger.max() > 1
+    with pytest.raises(UserError, match='needed 0 .* to 1'):
+        upscale(net, light, scale=2)
+    light[3, 3] = np.nan
+    with pytest.raises(UserError, match='not finite'):
+        upscale(net, light, scale=2, linear=True)
+
+
+def test_upscale__light_keeps_its_alpha(net):
+    light = np.full((12, 12, 4), 3, np.float32)
+    light[..., 3] = 0.25
+    larger = upscale(net, light, scale=2, linear=True)
+    assert np.allclose(larger[..., 3], 0.25)
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'P', 'I;16'])
+def test_upscale__an_image_of_pillows(net, mode):
+    source = Image.fromarray(photo(20, 30))
+    if mode == 'I;16':
+        source = Image.fromarray(photo(20, 30)[..., 0].astype(np.uint16) * 257)
+    else:
+        source = source.convert(mode)
+    source.getexif()[274] = 6
+    larger = upscale(net, source, scale=2)
+    assert isinstance(larger, Image.Image) and larger.size == (40, 60)  # upright
+    assert larger.mode == ('RGB' if mode == 'P' else mode)
+
+
+def test_upscale__a_path(net, tmp_path):
+    write_image(tmp_path / 'a.png', photo(20, 30))
+    larger = upscale(net, str(tmp_path / 'a.png'), scale=2)
+    assert np.array_equal(larger, upscale(net, photo(20, 30), scale=2))
+    light = (photo(20, 30) / 255).astype(np.float32) * 7
+    write_image(tmp_path / 'a.exr', light)
+    assert np.array_equal(
+        upscale(net, tmp_path / 'a.exr', scale=2), upscale(net, light, scale=2, linear=True)
+    )
+    with pytest.raises(UserError, match='no.png: cannot read this image'):
+        upscale(net, 'no.png', scale=2)

@@ -1,0 +1,119 @@
+"""OpenEXR, Radiance and PFM files: float values in linear light, of which white may be 1 or not."""
+
+import re
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from liif_arch.errors import UserError
+from liif_arch.files.formats import EXR, format_of, sniff
+from liif_arch.files.pillow_reading import require_pixels
+from liif_arch.files.pixels import divide_by_alpha, swap_red_and_blue, with_channel_axis
+
+_CHANNELS = {('Y',): 'Y', ('RGB',): 'RGB', ('RGBA',): 'RGBA'}  # of OpenEXR, by what is found
+_NAMES = {1: 'Y', 3: 'RGB', 4: 'RGBA'}
+_LONGEST_HEAD = 4096  # bytes within which the size of a Radiance or PFM file stands
+_SIZE = re.compile(rb'^P[Ff]\s+(\d+)\s+(\d+)\s|[-+][XY] (\d+) [-+][XY] (\d+)\s')
+
+
+def read_high_range(data: bytes, name: str) -> np.ndarray:
+    """The pixels of an OpenEXR, Radiance or PFM file.
+
+    Args:
+        data: Contents of the file.
+        name: What an error message calls it.
+
+    Returns:
+        (H, W, C) float32 in linear light, C = 1 gray, 3 RGB or 4 RGBA, alpha not multiplied into
+        the colours. Values below 0 stay.
+
+    Raises:
+        UserError: There are other channels, values that are no finite numbers, or OpenEXR is not
+            installed.
+    """
+    if sniff(data) is EXR:
+        pixels = _read_exr(data, name)
+    else:
+        _require_size(data, name)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None:
+            raise ValueError('it is cut off, or not such a file')
+        pixels = swap_red_and_blue(with_channel_axis(decoded))
+    if not np.isfinite(pixels).all():
+        raise UserError(f'{name}: found values that are not finite numbers; replace them before.')
+    return np.ascontiguousarray(pixels, np.float32)
+
+
+def _require_size(data: bytes, name: str) -> None:
+    """Raise UserError where a Radiance or PFM file's header asks for too many pixels."""
+    found = _SIZE.search(data[:_LONGEST_HEAD])
+    if found:
+        sides = [int(side) for side in found.groups() if side]
+        require_pixels(sides[0] * sides[1], name)
+
+
+def require_openexr(name: str) -> None:
+    """Raise UserError where the package is missing that reads and writes OpenEXR."""
+    if find_spec('OpenEXR') is None:
+        raise UserError(
+            f"{name}: OpenEXR files need the package OpenEXR; pip install 'basicsr-liif[files]'."
+        )
+
+
+def _read_exr(data: bytes, name: str) -> np.ndarray:
+    require_openexr(name)
+    import OpenEXR
+
+    with tempfile.TemporaryDirectory() as folder:  # older releases read files by name alone
+        path = Path(folder) / 'image.exr'
+        path.write_bytes(data)
+        with OpenEXR.File(str(path), header_only=True) as file:
+            (left, top), (right, bottom) = file.header()['dataWindow']
+            require_pixels((int(right) - int(left) + 1) * (int(bottom) - int(top) + 1), name)
+        with OpenEXR.File(str(path)) as file:
+            parts = len(file.parts)
+            channels = {key: channel.pixels for key, channel in file.channels().items()}
+    kind = _CHANNELS.get(tuple(channels))
+    if kind is None or parts > 1:
+        raise UserError(
+            f'{name}: found the channels {", ".join(channels)} in {parts} part(s); needed one part '
+            'with RGB, RGBA or Y. Save these as a file of their own.'
+        )
+    pixels = with_channel_axis(channels[kind].astype(np.float32))
+    if kind == 'RGBA':  # whose colours are multiplied by alpha
+        divide_by_alpha(pixels, 1)
+    return pixels
+
+
+def encode_high_range(path: Path, pixels: np.ndarray) -> bytes:
+    """The bytes of an OpenEXR, Radiance or PFM file; its extension says which.
+
+    Args:
+        path: The file; errors name it.
+        pixels: (H, W, C) float32 in linear light, that `require_format` lets pass.
+    """
+    if format_of(path) is EXR:
+        return _encode_exr(path, pixels)
+    _, data = cv2.imencode(path.suffix, swap_red_and_blue(pixels))
+    return data.tobytes()
+
+
+def _encode_exr(path: Path, pixels: np.ndarray) -> bytes:
+    require_openexr(str(path))
+    import OpenEXR
+
+    kind = _NAMES[pixels.shape[2]]
+    if kind == 'RGBA':
+        pixels = pixels.copy()
+        pixels[..., :3] *= pixels[..., 3:]
+    if kind == 'Y':
+        pixels = pixels[..., 0]
+    header = {'compression': OpenEXR.ZIP_COMPRESSION, 'type': OpenEXR.scanlineimage}
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / 'image.exr'
+        with OpenEXR.File(header, {kind: np.ascontiguousarray(pixels)}) as file:
+            file.write(str(written))
+        return written.read_bytes()

@@ -1,0 +1,115 @@
+"""Linear light: OpenEXR, Radiance and PFM files, what is read of them and what is refused."""
+
+import cv2
+import numpy as np
+import OpenEXR
+import pytest
+
+from liif_arch.errors import UserError
+from liif_arch.files import high_range
+from liif_arch.files.images import decode_image, read_image, read_picture, write_image
+
+LIGHT = (np.random.default_rng(0).random((9, 12, 3)) * 20 - 1).astype(np.float32)
+HEADER = {'compression': OpenEXR.ZIP_COMPRESSION, 'type': OpenEXR.scanlineimage}
+
+
+def write_exr(path, channels: dict) -> None:
+    with OpenEXR.File(HEADER, channels) as file:
+        file.write(str(path))
+
+
+@pytest.mark.parametrize('suffix', ['.exr', '.pfm'])
+def test_read__values_of_any_range_are_kept(tmp_path, suffix):
+    write_image(tmp_path / f'a{suffix}', LIGHT)
+    pixels, metadata = read_picture(tmp_path / f'a{suffix}')
+    assert metadata.linear and pixels.dtype == np.float32
+    assert np.array_equal(pixels, LIGHT) and pixels.min() < 0 and pixels.max() > 1
+
+
+def test_read__a_radiance_file_holds_8_bits_and_an_exponent(tmp_path):
+    light = np.abs(LIGHT)
+    write_image(tmp_path / 'a.hdr', light)
+    pixels, metadata = read_picture(tmp_path / 'a.hdr')
+    assert metadata.linear
+    assert (np.abs(pixels - light) <= light.max(2, keepdims=True) / 128).all()
+
+
+def test_read__half_floats_as_float32(tmp_path):
+    write_exr(tmp_path / 'a.exr', {'RGB': LIGHT.astype(np.float16)})
+    assert np.array_equal(read_image(tmp_path / 'a.exr'), LIGHT.astype(np.float16))
+
+
+def test_read__alpha_is_taken_out_of_the_colours(tmp_path):
+    alpha = np.full((9, 12, 1), 0.5, np.float32)
+    alpha[:3] = 0
+    write_exr(tmp_path / 'a.exr', {'RGBA': np.concatenate([LIGHT * alpha, alpha], 2)})
+    found = read_image(tmp_path / 'a.exr')
+    np.testing.assert_allclose(found[3:, :, :3], LIGHT[3:], rtol=1e-6)
+    assert not found[:3].any()
+
+
+@pytest.mark.parametrize(
+    'channels',
+    [{'Z': LIGHT[..., 0]}, {'RGB': LIGHT, 'Z': LIGHT[..., 0]}, {'beauty.R': LIGHT[..., 0]}],
+)
+def test_read__other_channels_are_refused(tmp_path, channels):
+    write_exr(tmp_path / 'a.exr', channels)
+    with pytest.raises(UserError, match=r'a\.exr: found the channels .*; needed one part with RGB'):
+        read_image(tmp_path / 'a.exr')
+
+
+def test_read__several_parts_are_refused(tmp_path):
+    parts = [OpenEXR.Part({'name': name}, {'RGB': LIGHT}) for name in 'ab']
+    with OpenEXR.File(parts) as file:
+        file.write(str(tmp_path / 'a.exr'))
+    with pytest.raises(UserError, match=r'in 2 part\(s\); needed one part'):
+        read_image(tmp_path / 'a.exr')
+
+
+@pytest.mark.parametrize('suffix', ['.exr', '.pfm'])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_read__what_is_no_number_is_refused(tmp_path, suffix, value):
+    broken = LIGHT.copy()
+    broken[2, 3, 1] = value
+    write_image(tmp_path / f'a{suffix}', broken)
+    with pytest.raises(UserError, match='not finite numbers'):
+        read_image(tmp_path / f'a{suffix}')
+
+
+@pytest.mark.parametrize('suffix', ['.exr', '.hdr', '.pfm'])
+def test_read__a_file_that_is_cut_off(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    write_image(path, np.abs(LIGHT))
+    for length in (20, 60, path.stat().st_size - 30):
+        with pytest.raises(UserError, match='not a readable image'):
+            decode_image(path.read_bytes()[:length], 'a', 'unchanged')
+
+
+@pytest.mark.parametrize('suffix', ['.exr', '.hdr', '.pfm'])
+@pytest.mark.parametrize('color', ['rgb', 'gray'])
+def test_read__as_8_bits_is_refused(tmp_path, suffix, color):
+    write_image(tmp_path / f'a{suffix}', np.abs(LIGHT))
+    with pytest.raises(UserError, match='found linear light.*tone mapping'):
+        read_image(tmp_path / f'a{suffix}', color)
+
+
+@pytest.mark.parametrize('suffix', ['.exr', '.hdr', '.pfm'])
+def test_read__a_header_that_asks_for_too_much(tmp_path, suffix, monkeypatch):
+    monkeypatch.setenv('LIIF_MAX_IMAGE_PIXELS', '100')
+    write_image(tmp_path / f'a{suffix}', np.abs(LIGHT))
+    with pytest.raises(UserError, match='its header says 108 pixels; 100 are allowed'):
+        read_image(tmp_path / f'a{suffix}')
+
+
+def test_exr__without_its_package_names_it(tmp_path, monkeypatch):
+    write_image(tmp_path / 'a.exr', LIGHT)
+    monkeypatch.setattr(high_range, 'find_spec', lambda name: None)
+    for act in (lambda: read_image(tmp_path / 'a.exr'), lambda: write_image('b.exr', LIGHT)):
+        with pytest.raises(UserError, match=r"pip install 'basicsr-liif\[files\]'"):
+            act()
+
+
+def test_radiance__opencv_reads_what_is_written(tmp_path):
+    write_image(tmp_path / 'a.hdr', np.abs(LIGHT))
+    found = cv2.imread(str(tmp_path / 'a.hdr'), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert np.array_equal(found, read_image(tmp_path / 'a.hdr'))
