@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, TextIO
 from weakref import WeakSet
 
 from tqdm import tqdm
@@ -83,7 +83,7 @@ def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm:
 
 
 @contextmanager
-def progress_of_parts(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress_of_parts(label: str) -> Iterator[Callable[..., None]]:
     """A bar for work that reports how much of it is done, in parts that have no name of their own.
 
     It is shown from the first report on, so that what is refused before has no bar. The remaining
@@ -93,15 +93,19 @@ def progress_of_parts(label: str) -> Iterator[Callable[[int, int], None]]:
         label: What is being done.
 
     Yields:
-        A function that takes (done, total); equal parts should take about equal time.
+        A function that takes (done, total), and another label where that changes; equal parts
+        should take about equal time.
     """
     bar = None
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int, now: str = label) -> None:
         nonlocal bar
         if bar is None:
             form = PARTS if in_terminal() else PLAIN_PARTS
-            bar = progress_bar(desc=label, total=total, bar_format=form, smoothing=0)
+            bar = progress_bar(desc=now, total=total, bar_format=form, smoothing=0)
+        bar.total = total
+        if now != label:
+            bar.set_description_str(now, refresh=False)
         bar.update(done - bar.n)
 
     try:
@@ -111,6 +115,6 @@ def progress_of_parts(label: str) -> Iterator[Callable[[int, int], None]]:
             bar.close()
 
 
-def write_line(text: str) -> None:
-    """Print a line to standard output, above a bar that is there."""
-    tqdm.write(text)
+def write_line(text: str, stream: TextIO | None = None) -> None:
+    """Print a line to standard output, or another stream, above a bar that is there."""
+    tqdm.write(text, file=stream or sys.stdout)

@@ -1,32 +1,95 @@
 """What `basicsr upscale` reads and writes: images of files and folders, and results' names."""
 
+import argparse
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from liif_arch.errors import UserError, missing_path
+from liif_arch.cli.upscale_sources import STANDARD, Source, some, sources_of
+from liif_arch.errors import UserError
 
-NAMES_TOLD = 5  # of files that are left out
 
+class Job(NamedTuple):
+    """One result.
 
-class Source(NamedTuple):
-    """An image to read, and the folder within the output folder that its result goes into."""
+    Attributes:
+        source: The file to read, or `STANDARD`.
+        result: The file to write, or `STANDARD`.
+        page: Of a TIFF file with several, from 0.
+        moves: Whether it is a film or an animation.
+    """
 
-    path: Path
-    folder: Path
+    source: Path
+    result: Path
+    page: int | None = None
+    moves: bool = False
 
 
 class Plan(NamedTuple):
     """What is to be done.
 
     Attributes:
-        jobs: Source and target of every image.
+        jobs: What is left to do.
+        done: Jobs whose results exist.
         notes: What was left out and why, a line each.
     """
 
-    jobs: list[tuple[Path, Path]]
+    jobs: list[Job]
+    done: list[Job]
     notes: list[str]
+
+
+class Naming(NamedTuple):
+    """How results are named within a folder.
+
+    Attributes:
+        label: What stands behind the name of the source.
+        suffix: The extension, .png for instance; None: one that keeps everything.
+    """
+
+    label: str = ''
+    suffix: str | None = None
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is read and where results go."""
+    group = parser.add_argument_group('files')
+    group.add_argument(
+        '-o',
+        '--output',
+        metavar='OUT',
+        help='a file, or a folder (for several images, or when it ends with / or exists), or - for '
+        'standard output; a .tif is written while it is rendered, so it may be larger than memory '
+        '(default: NAME_x3.7.png here)',
+    )
+    group.add_argument(
+        '--format', metavar='EXT', help='of results that are named for you: png, jpg, webp, ...'
+    )
+    group.add_argument(
+        '--suffix', metavar='TEXT', help='what is put behind the names of results, such as _large'
+    )
+    group.add_argument(
+        '--quality',
+        type=int,
+        metavar='Q',
+        help='1 to 100, of .jpg and .avif (95), .webp (without loss) and films (67)',
+    )
+    group.add_argument(
+        '--recursive',
+        action='store_true',
+        help='images in subfolders too; the results keep the tree',
+    )
+    existing = group.add_mutually_exclusive_group()
+    existing.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace results that exist; otherwise those of a folder are skipped, so that a '
+        'stopped batch goes on',
+    )
+    existing.add_argument(
+        '--skip-existing', action='store_true', help='skip a single result that exists, too'
+    )
+    group.add_argument('--strict', action='store_true', help='refuse JPEG files that are cut off')
 
 
 def plan(
@@ -35,39 +98,120 @@ def plan(
     label: str = '',
     recursive: bool = False,
     overwrite: bool = False,
+    suffix: str | None = None,
+    kind: str | None = None,
+    skip_existing: bool = False,
 ) -> Plan:
     """Source and target of every image.
 
     Args:
-        inputs: Files and folders.
-        output: A file or a folder; None: the current folder, with the label behind the names.
+        inputs: Files and folders; - is standard input.
+        output: A file or a folder, or - for standard output; None: the current folder, with the
+            label behind the names, or standard output for standard input.
         label: What was asked for, such as _x3.7.
         recursive: Take the images of subfolders too; results keep the tree.
         overwrite: Replace results that exist; without it, those of folders are left as they are.
+        suffix: What stands behind the names instead of the label, wherever results go.
+        kind: Extension of results that are not named, with or without its dot.
+        skip_existing: Leave a single result as it is too.
 
     Raises:
         UserError: A missing input, a folder without images, two images with one target, a target
             that is a source, or, for a single image, one that exists.
     """
+    naming = Naming(label if output is None else '', _extension(kind))
+    if suffix is not None:
+        naming = naming._replace(label=_in_name(suffix))
     if output is None:
-        output = './'
-    else:
-        label = ''
+        output = '-' if inputs == ['-'] else './'
     out, sources, notes, several = Path(output), [], [], False
     for name in inputs:
-        sources += _sources(Path(name), out, recursive, notes)
+        if name == '-':
+            sources.append(Source(STANDARD, Path()))
+            continue
+        sources += sources_of(Path(name), out, recursive, notes)
         several = several or Path(name).is_dir()
     several = several or len(sources) > 1
-    as_folder = several or output.endswith('/') or out.is_dir()
-    _require_output(out, as_folder, several)
+    if out == STANDARD:
+        return Plan([_to_standard(sources, several)], [], notes)
     jobs = []
+    as_folder = several or output.endswith('/') or out.is_dir()
     for source in sources:
-        target = _target(out, source, label) if as_folder else out
-        jobs.append((source.path, target))
+        pages = _pages(source.path)
+        if len(pages) > 1 and not as_folder:
+            raise UserError(
+                f'-o: {source.path} has {len(pages)} pages, each of which becomes a file; name a '
+                f'folder (-o {out.parent / out.stem}/).'
+            )
+        for page in pages:
+            result = _target(out, source, naming, page, len(pages)) if as_folder else out
+            moves = source.path != STANDARD and _moves(source.path)
+            jobs.append(Job(source.path, result, page if len(pages) > 1 else None, moves))
+    _require_output(out, as_folder, several, [job.moves for job in jobs])
     _require_apart(jobs)
     if overwrite:
-        return Plan(jobs, notes)
-    return _without_done(Plan(jobs, notes), several)
+        return Plan(jobs, [], notes)
+    return _without_done(Plan(jobs, [], notes), several or len(jobs) > 1 or skip_existing)
+
+
+def _extension(kind: str | None) -> str | None:
+    """--format as an extension.
+
+    Raises:
+        UserError: Nothing is written under it.
+    """
+    if kind is None:
+        return None
+    from liif_arch.files.formats import WRITTEN_EXTENSIONS
+    from liif_arch.films.kinds import VIDEOS
+
+    suffix = f'.{kind.lower().removeprefix(".")}'
+    known = (*WRITTEN_EXTENSIONS, '.gif', *VIDEOS)
+    if suffix not in known:
+        raise UserError(
+            f'--format: found {kind}; needed one of {", ".join(name[1:] for name in known)}.'
+        )
+    return suffix
+
+
+def _in_name(suffix: str) -> str:
+    """--suffix, where it can be a part of a name."""
+    if '/' in suffix or os.sep in suffix or '\0' in suffix:
+        raise UserError(f'--suffix: found {suffix!r}; needed a part of a name, such as _large.')
+    return suffix
+
+
+def _to_standard(sources: list[Source], several: bool) -> Job:
+    """The one job whose result goes to standard output.
+
+    Raises:
+        UserError: There are several, or a result that is no stream of bytes.
+    """
+    path = sources[0].path
+    pages = _pages(path)
+    if several or len(pages) > 1 or (path != STANDARD and _moves(path)):
+        raise UserError('-o: found - for more than one picture; name a folder (-o FOLDER/).')
+    return Job(path, STANDARD)
+
+
+def _pages(path: Path) -> list[int]:
+    """The pages of a file, from 0."""
+    if path == STANDARD:
+        return [0]
+    from liif_arch.files.formats import TIFF, content_format
+
+    if content_format(path) is not TIFF:
+        return [0]
+    from liif_arch.files.tiff_pages import picture_pages
+
+    return picture_pages(path)
+
+
+def _moves(path: Path) -> bool:
+    """Whether a file is a film or an animation."""
+    from liif_arch.films.kinds import is_animation, is_video
+
+    return is_video(path) or is_animation(path)
 
 
 def _without_done(planned: Plan, several: bool) -> Plan:
@@ -78,100 +222,50 @@ def _without_done(planned: Plan, several: bool) -> Plan:
     """
     left, done = [], []
     for job in planned.jobs:
-        if job[1].exists():
-            done.append(job[1])
+        if job.result.exists():
+            done.append(job)
         else:
             left.append(job)
+    names = [job.result for job in done]
     if done and not several:
-        raise UserError(f'-o: {done[0]} exists; name another, or replace it with --overwrite.')
+        raise UserError(f'-o: {names[0]} exists; name another, or replace it with --overwrite.')
     notes = list(planned.notes)
     if done:
         notes.append(
-            f'{len(done)} of {len(planned.jobs)} results exist and were skipped ({_some(done)}); '
+            f'{len(done)} of {len(planned.jobs)} results exist and were skipped ({some(names)}); '
             '--overwrite replaces them.'
         )
-    return Plan(left, notes)
+    return Plan(left, done, notes)
 
 
-def _sources(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[Source]:
-    """The images that one input names; what a folder holds beside them joins the notes."""
-    if path.is_file():
-        return [Source(path, Path())]
-    if not path.is_dir():
-        raise UserError(f'{path} {missing_path(path)}.')
-    from liif_arch.files.images import EXTENSIONS, is_image_file
-
-    sources, others, told = [], [], []
-    for visited in _walk(path, out):
-        for file in visited.files:
-            if is_image_file(file):
-                sources.append(Source(file, file.parent.relative_to(path)))
-            else:
-                others.append(file.relative_to(path))
-        if visited.folders and not recursive:
-            count = _count(visited.folders, 'subfolder')
-            told.append(f'{path}: {count} not entered; --recursive does.')
-        if not recursive:
-            break
-    if not sources:
-        known = ', '.join(EXTENSIONS)
-        raise UserError(' '.join([f'{path}: no images in this folder ({known}).', *told]))
-    if others:
-        told.append(
-            f'{path}: {_count(others, "file")} left out, of a kind that is not read here: '
-            f'{_some(others)}.'
-        )
-    notes += told
-    return sources
-
-
-class Visited(NamedTuple):
-    """A folder, and the folders and files in it."""
-
-    folder: Path
-    folders: list[Path]
-    files: list[Path]
-
-
-def _walk(path: Path, out: Path) -> Iterator[Visited]:
-    """Folders below a path, itself first, and what they hold, without hidden names and `out`.
-
-    Links to folders are followed, each folder once.
-    """
-    results = out.resolve()
-    seen = {path.resolve()}
-    for name, folders, files in os.walk(path, followlinks=True):
-        visited = Visited(Path(name), [], [])
-        for inner in _visible(visited.folder, folders):
-            real = inner.resolve()
-            if real != results and real not in seen:
-                seen.add(real)
-                visited.folders.append(inner)
-        visited.files.extend(_visible(visited.folder, files))
-        folders[:] = [inner.name for inner in visited.folders]
-        yield visited
-
-
-def _visible(folder: Path, names: list[str]) -> list[Path]:
-    """The names in a folder that are not hidden, sorted, as paths."""
-    return [folder / name for name in sorted(names) if not name.startswith('.')]
-
-
-def _target(out: Path, source: Source, label: str) -> Path:
+def _target(out: Path, source: Source, naming: Naming, page: int, pages: int) -> Path:
     """Where an image's result goes within a folder."""
     from liif_arch.files.formats import lossless_extension
+    from liif_arch.films.kinds import film_extension
 
-    suffix = lossless_extension(source.path)
-    return out / source.folder / f'{source.path.stem}{label}{suffix}'
+    stem, suffix = source.path.stem, naming.suffix
+    if source.path == STANDARD:
+        stem = 'stdin'
+    if suffix is None and source.path != STANDARD and _moves(source.path):
+        suffix = film_extension(source.path)
+    if suffix is None:
+        suffix = lossless_extension(source.path)
+    number = ''
+    if pages > 1:
+        number = f'_{page + 1:0{len(str(pages))}}'
+    return out / source.folder / f'{stem}{naming.label}{number}{suffix}'
 
 
-def _require_output(out: Path, as_folder: bool, several: bool) -> None:
+def _require_output(out: Path, as_folder: bool, several: bool, moves: list[bool]) -> None:
     """Raise UserError where the results cannot be written to what -o names."""
     from liif_arch.files.formats import WRITTEN_EXTENSIONS
+    from liif_arch.films.kinds import VIDEOS, WRITTEN_ANIMATIONS
 
-    if as_folder and (
-        out.is_file() or (out.suffix.lower() in WRITTEN_EXTENSIONS and not out.is_dir())
-    ):
+    known = WRITTEN_EXTENSIONS
+    if all(moves):
+        known = (*VIDEOS, *WRITTEN_ANIMATIONS)
+    suffix = out.suffix.lower()
+    if as_folder and (out.is_file() or (suffix in known and not out.is_dir())):
         need = 'several images need a folder' if several else 'a name that ends with / is a folder'
         raise UserError(f'-o: {out} is a file, or named like one; {need}.')
     folder = out if as_folder else out.parent
@@ -182,48 +276,34 @@ def _require_output(out: Path, as_folder: bool, several: bool) -> None:
         raise UserError(
             f'-o: cannot write to {folder}: {existing} is not a folder that can be written to.'
         )
-    if not as_folder and out.suffix.lower() not in WRITTEN_EXTENSIONS:
+    if not as_folder and suffix not in known:
+        what = 'a film or animation' if all(moves) else 'an image file'
         raise UserError(
-            f'-o: {out}: there is no such folder, and an image file ends with one of '
-            f'{", ".join(WRITTEN_EXTENSIONS)}; for a new folder write {out}/.'
+            f'-o: {out}: there is no such folder, and {what} ends with one of '
+            f'{", ".join(known)}; for a new folder write {out}/.'
         )
 
 
-def _require_apart(jobs: list[tuple[Path, Path]]) -> None:
+def _require_apart(jobs: list[Job]) -> None:
     """Raise UserError where two images have one target, or a target is an image that is read."""
-    read = {_identity(source): source for source, _ in jobs}
+    read = {_identity(job.source): job.source for job in jobs if job.source != STANDARD}
     seen: dict[Path, Path] = {}
-    for source, target in jobs:
-        if target in seen:
+    for job in jobs:
+        if job.result in seen:
             raise UserError(
-                f'{source} and {seen[target]} would both become {target}; run them apart.'
+                f'{job.source} and {seen[job.result]} would both become {job.result}; run them '
+                'apart.'
             )
-        seen[target] = source
-        if not target.exists() or _identity(target) not in read:
+        seen[job.result] = job.source
+        if not job.result.exists() or _identity(job.result) not in read:
             continue
         what = 'the input itself'
-        if read[_identity(target)] != source:
-            what = f'an input, and the target of {source}'
-        raise UserError(f'-o: {target} is {what}; name another place (-o FOLDER/).')
+        if read[_identity(job.result)] != job.source:
+            what = f'an input, and the target of {job.source}'
+        raise UserError(f'-o: {job.result} is {what}; name another place (-o FOLDER/).')
 
 
 def _identity(path: Path) -> tuple[int, int]:
     """What is the same for two names of one file."""
     status = path.stat()
     return status.st_dev, status.st_ino
-
-
-def _some(names: list) -> str:
-    """The first of some names, and how many more there are."""
-    told = ', '.join(map(str, names[:NAMES_TOLD]))
-    more = len(names) - NAMES_TOLD
-    if more <= 0:
-        return told
-    return f'{told} and {more} more'
-
-
-def _count(names: list, word: str) -> str:
-    """1 file, or 3 files."""
-    if len(names) == 1:
-        return f'1 {word}'
-    return f'{len(names)} {word}s'

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from helpers import write_photos
+from PIL import Image
 
 from liif_arch.cli.upscale_jobs import plan
 from liif_arch.errors import UserError
@@ -14,19 +17,19 @@ def tree(tmp_path, monkeypatch) -> Path:
     """in/{a,b}.png, in/x/{a,c}.png, in/x/y/d.png, and files of other kinds."""
     for folder, names in (('in', 'ab'), ('in/x', 'ac'), ('in/x/y', 'd')):
         write_photos(tmp_path / folder, [(4, 4)] * len(names), list(names))
-    for name in ('notes.txt', '.hidden', 'x/clip.mp4'):
+    for name in ('notes.txt', '.hidden', 'x/clip.doc'):
         (tmp_path / 'in' / name).write_text('')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def targets(*arguments, **flags) -> list[str]:
-    return [str(target) for _, target in plan(*arguments, **flags).jobs]
+    return [str(job.result) for job in plan(*arguments, **flags).jobs]
 
 
 def test_plan__says_what_it_leaves_out(tree):
     found = plan(['in'], 'out/')
-    assert [str(s) for s, _ in found.jobs] == ['in/a.png', 'in/b.png']
+    assert [str(job.source) for job in found.jobs] == ['in/a.png', 'in/b.png']
     assert found.notes == [
         'in: 1 subfolder not entered; --recursive does.',
         'in: 1 file left out, of a kind that is not read here: notes.txt.',
@@ -49,14 +52,14 @@ def test_plan__recursive_keeps_the_tree(tree):
         'x/y/d_x2.png',
     ]
     assert plan(['in'], 'out/', recursive=True).notes == [
-        'in: 2 files left out, of a kind that is not read here: notes.txt, x/clip.mp4.'
+        'in: 2 files left out, of a kind that is not read here: notes.txt, x/clip.doc.'
     ]
 
 
 def test_plan__recursive_does_not_read_its_own_results(tree):
     write_photos(tree / 'in/out', [(4, 4)], ['a'])
     assert 'in/out/a.png' not in [
-        str(s) for s, _ in plan(['in'], 'in/out', recursive=True, overwrite=True).jobs
+        str(job.source) for job in plan(['in'], 'in/out', recursive=True, overwrite=True).jobs
     ]
 
 
@@ -77,7 +80,8 @@ def test_plan__recursive_follows_links_once(tree):
 def test_plan__a_stopped_batch_goes_on(tree):
     write_photos(tree / 'out', [(4, 4)], ['a'])
     found = plan(['in'], 'out')
-    assert [str(t) for _, t in found.jobs] == ['out/b.png']
+    assert [str(job.result) for job in found.jobs] == ['out/b.png']
+    assert [str(job.result) for job in found.done] == ['out/a.png']
     assert (
         found.notes[-1]
         == '1 of 2 results exist and were skipped (out/a.png); --overwrite replaces them.'
@@ -128,3 +132,78 @@ def test_plan__a_folder_without_images_names_its_subfolders(tmp_path):
         UserError, match=r'no images in this folder .*1 subfolder not entered; --recursive'
     ):
         plan([str(tmp_path / 'in')], None)
+
+
+def test_plan__a_single_result_that_exists_is_skipped_when_asked(tree):
+    write_photos(tree / 'out', [(4, 4)], ['a'])
+    found = plan(['in/a.png'], 'out/a.png', skip_existing=True)
+    assert not found.jobs and str(found.done[0].result) == 'out/a.png'
+
+
+def test_plan__names_and_formats_are_as_asked(tree):
+    assert targets(['in'], None, '_x2') == ['a_x2.png', 'b_x2.png']
+    assert targets(['in'], None, '_x2', suffix='_big') == ['a_big.png', 'b_big.png']
+    assert targets(['in'], 'out', '_x2', suffix='_big') == ['out/a_big.png', 'out/b_big.png']
+    assert targets(['in'], 'out', kind='JPG') == ['out/a.jpg', 'out/b.jpg']
+    assert targets(['in/a.png'], None, '_x2', suffix='', kind='.webp') == ['a.webp']
+
+
+@pytest.mark.parametrize(
+    'flags,part',
+    [
+        ({'kind': 'xcf'}, '--format: found xcf; needed one of png, jpg'),
+        ({'kind': 'heic'}, '--format: found heic'),
+        ({'suffix': 'a/b'}, '--suffix: found'),
+    ],
+)
+def test_plan__refuses_names(tree, flags, part):
+    with pytest.raises(UserError, match=part):
+        plan(['in'], 'out', **flags)
+
+
+def test_plan__content_names_the_result(tree):
+    """Not the name of the source."""
+    (tree / 'scan.jpg').write_bytes(b'II*\0' + bytes(20))
+    (tree / 'photo.tif').write_bytes((tree / 'in/a.png').read_bytes())
+    assert targets(['scan.jpg', 'photo.tif'], 'out') == ['out/scan.tif', 'out/photo.png']
+
+
+def test_plan__pages_are_results_of_their_own(tree):
+    with tifffile.TiffWriter(tree / 'scan.tif') as file:
+        for _ in range(10):
+            file.write(np.zeros((4, 5), np.uint8), metadata=None)
+    found = plan(['scan.tif'], None, '_x2')
+    assert [job.page for job in found.jobs] == list(range(10))
+    assert [str(job.result) for job in found.jobs][::9] == ['scan_x2_01.tif', 'scan_x2_10.tif']
+    (tree / 'scan_x2_03.tif').write_text('')
+    assert len(plan(['scan.tif'], None, '_x2').jobs) == 9  # a stopped one goes on
+    with pytest.raises(UserError, match=r'has 10 pages.*name a folder \(-o big/\)'):
+        plan(['scan.tif'], 'big.tif')
+
+
+def test_plan__standard_input_and_output(tree):
+    assert targets(['-'], None) == targets(['in/a.png'], '-') == ['-']
+    assert targets(['-'], 'out/') == ['out/stdin.png']
+    for inputs in (['in'], ['in/a.png', 'in/b.png']):
+        with pytest.raises(UserError, match='-o: found - for more than one picture'):
+            plan(inputs, '-')
+
+
+def test_plan__films_and_animations(tree):
+    frames = [Image.fromarray(np.full((8, 9), k, np.uint8)) for k in (0, 99)]
+    frames[0].save(tree / 'a.gif', save_all=True, append_images=frames[1:])
+    frames[0].save(tree / 'still.gif')
+    for name in ('clip.mp4', 'old.avi'):
+        (tree / name).write_text('')
+    found = plan(['a.gif', 'still.gif', 'clip.mp4', 'old.avi'], None, '_x2')
+    assert [(str(job.result), job.moves) for job in found.jobs] == [
+        ('a_x2.png', True),
+        ('still_x2.png', False),
+        ('clip_x2.mp4', True),
+        ('old_x2.mp4', True),
+    ]
+    assert targets(['clip.mp4'], 'b.webm') == ['b.webm']
+    with pytest.raises(UserError, match=r'a film or animation ends with one of \.mp4'):
+        plan(['clip.mp4'], 'b.tif')
+    with pytest.raises(UserError, match='an image file ends with one of'):
+        plan(['still.gif'], 'b.mp4')

@@ -1,0 +1,50 @@
+"""Which files are films or animations."""
+
+from pathlib import Path
+
+from liif_arch.errors import UserError
+from liif_arch.files.formats import AVIF, GIF, PNG, WEBP, content_format, format_of
+from liif_arch.files.pillow_reading import open_image
+
+VIDEOS = ('.mp4', '.m4v', '.mov', '.mkv', '.webm')  # read and written
+READ_VIDEOS = (*VIDEOS, '.avi', '.mpg', '.mpeg', '.ts', '.m2ts', '.wmv', '.flv', '.3gp')
+ANIMATIONS = (PNG, GIF, WEBP, AVIF)  # formats that may hold several frames
+WRITTEN_ANIMATIONS = ('.png', '.webp', '.gif')
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a film with a picture track, read by PyAV."""
+    return path.suffix.lower() in READ_VIDEOS
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a file is a GIF, PNG, WebP or AVIF of several frames; its content counts."""
+    if content_format(path) not in ANIMATIONS:
+        return False
+    try:
+        with open_image(path) as image:
+            return getattr(image, 'n_frames', 1) > 1
+    except Exception:  # reading it says what is wrong
+        return False
+
+
+def film_extension(path: Path) -> str:
+    """The extension of a film's or animation's result that nobody named."""
+    if not is_video(path):
+        return '.png'
+    if path.suffix.lower() in VIDEOS:
+        return path.suffix.lower()
+    return '.mp4'
+
+
+def require_film_name(source: Path, result: Path) -> None:
+    """Raise UserError where a film or animation cannot be written under a name."""
+    able = VIDEOS + (() if is_video(source) else WRITTEN_ANIMATIONS)
+    if result.suffix.lower() not in able:
+        what = 'a film'
+        if format_of(result) is not None:
+            what = 'more than one picture'
+        raise UserError(
+            f'{result}: "{result.suffix}" holds no such thing as {source}, which is {what}; use '
+            f'one of {", ".join(able)}.'
+        )
