@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
-VIDEO = ['av>=14']
+VIDEO = ['av>=17']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 

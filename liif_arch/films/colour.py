@@ -9,6 +9,9 @@ _MATRICES = {1: 'ITU709', 4: 'FCC', 5: 'ITU601', 6: 'ITU601', 7: 'SMPTE240M', 9:
 _MATRICES[10] = 'BT2020'
 _NUMBERS = {'ITU709': 1, 'FCC': 4, 'ITU601': 6, 'SMPTE240M': 7, 'BT2020': 9}
 _FULL, _LIMITED = 2, 1
+# FFmpeg's SWS_BICUBIC, _FULL_CHR_H_INT, _FULL_CHR_H_INP and _ACCURATE_RND: with its fast paths,
+# films would become darker by one level.
+_EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
 _HD = 720  # rows, from which a film that does not say its matrix is taken for BT.709
 
 
@@ -95,7 +98,7 @@ def frame_colour(frame: Any) -> FrameColour:
 def as_pixels(frame: Any, colour: FrameColour) -> np.ndarray:
     """A frame's pixels (h, w, 3), upright, of 8 bits or of 16."""
     kind = 'rgb24' if colour.depth == 8 else 'rgb48le'
-    options: dict[str, Any] = {'format': kind, 'interpolation': 'BICUBIC'}
+    options: dict[str, Any] = {'format': kind, 'interpolation': _EXACT}
     if not frame.format.is_rgb:
         source = 'JPEG' if colour.full_range else 'MPEG'
         options |= {'src_colorspace': colour.matrix, 'src_color_range': source}
@@ -111,7 +114,7 @@ def as_frame(pixels: np.ndarray, colour: FrameColour) -> Any:
     kind = 'rgb24' if colour.depth == 8 else 'rgb48le'
     return av.VideoFrame.from_ndarray(pixels, format=kind).reformat(
         format=colour.written,
-        interpolation='BICUBIC',
+        interpolation=_EXACT,
         src_color_range='JPEG',
         dst_colorspace=colour.matrix,
         dst_color_range='JPEG' if colour.full_range else 'MPEG',

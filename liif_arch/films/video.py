@@ -8,7 +8,9 @@ last part.
 import hashlib
 import heapq
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from liif_arch.errors import UserError
 from liif_arch.films.colour import FrameColour, as_frame, as_pixels, frame_colour
 from liif_arch.films.frames import Done, Enlarge
+from liif_arch.progress import write_line
 
 PART_SECONDS = 4
 DEFAULT_QUALITY = 67  # of 100; crf 17, at which no loss is seen
@@ -102,15 +105,33 @@ def enlarge_film(
             stamp = source.stat()
             key = repr((size, settings, quality, stamp.st_size, stamp.st_mtime_ns, before))
             plan = _planned(av, result, colour, quality, key)
-            carried, notes = _carried(av, film, plan)
-        with av.open(str(source)) as film:
-            count = _encode_parts(av, film, plan, enlarge(size), progress)
-        with av.open(str(source)) as film:
-            _join(av, film, plan, carried)
+            with _kept_if_any(plan):
+                carried, notes = _carried(av, film, plan)
+        with _kept_if_any(plan):
+            with av.open(str(source)) as film:
+                count = _encode_parts(av, film, plan, enlarge(size), progress)
+            with av.open(str(source)) as film:
+                _join(av, film, plan, carried)
     except av.FFmpegError as error:
         raise UserError(f'{source}: {error.strerror or error}.') from None
     shutil.rmtree(plan.parts)
     return Done(before, size, count, (*colour.notes, *notes))
+
+
+@contextmanager
+def _kept_if_any(plan: Plan) -> Iterator[None]:
+    """What is done within may stop; the parts that are there stay, and are told of."""
+    try:
+        yield
+    except BaseException:
+        parts = _finished(plan)
+        if parts:
+            frames = sum(part.frames for part in parts)
+            text = f'{plan.result}: {frames} frames are kept; the same command goes on from there.'
+            write_line(f'basicsr upscale: {text}', sys.stderr)
+        else:
+            shutil.rmtree(plan.parts, ignore_errors=True)
+        raise
 
 
 def _planned(av: Any, result: Path, colour: FrameColour, quality: int | None, key: str) -> Plan:

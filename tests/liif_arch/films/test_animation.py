@@ -1,0 +1,117 @@
+"""Animations: frames, their times and rounds, transparency, colour profile."""
+
+import numpy as np
+import profiles
+import pytest
+from helpers import photo, run_here
+from PIL import Image
+
+from liif_arch.errors import UserError
+from liif_arch.films.animation import enlarge_animation
+from liif_arch.films.kinds import is_animation
+
+TIMES = [40, 120, 80]
+
+
+def blocks(frame: np.ndarray) -> np.ndarray:
+    return frame.repeat(2, 0).repeat(2, 1)
+
+
+def save(path, mode: str = 'RGB', **options) -> list[Image.Image]:
+    pictures = [np.roll(photo(20, 24), 3 * k, 1) for k in range(3)]
+    frames = [Image.fromarray(picture).convert(mode) for picture in pictures]
+    if mode == 'RGBA':
+        for frame in frames:
+            frame.putalpha(
+                Image.fromarray(np.kron([[0, 255], [255, 255]], np.ones((10, 12))).astype('u1'))
+            )
+    if path.suffix == '.webp':
+        options = {'lossless': True, 'exact': True, **options}
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=TIMES, loop=4, **options)
+    return frames
+
+
+def shown(path) -> tuple[list[np.ndarray], list[int], int]:
+    """A file's frames as RGBA, their times, and how often it is shown."""
+    frames, times = [], []
+    with Image.open(path) as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            frames.append(np.asarray(image.convert('RGBA')))
+            times.append(round(image.info['duration']))
+        return frames, times, image.info['loop']
+
+
+@pytest.mark.parametrize('result', ['.png', '.webp', '.gif'])
+@pytest.mark.parametrize('source', ['.png', '.webp', '.gif'])
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA'])
+def test_animation__keeps_frames_and_times(tmp_path, source, result, mode):
+    save(tmp_path / f'a{source}', mode)
+    told = []
+    done = enlarge_animation(
+        tmp_path / f'a{source}',
+        tmp_path / f'b{result}',
+        blocks,
+        progress=lambda *figures: told.append(figures),
+    )
+    assert (done.source, done.result, done.frames) == ((20, 24), (40, 48), 3)
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    before, after = shown(tmp_path / f'a{source}'), shown(tmp_path / f'b{result}')
+    assert after[1:] == (TIMES, 4)
+    for old, new in zip(before[0], after[0], strict=True):
+        expected = blocks(old)
+        visible = expected[..., 3] > 0
+        assert np.array_equal(new[..., 3] > 0, visible)
+        difference = np.abs(new.astype(int) - expected)[visible]
+        if result == '.gif':
+            assert difference.mean() < 20  # 256 colours
+        else:
+            assert not difference.any()
+
+
+def test_animation__keeps_its_profile(tmp_path):
+    save(tmp_path / 'a.webp', icc_profile=profiles.adobe_rgb())
+    enlarge_animation(tmp_path / 'a.webp', tmp_path / 'b.png', blocks)
+    with Image.open(tmp_path / 'b.png') as image:
+        assert image.info['icc_profile'] == profiles.adobe_rgb()
+
+
+def test_animation__quality(tmp_path):
+    save(tmp_path / 'a.png')
+    sizes = []
+    for quality in (5, 95):
+        enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.webp', blocks, quality)
+        sizes.append((tmp_path / 'b.webp').stat().st_size)
+    assert sizes[0] < sizes[1]
+    with pytest.raises(UserError, match=r'quality is of \.webp'):
+        enlarge_animation(tmp_path / 'a.png', tmp_path / 'c.gif', blocks, 50)
+    assert not (tmp_path / 'c.gif').exists()
+
+
+def test_animation__damaged(tmp_path):
+    save(tmp_path / 'a.gif')
+    whole = (tmp_path / 'a.gif').read_bytes()
+    (tmp_path / 'a.gif').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r'a\.gif: not a readable image'):
+        enlarge_animation(tmp_path / 'a.gif', tmp_path / 'b.png', blocks)
+    assert not (tmp_path / 'b.png').exists()
+
+
+def test_is_animation__several_frames_make_one(tmp_path):
+    for suffix in ('.png', '.webp', '.gif'):
+        save(tmp_path / f'a{suffix}')
+        Image.fromarray(photo(8, 8)).save(tmp_path / f'still{suffix}')
+        assert is_animation(tmp_path / f'a{suffix}') and not is_animation(
+            tmp_path / f'still{suffix}'
+        )
+    (tmp_path / 'no.gif').write_bytes(b'GIF89a')
+    assert not is_animation(tmp_path / 'no.gif') and not is_animation(tmp_path / 'missing.png')
+
+
+def test_animation__at_the_command(monkeypatch, tmp_path, weights, capsys):
+    save(tmp_path / 'a.gif')
+    flags = ('--weights', weights, '--scale', 2)
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.gif', *flags) == 0
+    assert capsys.readouterr().out.startswith('a_x2.png  24x20 -> 48x40 (width x height); 3 frames')
+    frames, times, rounds = shown(tmp_path / 'a_x2.png')
+    assert len(frames) == 3 and frames[0].shape[:2] == (40, 48) and (times, rounds) == (TIMES, 4)

@@ -1,0 +1,226 @@
+"""Films: frames, times, sound and colours before and after; films that were stopped go on."""
+
+import cv2
+import numpy as np
+import pytest
+
+av = pytest.importorskip('av')
+
+from films import frames_of, make_film, sound_of  # noqa: E402
+from helpers import run_here  # noqa: E402
+
+from liif_arch import load_network, upscale  # noqa: E402
+from liif_arch.errors import UserError  # noqa: E402
+from liif_arch.films import video  # noqa: E402
+from liif_arch.films.colour import as_pixels, frame_colour  # noqa: E402
+from liif_arch.films.video import enlarge_film  # noqa: E402
+
+
+def repeated(size):
+    """Every pixel as a block; of the size that was asked for, cut or not."""
+
+    def enlarge(frame: np.ndarray) -> np.ndarray:
+        rows = np.arange(size[0]) * frame.shape[0] // size[0]
+        cols = np.arange(size[1]) * frame.shape[1] // size[1]
+        return np.ascontiguousarray(frame[rows][:, cols])
+
+    return enlarge
+
+
+def double(source, result, **options):
+    return enlarge_film(source, result, lambda s: (2 * s[0], 2 * s[1]), repeated, **options)
+
+
+KINDS = {
+    'telephone': ('.mp4', {}),
+    'deep': ('.mkv', {'pixels': 'yuv420p10le', 'codec': 'libx265'}),
+    'deep and wide': ('.mov', {'pixels': 'yuv422p10le'}),
+    'all colours': ('.mkv', {'pixels': 'yuv444p'}),
+    'web': ('.webm', {'codec': 'libvpx-vp9', 'sound': 'libopus'}),
+    'full range': ('.mkv', {'pixels': 'yuvj420p', 'codec': 'mjpeg'}),
+    'BT.709': ('.mp4', {'marks': {'colorspace': 1, 'color_primaries': 1, 'color_trc': 1}}),
+    'RGB': ('.mkv', {'pixels': 'bgr0', 'codec': 'ffv1', 'sound': None}),
+    'uneven times': ('.mp4', {'times': [k + k // 3 for k in range(30)]}),
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_film__keeps_frames_times_sound_and_colours(tmp_path, kind):
+    suffix, options = KINDS[kind]
+    source, result = tmp_path / f'a{suffix}', tmp_path / f'b{suffix}'
+    make_film(source, **options)
+    done = double(source, result, quality=95)
+    assert (done.source, done.result, done.frames) == ((36, 64), (72, 128), 30)
+    before, after = frames_of(source), frames_of(result)
+    assert [frame.time for frame in after] == [frame.time for frame in before]
+    first, colour = before[0], frame_colour(before[0])
+    assert after[0].format.name == colour.written.replace(
+        'yuv420p', 'yuvj420p' if colour.full_range else 'yuv420p', 1
+    )
+    assert after[0].colorspace == (first.colorspace if kind == 'BT.709' else 6)
+    assert (after[0].color_range == 2) == (first.color_range == 2 or kind == 'full range')
+    for old, new in zip(before, after, strict=True):
+        expected = repeated((72, 128))(as_pixels(old, colour)).astype(float)
+        found = as_pixels(new, frame_colour(new)).astype(float)
+        top = 65535 if colour.depth == 10 else 255
+        assert np.abs(found - expected).mean() < 0.02 * top
+        assert abs((found - expected).mean()) < 0.004 * top  # no shift of brightness
+    if options.get('sound', 'aac') is not None:
+        assert sound_of(result) == sound_of(source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, result.name])
+
+
+def test_film__without_loss_the_frames_are_the_networks(tmp_path, weights):
+    """Frame k of the film is `upscale` of frame k."""
+    source, result = tmp_path / 'a.mkv', tmp_path / 'b.mkv'
+    make_film(source, frames=5, pixels='yuv444p')
+    net = load_network(weights)
+
+    def enlarge(size):
+        return lambda frame: upscale(net, frame, size=size)
+
+    enlarge_film(source, result, lambda size: (54, 96), enlarge, quality=100)
+    colour = frame_colour(frames_of(source)[0])
+    for old, new in zip(frames_of(source), frames_of(result), strict=True):
+        expected = upscale(net, as_pixels(old, colour), size=(54, 96))
+        difference = np.abs(as_pixels(new, colour).astype(int) - expected)
+        assert difference.max() <= 3  # YUV of 8 bits and back
+
+
+def test_film__a_telephones_is_upright(tmp_path):
+    make_film(tmp_path / 'a.mp4', frames=3, rotation=90)
+    first = frames_of(tmp_path / 'a.mp4')[0]
+    assert first.rotation == 90 and first.width == 64
+    done = double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+    assert (done.source, done.result) == ((64, 36), (128, 72))
+    after = frames_of(tmp_path / 'b.mp4')[0]
+    assert (after.width, after.height, after.rotation) == (72, 128, 0)
+    film = cv2.VideoCapture(str(tmp_path / 'a.mp4'))  # which turns frames as players do
+    _, shown = film.read()
+    larger = repeated((128, 72))(shown[..., ::-1])
+    found = as_pixels(after, frame_colour(after)).astype(int)
+    assert np.abs(found - larger).mean() < 20 < np.abs(found - larger[::-1, ::-1]).mean()
+
+
+def test_film__sizes_are_what_its_colours_can_have(tmp_path):
+    make_film(tmp_path / 'a.mp4', frames=2)
+    size = {}
+    for name in ('b.mp4', 'c.mkv'):
+        done = enlarge_film(tmp_path / 'a.mp4', tmp_path / name, lambda s: (55, 97), repeated)
+        size[name] = done.result
+    assert size == {'b.mp4': (56, 96), 'c.mkv': (56, 96)}
+
+
+def test_film__that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(video, 'PART_SECONDS', 0.4)  # 10 frames and one
+    source, result = tmp_path / 'a.mp4', tmp_path / 'b.mp4'
+    make_film(source, frames=50, times=[k + k // 7 for k in range(50)])
+    double(source, tmp_path / 'whole.mp4')
+    whole = frames_of(tmp_path / 'whole.mp4')
+    enlarged = []
+
+    def stops_after(count):
+        def enlarge_to(size):
+            def enlarge(frame):
+                enlarged.append(1)
+                if len(enlarged) > count:
+                    raise KeyboardInterrupt
+                return repeated(size)(frame)
+
+            return enlarge
+
+        return enlarge_to
+
+    larger = (source, result, lambda s: (72, 128))
+    with pytest.raises(KeyboardInterrupt):
+        enlarge_film(*larger, stops_after(3))
+    assert not result.exists() and len(list(tmp_path.iterdir())) == 2  # nothing was worth keeping
+    enlarged.clear()
+    with pytest.raises(KeyboardInterrupt):
+        enlarge_film(*larger, stops_after(33))
+    kept = int(capsys.readouterr().err.split('b.mp4: ')[1].split()[0])
+    assert 20 <= kept <= 33 and not result.exists()
+    enlarged.clear()
+    told = []
+    done = enlarge_film(*larger, stops_after(100), progress=lambda *figures: told.append(figures))
+    assert done.frames == 50 and len(enlarged) == 50 - kept
+    assert told[0] == (kept, 50) and told[-1] == (50, 50)
+    after = frames_of(result)
+    assert [frame.time for frame in after] == [frame.time for frame in whole]
+    for one, other in zip(whole, after, strict=True):
+        assert np.array_equal(one.to_ndarray(), other.to_ndarray())
+    assert sound_of(result) == sound_of(source)
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_film__parts_of_other_settings_are_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, 'PART_SECONDS', 0.2)
+    make_film(tmp_path / 'a.mp4')
+    frames = []
+
+    def stop(size):
+        def enlarge(frame):
+            frames.append(1)
+            if len(frames) == 20:
+                raise KeyboardInterrupt
+            return repeated(size)(frame)
+
+        return enlarge
+
+    with pytest.raises(KeyboardInterrupt):
+        enlarge_film(tmp_path / 'a.mp4', tmp_path / 'b.mp4', lambda s: (72, 128), stop, 'fast')
+    told = []
+    double(
+        tmp_path / 'a.mp4', tmp_path / 'b.mp4', settings='photo', progress=lambda *f: told.append(f)
+    )
+    assert told[0] == (0, 30)
+
+
+@pytest.mark.parametrize(
+    'content,part',
+    [(b'', 'Invalid data'), (b'no film' * 99, 'Invalid data')],
+)
+def test_film__that_is_none(tmp_path, content, part):
+    (tmp_path / 'a.mp4').write_bytes(content)
+    with pytest.raises(UserError, match=rf'a\.mp4: {part}'):
+        double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_film__without_a_picture(tmp_path):
+    with av.open(str(tmp_path / 'a.mp4'), 'w') as file:
+        stream = file.add_stream('aac', rate=48000)
+        stream.layout = 'stereo'
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 2048), np.int16), format='s16', layout='stereo'
+        )
+        frame.sample_rate = 48000
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    with pytest.raises(UserError, match='found no picture track'):
+        double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+
+
+def test_film__sound_that_the_result_cannot_hold(tmp_path):
+    make_film(tmp_path / 'a.mp4', frames=3)
+    with pytest.raises(UserError, match=r'cannot hold the audio track 1 \(aac\); use \.mkv'):
+        double(tmp_path / 'a.mp4', tmp_path / 'b.webm')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.mp4']
+
+
+def test_film__without_pyav_names_it(tmp_path, monkeypatch):
+    make_film(tmp_path / 'a.mp4', frames=3)
+    monkeypatch.setitem(__import__('sys').modules, 'av', None)
+    with pytest.raises(UserError, match=r"pip install 'basicsr-liif\[video\]'"):
+        double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+
+
+def test_film__at_the_command(monkeypatch, tmp_path, weights, capsys):
+    make_film(tmp_path / 'a.mp4', frames=4)
+    flags = ('--weights', weights, '--scale', 1.5)
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags) == 0
+    line = capsys.readouterr().out
+    assert line.startswith('a_x1.5.mp4  64x36 -> 96x54 (width x height); 4 frames, ')
+    assert len(frames_of(tmp_path / 'a_x1.5.mp4')) == 4
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '--crop', '1,1,4,4') == 2
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '-o', 'b.png') == 2
+    assert '".png" holds no such thing as a.mp4' in capsys.readouterr().err
