@@ -9,7 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from liif_arch.degradation import INDEX_BITS, hash32, patch_corner
+from liif_arch.crop_batches import INDEX_BITS, hash32, patch_corner
 
 Window = tuple[slice, slice]
 
@@ -137,7 +137,7 @@ def draw_indices(count: int, num_samples: int, seed: int) -> np.ndarray:
     """Whole numbers below `count`, without replacement: those whose hash of (seed, number) is
     smallest.
 
-    The same as `liif_arch.degradation.draw_pixels` draws. Only numbers below a hash that all but
+    The same as `liif_arch.crop_batches.draw_pixels` draws. Only numbers below a hash that all but
     surely leaves enough are sorted.
 
     Returns:
@@ -157,7 +157,7 @@ def draw_patch(h: int, w: int, num_samples: int, seed: int) -> np.ndarray:
     """Row-major indices of a square of num_samples pixels of an h x w image, which hashes of the
     seed place.
 
-    The same as `liif_arch.degradation.draw_pixels` draws.
+    The same as `liif_arch.crop_batches.draw_pixels` draws.
     """
     side = math.isqrt(num_samples)
     tops, lefts = patch_corner(np.array([seed], np.uint32), h - side + 1, w - side + 1)

@@ -254,7 +254,7 @@ class RandomScalePairedDataset(Dataset):
 
         Returns:
             lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x);
-            lq_path, gt_path. With `degrade: device`: what `liif_arch.degradation.make_batch` makes
+            lq_path, gt_path. With `degrade: device`: what `liif_arch.crop_batches.make_batch` makes
             these of, and the paths.
         """
         crops, seed = self._crops(index)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.coordinates import grid_lookup, make_cell, make_coord
+from liif_arch.crop_batches import make_batch
 from liif_arch.decode.first_layer import GridDecoder
 from liif_arch.decode.lookup import Grid
-from liif_arch.degradation import make_batch
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.precision import autocast
 

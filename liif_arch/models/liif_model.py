@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from liif_arch.archs.self_ensemble import ensemble_mean
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
-from liif_arch.degradation import batch_of_crops
+from liif_arch.crop_batches import batch_of_crops
 from liif_arch.devices import from_host
 from liif_arch.errors import UserError
 from liif_arch.files.images import resize_bicubic, to_uint8, write_image

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from liif_arch import LIIF, SubPixelSR
 from liif_arch.coordinates import grid_lookup
+from liif_arch.crop_batches import make_batch
 from liif_arch.decode import fast
-from liif_arch.degradation import make_batch
 from liif_arch.devices import constant, from_host
 from liif_arch.metrics.fidelity import psnr, psnr_div2k, psnr_y
 from liif_arch.models.liif_model import LIIFModel

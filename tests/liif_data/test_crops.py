@@ -40,7 +40,7 @@ def test_draw_indices__are_those_of_the_smallest_hashes(count, num_samples):
 
 
 def scramble(x: int) -> int:
-    """`liif_arch.degradation.hash32`, on one Python number."""
+    """`liif_arch.crop_batches.hash32`, on one Python number."""
     x = (x ^ (x >> 16)) * 0x7FEB352D % 2**32
     x = (x ^ (x >> 15)) * 0x846CA68B % 2**32
     return x ^ (x >> 16)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from liif_arch.coordinates import nearest_index
-from liif_arch.degradation import make_batch
+from liif_arch.crop_batches import make_batch
 from liif_arch.errors import UserError
 from liif_arch.files.images import write_image
 from liif_arch.training.addressed import AddressedSampler, SampleIndex

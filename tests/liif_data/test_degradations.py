@@ -145,7 +145,7 @@ def test_training__only_inputs_are_degraded(preset, degrade):
 def test_training__loader_and_device_give_the_same_batch():
     import torch
 
-    from liif_arch.degradation import batch_of_crops
+    from liif_arch.crop_batches import batch_of_crops
 
     opt = {**TRAIN, 'degradation': 'photo'}
     loader = RandomScalePairedDataset(opt)

@@ -55,7 +55,7 @@ def gan_train(photos, **changes) -> dict:
 @pytest.mark.parametrize('degrade', ['loader', 'device'])
 def test_gan__patches_are_squares_of_the_ground_truth(degrade):
     """What the discriminator sees are pixels side by side: a ramp stays one."""
-    from liif_arch.degradation import make_batch
+    from liif_arch.crop_batches import make_batch
     from liif_data.crops import query_samples
 
     y, x = np.mgrid[:40, :40]

@@ -12,6 +12,7 @@ from helpers import catch_logs, photo, run_here, tiny_train, write_options
 from PIL import Image
 
 from liif_arch import LIIF, EDSREncoder, load_network, read_image
+from liif_arch.archs.self_ensemble import ensemble_mean
 from liif_arch.files.images import resize_bicubic
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.training.checkpoints import load_file
@@ -343,3 +344,55 @@ def test_train__two_processes_share_the_validation_out(tmp_path, photos):
     ]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
+
+
+@pytest.mark.parametrize('degradation', ['photo', 'wild', {'jpeg': [30, 95], 'noise': [0, 9]}])
+def test_train__degraded_samples_are_the_same_with_workers_and_after_a_resume(
+    monkeypatch, tmp_path, photos, no_trial_step, degradation
+):
+    """Bit for bit: weights after six iterations, without workers, with two, and in two runs."""
+
+    def train(name, **changes):
+        opt = tiny_train(
+            photos,
+            name=name,
+            datasets__train__degradation=degradation,
+            datasets__train__degrade='loader',
+            train__total_iter=6,
+            **changes,
+        )
+        opt['val'] = None
+        opt['logger']['save_checkpoint_freq'] = 3
+        path = write_options(tmp_path / f'{name}.yml', opt)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', path) == 0
+        return path, params(tmp_path / f'experiments/{name}/models/net_g_6.pth')
+
+    _, alone = train('alone')
+    _, with_workers = train('workers', datasets__train__num_worker_per_gpu=2)
+    path, _ = train('resumed')
+    for file in ('models/net_g_6.pth', 'models/net_g_latest.pth', 'training_states/6.state'):
+        (tmp_path / 'experiments/resumed' / file).unlink()
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', path, '--auto_resume') == 0
+    resumed = params(tmp_path / 'experiments/resumed/models/net_g_6.pth')
+    assert torch.equal(alone, with_workers) and torch.equal(alone, resumed)
+
+
+@pytest.mark.parametrize('count', [4, 8])
+def test_train__validates_the_mean_of_flips_and_rotations(monkeypatch, tmp_path, photos, count):
+    figures = {}
+    for ensemble in (None, count):
+        opt = tiny_train(
+            photos, name=f'e{ensemble}', val__ensemble=ensemble, datasets__val__scales=[3]
+        )
+        path = write_options(tmp_path / 'a.yml', opt)
+        assert run_here(monkeypatch, tmp_path, 'train', '-opt', path) == 0
+        metrics = json.loads((tmp_path / f'experiments/e{ensemble}/metrics.json').read_text())
+        figures[ensemble] = metrics['v']['x3']['images']['im02']['psnr']
+    net = load_network(tmp_path / f'experiments/e{count}/models/net_g_latest.pth')
+    gt = photo(71, 60, 2)[:69]
+    lq = torch.from_numpy(resize_bicubic(gt, (23, 20))).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        mean = ensemble_mean(net, lq, (69, 60), count)[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    mse = np.mean((np.rint(mean * 255) - gt) ** 2)
+    assert figures[count] == pytest.approx(10 * np.log10(255**2 / mse), abs=0.02)
+    assert figures[count] != figures[None]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from liif_arch.degradation import draw_pixels, hash32, make_batch, reduce_crops, reduction_weights
+from liif_arch.crop_batches import draw_pixels, hash32, make_batch, reduce_crops, reduction_weights
 from liif_arch.files.images import resize_bicubic
 from liif_data.crops import pad_square, query_samples
 
