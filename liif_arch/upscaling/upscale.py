@@ -21,8 +21,9 @@ from liif_arch.files.pixels import with_channel_axis
 from liif_arch.upscaling.light import LightCurve
 from liif_arch.upscaling.memory import machine_memory
 from liif_arch.upscaling.planes import fill_hidden, has_alpha, require_channels
+from liif_arch.upscaling.progress import Progress
 from liif_arch.upscaling.reduction import reduce_bicubic
-from liif_arch.upscaling.windows import Area, Progress, render_windows
+from liif_arch.upscaling.windows import Area, render_windows
 
 Crop = tuple[float, float, float, float]
 MOST_PIXELS_A_SIDE = 2**24  # of a whole output of which a crop is rendered

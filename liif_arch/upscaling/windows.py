@@ -1,7 +1,6 @@
 """Rendering within a memory budget: windows of the input, encoded and rendered one by one."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import NamedTuple
@@ -14,7 +13,8 @@ from liif_arch.coordinates import grid_lookup
 from liif_arch.files.images import unit_range
 from liif_arch.files.pixels import full_scale
 from liif_arch.upscaling.memory import explain_out_of_memory, require_encoder_memory
-from liif_arch.upscaling.planes import AlphaBounds, Plane, planes_of
+from liif_arch.upscaling.planes import AlphaBounds, planes_of
+from liif_arch.upscaling.progress import Progress
 
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
 
@@ -197,7 +197,7 @@ class _Rendering:
         piece = self.pixels[y.first : y.last, x.first : x.last]
         feats = []
         for plane in self.planes:
-            feats.append(_encode(self.net, piece[..., plane.read]))
+            feats.append(encode_plane(self.net, piece[..., plane.read]))
             self.progress.encoded(piece.shape[0] * piece.shape[1])
         return feats
 
@@ -225,26 +225,31 @@ class _Rendering:
                 x[:2],
                 self.progress.rendered,
             )
-            block[..., plane.write] = self._as_pixels(colours, plane, rows, x)
+            values = as_pixels(colours, len(plane.read), self.pixels.dtype)
+            if plane.is_alpha:
+                values = self.bounds.clip(values, slice(*rows[:2]), slice(*x[:2]))
+            block[..., plane.write] = values
         return block
 
-    def _as_pixels(self, colours: Tensor, plane: Plane, rows: Window, x: Window) -> np.ndarray:
-        """The network's answer (1, C, rows, columns) for a plane, in the image's range and dtype.
 
-        One channel is the mean of the colours.
-        """
-        if len(plane.read) < colours.shape[1]:
-            colours = colours.mean(1, keepdim=True)
-        values = colours[0].clamp_(0, 1).permute(1, 2, 0)
-        if self.pixels.dtype.kind == 'u':
-            values = values.mul_(full_scale(self.pixels.dtype)).round_()
-        values = values.cpu().numpy().astype(self.pixels.dtype)
-        if plane.is_alpha:
-            return self.bounds.clip(values, slice(*rows[:2]), slice(*x[:2]))
-        return values
+def as_pixels(colours: Tensor, read: int, dtype: np.dtype) -> np.ndarray:
+    """A network's answer (1, C, rows, columns) as pixels (rows, columns, C) of a dtype.
+
+    Args:
+        colours: In about [0, 1]; clamped, and changed.
+        read: Channels of the image that the network was shown. Of fewer than it answers with, the
+            pixels are the mean of the colours.
+        dtype: uint8 or uint16, in whose range they are, or a float's, in [0, 1].
+    """
+    if read < colours.shape[1]:
+        colours = colours.mean(1, keepdim=True)
+    values = colours[0].clamp_(0, 1).permute(1, 2, 0)
+    if dtype.kind == 'u':
+        values = values.mul_(full_scale(dtype)).round_()
+    return values.cpu().numpy().astype(dtype)
 
 
-def _encode(net: nn.Module, plane: np.ndarray) -> Tensor:
+def encode_plane(net: nn.Module, plane: np.ndarray) -> Tensor:
     """Latent codes of one plane (h, w, c); a single channel is shown to the network as gray."""
     if plane.shape[2] < net.num_in_ch:
         plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
@@ -283,75 +288,3 @@ def _input_windows(
     for y in axis_windows(size[0], full[0], lengths[0], margin, top, bottom, multiple=multiple):
         for x in axis_windows(size[1], full[1], lengths[1], margin, left, right, multiple=multiple):
             yield y, x
-
-
-class Progress:
-    """How much of an image is done, in output pixels, by the time that its parts have taken so far.
-
-    Encoding a window, and making ready to render a part of it, takes time without a pixel to show
-    for it. What both kinds of work have taken per input and per output pixel says how long the rest
-    of both will take; before both are known, nothing is told to be done.
-
-    Args:
-        callback: Called with (output pixels done, all), first with none done and last with all; a
-            pixel counts once for each pass through the network. None: nobody asks.
-        outputs: Output pixels of all passes.
-        inputs: Input pixels that are encoded in all passes, windows' margins included.
-    """
-
-    def __init__(
-        self, callback: Callable[[int, int], None] | None, outputs: int, inputs: int
-    ) -> None:
-        self.callback, self.outputs, self.inputs = callback, outputs, inputs
-        self.encoded_inputs = self.rendered_outputs = 0
-        self.preparing = self.rendering = 0.0  # seconds
-        self.timed_outputs = 0  # those that `rendering` was spent on
-        self.parts, self.part_begins = 0, False
-        self.reported, self.last = 0, time.perf_counter()
-        if callback:
-            callback(0, outputs)
-
-    def encoded(self, pixels: int) -> None:
-        """So many input pixels have been encoded since the last call of any kind."""
-        self.preparing += self._seconds()
-        self.encoded_inputs += pixels
-
-    def begin_part(self) -> None:
-        """A part is going to be rendered: its first block takes longer than its others."""
-        self.preparing += self._seconds()
-        self.parts, self.part_begins = self.parts + 1, True
-
-    def rendered(self, pixels: int) -> None:
-        """So many output pixels have been rendered since the last call of any kind."""
-        seconds = self._seconds()
-        if self.part_begins:
-            self.preparing += seconds
-        else:
-            self.rendering += seconds
-            self.timed_outputs += pixels
-        self.part_begins = False
-        self.rendered_outputs += pixels
-        if self.callback:
-            self.reported = max(self.reported, int(self.outputs * self._share()))
-            self.callback(self.reported, self.outputs)
-
-    def _seconds(self) -> float:
-        """Since the last call."""
-        before, self.last = self.last, time.perf_counter()
-        return self.last - before
-
-    def _share(self) -> float:
-        """Seconds spent, of all that it will take, as a number from 0 to 1."""
-        if self.rendered_outputs == self.outputs:
-            return 1
-        if not self.timed_outputs and self.parts > 1:
-            return self.rendered_outputs / self.outputs  # a block for each part: on GPUs
-        if not self.timed_outputs:
-            return 0
-        spent = self.preparing + self.rendering
-        left = (self.outputs - self.rendered_outputs) * self.rendering / self.timed_outputs
-        if self.encoded_inputs:
-            left += (self.inputs - self.encoded_inputs) * self.preparing / self.encoded_inputs
-        if not left:
-            return 1
-        return spent / (spent + left)
