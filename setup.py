@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
 VIDEO = ['av>=17']
+VIEW = ['starlette', 'uvicorn']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
@@ -56,9 +57,10 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT, *FILES, *VIDEO],
+        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT, *FILES, *VIDEO, *VIEW],
         'files': FILES,  # HEIC and OpenEXR
         'video': VIDEO,  # films
+        'view': VIEW,  # basicsr view
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },
@@ -69,6 +71,7 @@ setup(
     package_data={
         'liif_arch.options': ['*.yml'],
         'liif_arch': ['*.sha256', 'py.typed'],
+        'liif_arch.view': ['static/*'],
         'liif_data': ['py.typed'],
         'liif_arch.weights': ['*.pth', 'README.md', '*.png'],
     },

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from liif_arch.archs.self_ensemble import SelfEnsemble
-from liif_arch.cli.upscale_jobs import STANDARD, Job
+from liif_arch.cli.networks import load_on
+from liif_arch.cli.upscale_jobs import Job
 from liif_arch.cli.upscale_report import Outcome, Report
+from liif_arch.cli.upscale_sources import STANDARD
 from liif_arch.cli.upscale_target import Shape, Target
 from liif_arch.coordinates import scaled_size
 from liif_arch.errors import UserError
@@ -25,14 +26,11 @@ from liif_arch.files.lossy import lossy_format
 from liif_arch.films.animation import enlarge_animation
 from liif_arch.films.frames import Done, Enlarge
 from liif_arch.films.kinds import is_video, require_film_name
-from liif_arch.precision import resolve
 from liif_arch.progress import progress_of_parts
 from liif_arch.threads import use_threads
 from liif_arch.upscaling.estimate import tell_long
 from liif_arch.upscaling.upscale import upscale, upscale_to_file
 from liif_arch.weights import DEFAULT, PHOTO
-from liif_arch.weights.blend import load_blend
-from liif_arch.weights.networks import load_network
 
 UNKNOWN_PIXELS = 10**6  # of a result whose source must be decoded to know
 HEAD = 2**16  # bytes of a file by which its format is told
@@ -82,20 +80,10 @@ class Networks:
         """
         if which in self.loaded:
             return self.loaded[which]
-        device = self.args.device
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        try:
-            resolve(self.args.precision, device, '--precision')
-            if isinstance(which, float):
-                net = load_blend(which, device)
-            else:
-                net = load_network(which, device, self.network)
-        except RuntimeError as error:
-            raise UserError(f'--device: {device}: {str(error).splitlines()[0]}') from None
+        net = load_on(which, self.args.device, self.args.precision, self.network)
         if self.args.ensemble:
             net = SelfEnsemble(net, self.args.ensemble).eval()
-        net.precision = self.args.precision
+            net.precision = self.args.precision
         self.loaded[which] = net
         return net
 

@@ -1,0 +1,148 @@
+"""`basicsr view`: look into images at any magnification, in a browser."""
+
+import argparse
+import socket
+import threading
+from pathlib import Path
+
+from liif_arch.weights import DEFAULT, PHOTO, shipped
+
+STOPPED = 'closed.'
+LOCAL = '127.0.0.1'
+EVERYWHERE = ('0.0.0.0', '::')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    parser = argparse.ArgumentParser(
+        prog='basicsr view',
+        description='Show images in a browser, at any magnification, rendered as one looks.',
+    )
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        metavar='W',
+        help=f'{", ".join(shipped())} (weights that ship), or files (.pth); default: {PHOTO} for '
+        f'images in a lossy format such as JPEG, {DEFAULT} for others',
+    )
+    parser.add_argument(
+        '--gt',
+        nargs='+',
+        metavar='IMAGE',
+        help='what the images should be, with more pixels: one for each, in their order',
+    )
+    parser.add_argument('--no-browser', action='store_true', help='only print the address')
+    parser.add_argument('--port', type=int, default=0, metavar='N', help='default: a free one')
+    parser.add_argument(
+        '--host',
+        default=LOCAL,
+        metavar='NAME',
+        help=f'address to listen at (default: {LOCAL}, this machine alone); with another one, '
+        'everybody who knows the printed address can look',
+    )
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
+    parser.add_argument(
+        '--precision', default='auto', metavar='P', help='float32, bfloat16, or auto (default)'
+    )
+    parser.add_argument(
+        '--memory',
+        type=float,
+        default=1536,
+        metavar='MIB',
+        help="of each image's codes; an image that needs more is encoded part by part (1536)",
+    )
+    parser.add_argument('--threads', type=int, metavar='N', help='threads to compute with')
+    return parser
+
+
+def main() -> int:
+    """Serve the page until Ctrl+C."""
+    from liif_arch.errors import UserError, require_whole
+
+    args = build_parser().parse_args()
+    if args.threads is not None:
+        require_whole(**{'--threads': args.threads})
+    if args.gt is not None and len(args.gt) != len(args.images):
+        raise UserError(
+            f'--gt: found {len(args.gt)} for {len(args.images)} images; needed one for each.'
+        )
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ImportError:
+        raise UserError(
+            "basicsr view needs starlette and uvicorn; pip install 'basicsr-liif[view]'."
+        ) from None
+    from liif_arch.threads import use_threads
+    from liif_arch.view.server import Server
+
+    use_threads(args.threads)
+    gallery = _gallery(args)
+    with _listening(args.host, args.port) as listener:
+        port = listener.getsockname()[1]
+        server = Server(gallery, _names(args.host, port))
+        host = socket.gethostname() if args.host in EVERYWHERE else args.host
+        address = f'http://{host}:{port}/{server.token}/'
+        threading.Thread(target=gallery.prepare, daemon=True).start()
+        print(f'{address}  (Ctrl+C closes it)', flush=True)
+        if not args.no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+        config = uvicorn.Config(
+            server.app, log_level='error', access_log=False, lifespan='off', server_header=False
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _names(host: str, port: int) -> set[str] | None:
+    """The names by which the server may be asked; None: any, where it listens everywhere."""
+    if host in EVERYWHERE:
+        return None
+    names = {LOCAL, 'localhost'} if host == LOCAL else {host}
+    return {f'{name}:{port}' for name in names}
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        UserError: It cannot.
+    """
+    from liif_arch.errors import UserError
+
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'--host, --port: cannot listen at {host}:{port} ({reason}).') from None
+    return listener
+
+
+def _gallery(args: argparse.Namespace) -> 'Gallery':  # noqa: F821
+    """The images, each with the networks that were asked for, or the one that suits it."""
+    from functools import cache
+
+    from liif_arch.cli.networks import load_on
+    from liif_arch.files.lossy import lossy_format
+    from liif_arch.view.pictures import Gallery, Shown
+
+    load = cache(lambda name: load_on(name, args.device, args.precision))
+    images = []
+    for number, name in enumerate(args.images):
+        path = Path(name)
+        weights = args.weights
+        if weights is None:
+            lossy = path.is_file() and lossy_format(path.read_bytes()) is not None
+            weights = [PHOTO if lossy else DEFAULT]
+        networks = {Path(name).stem: (lambda name=name: load(name)) for name in weights}
+        gt = Path(args.gt[number]) if args.gt is not None else None
+        images.append(Shown(path, networks, gt, args.memory))
+        for name in weights:
+            load(name)  # what is wrong with it is said before the page is there
+    return Gallery(images)

@@ -1,0 +1,1 @@
+"""`basicsr view`: a page that shows an image at any magnification, rendered as one looks."""
