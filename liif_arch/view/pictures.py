@@ -24,7 +24,6 @@ STEPS = 4  # levels that double the scale
 HIGHEST = 40  # level: x1024
 CACHE_BYTES = 2**26  # of tiles that were encoded
 THUMBNAIL = 96  # pixels of its longer side
-FILTERS = {'nearest': Image.Resampling.NEAREST, 'bicubic': Image.Resampling.BICUBIC}
 ORIGINAL = 'original'
 MOST_COMPARED = 2**20  # pixels of the area of which PSNR is told
 
@@ -47,11 +46,25 @@ class Method(Protocol):
         """Pixels (rows, columns, C), 8 bits, of an area of the image at a size (H, W)."""
 
 
-class Filtered:
-    """Pillow's resizing of an image (h, w, C) of 8 bits."""
+class Nearest:
+    """The nearest pixel of an image (h, w, C) of 8 bits."""
 
-    def __init__(self, pixels: np.ndarray, way: Image.Resampling) -> None:
-        self.full, self.way = pixels.shape[:2], way
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def area(self, size: tuple[int, int], area: Area) -> np.ndarray:
+        """See `Method`."""
+        (h, w), (height, width) = self.pixels.shape[:2], size
+        rows = (2 * np.arange(area.top, area.bottom) + 1) * h // (2 * height)
+        cols = (2 * np.arange(area.left, area.right) + 1) * w // (2 * width)
+        return self.pixels[rows][:, cols]
+
+
+class Bicubic:
+    """Pillow's bicubic resizing of an image (h, w, C) of 8 bits."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.full = pixels.shape[:2]
         self.channels = [
             Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(pixels, 2, 0)
         ]
@@ -65,10 +78,14 @@ class Filtered:
             area.right * w / width,
             area.bottom * h / height,
         )
-        parts = [
-            np.asarray(channel.resize(area.shape[::-1], self.way, box)) for channel in self.channels
-        ]
+        way = Image.Resampling.BICUBIC
+        parts = []
+        for channel in self.channels:
+            parts.append(np.asarray(channel.resize(area.shape[::-1], way, box)))
         return np.stack(parts, 2)
+
+
+FILTERS: dict[str, Callable[[np.ndarray], Method]] = {'nearest': Nearest, 'bicubic': Bicubic}
 
 
 class Networked:
@@ -141,9 +158,9 @@ class Shown:
                     net = self.networks[name]()
                     self.methods[name] = Networked(net, self.pixels, self.memory)
                 elif name == ORIGINAL and self.original is not None:
-                    self.methods[name] = Filtered(self.original, Image.Resampling.BICUBIC)
+                    self.methods[name] = Bicubic(self.original)
                 else:
-                    self.methods[name] = Filtered(as_8_bits(self.pixels), FILTERS[name])
+                    self.methods[name] = FILTERS[name](as_8_bits(self.pixels))
             return self.methods[name]
 
     def area(self, name: str, size: tuple[int, int], area: Area) -> np.ndarray:

@@ -25,7 +25,9 @@ STATIC = {
 }
 HEADERS = {
     # Nothing from elsewhere, no frame around it, no address told to others, nothing kept on disk.
-    'content-security-policy': "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    'content-security-policy': (
+        "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
+    ),
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
     'cross-origin-resource-policy': 'same-origin',

@@ -143,7 +143,9 @@ async function tellPsnr() {
   for (const method of new Set([view.left, view.right])) {
     if (method === 'original') continue;
     const path = `psnr/${view.image}/${encodeURIComponent(method)}?part=${part.join(',')}`;
-    const { psnr } = await (await fetch(path)).json();
+    const answer = await fetch(path);
+    if (!answer.ok) return;
+    const { psnr } = await answer.json();
     if (number !== asked) return; // one has looked elsewhere since
     if (psnr !== null) told.push(`${method} ${psnr.toFixed(2)} dB`);
   }
@@ -257,7 +259,6 @@ function resize() {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(window.innerWidth * ratio);
   canvas.height = Math.round(window.innerHeight * ratio);
-  to(view.level);
 }
 
 const step = 80; // CSS pixels of an arrow key
@@ -297,7 +298,7 @@ window.addEventListener('keydown', (event) => {
   if (event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey) return;
   keys[event.key]?.();
 });
-window.addEventListener('resize', resize);
+window.addEventListener('resize', () => { resize(); to(view.level); });
 resize();
 split(0.5);
 open(0);
