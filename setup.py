@@ -57,7 +57,17 @@ setup(
         'setuptools',  # basicsr imports distutils, which Python 3.12 has through setuptools alone
     ],
     extras_require={
-        'test': ['pytest>=7', 'pytest-xdist', 'ruff', *TYPES, *EXPORT, *FILES, *VIDEO, *VIEW],
+        'test': [
+            'pytest>=7',
+            'pytest-xdist',
+            'playwright',  # with a chromium of the system
+            'ruff',
+            *TYPES,
+            *EXPORT,
+            *FILES,
+            *VIDEO,
+            *VIEW,
+        ],
         'files': FILES,  # HEIC and OpenEXR
         'video': VIDEO,  # films
         'view': VIEW,  # basicsr view

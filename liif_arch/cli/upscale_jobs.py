@@ -240,14 +240,18 @@ def _without_done(planned: Plan, several: bool) -> Plan:
 
 def _target(out: Path, source: Source, naming: Naming, page: int, pages: int) -> Path:
     """Where an image's result goes within a folder."""
-    from liif_arch.files.formats import lossless_extension
-    from liif_arch.films.kinds import film_extension
+    from liif_arch.files.formats import format_of, lossless_extension
+    from liif_arch.films.kinds import film_extension, written_films
 
     stem, suffix = source.path.stem, naming.suffix
     if source.path == STANDARD:
         stem = 'stdin'
-    if suffix is None and source.path != STANDARD and _moves(source.path):
-        suffix = film_extension(source.path)
+    if source.path != STANDARD:
+        moves = _moves(source.path)
+        if moves and suffix not in written_films(source.path):
+            suffix = film_extension(source.path)
+        elif not moves and suffix is not None and format_of(f'a{suffix}') is None:
+            suffix = None  # a film's
     if suffix is None:
         suffix = lossless_extension(source.path)
     number = ''

@@ -20,7 +20,7 @@ from liif_arch.cli.upscale_target import Shape, Target
 from liif_arch.coordinates import scaled_size
 from liif_arch.errors import UserError
 from liif_arch.files.decoding import header_size
-from liif_arch.files.formats import format_of, sniff
+from liif_arch.files.formats import HEAD, format_of, lossless_extension, sniff
 from liif_arch.files.images import Picture, decode_picture, read_picture, require_unit_range
 from liif_arch.files.lossy import lossy_format
 from liif_arch.films.animation import enlarge_animation
@@ -33,7 +33,7 @@ from liif_arch.upscaling.upscale import upscale, upscale_to_file
 from liif_arch.weights import DEFAULT, PHOTO
 
 UNKNOWN_PIXELS = 10**6  # of a result whose source must be decoded to know
-HEAD = 2**16  # bytes of a file by which its format is told
+LONG_HEAD = 2**16  # bytes of a file by which its compression is told
 
 
 class Choice(NamedTuple):
@@ -163,7 +163,7 @@ def _result_size(target: Target, full: tuple[int, int], name: Path) -> tuple[int
 def _network_of(networks: Networks, job: Job) -> nn.Module:
     """The network that a job will use."""
     with open(job.source, 'rb') as file:
-        return networks.for_image(lossy_format(file.read(HEAD))).net
+        return networks.for_image(lossy_format(file.read(LONG_HEAD))).net
 
 
 def _do(
@@ -186,8 +186,14 @@ def _do(
         return
     if job.result == STANDARD:
         with tempfile.TemporaryDirectory() as folder:
-            result = Path(folder) / f'image.{(args.format or "png").removeprefix(".")}'
-            outcome = _do_image(networks, job, result, target, args, progress, start)
+            suffix = lossless_extension(job.source)
+            if args.format is not None:
+                suffix = f'.{args.format.removeprefix(".")}'
+            result = Path(folder) / f'image{suffix}'
+            try:
+                outcome = _do_image(networks, job, result, target, args, progress, start)
+            except UserError as error:
+                raise UserError(str(error).replace(str(result), '-o -')) from None
             with open(result, 'rb') as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
@@ -244,7 +250,7 @@ def _misnamed(source: Path) -> list[str]:
     if source == STANDARD:
         return []
     with open(source, 'rb') as file:
-        found = sniff(file.read(16))
+        found = sniff(file.read(HEAD))
     if found is None or format_of(source) in (found, None):
         return []
     return [f'it is a {found.name} file, whatever its name says']

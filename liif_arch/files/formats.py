@@ -97,6 +97,7 @@ def is_image_file(path: Path) -> bool:
     return format_of(path) is not None and not path.name.startswith('.')
 
 
+HEAD = 64  # bytes by which a format is told
 _MARKS = (  # the first bytes of a file, and where they begin
     (b'\x89PNG\r\n\x1a\n', 0, PNG),
     (b'\xff\xd8\xff', 0, JPEG),
@@ -123,10 +124,12 @@ _MARKS = (  # the first bytes of a file, and where they begin
 
 
 def sniff(head: bytes) -> Format | None:
-    """The format of a file that begins with these bytes, 16 or more.
+    """The format of a file that begins with these bytes, `HEAD` or more, or all of a shorter one.
 
     None for those that do not say it there, PPM's family and TGA among them.
     """
+    if head[4:8] == b'ftyp' and b'avi' in head[16 : min(HEAD, int.from_bytes(head[:4], 'big'))]:
+        return AVIF  # among the compatible brands, avif or avis
     for mark, at, kind in _MARKS:
         if head[at : at + len(mark)] == mark:
             return kind
@@ -137,7 +140,7 @@ def content_format(path: str | Path) -> Format | None:
     """The format of a file's content; where that does not say it, of the name."""
     try:
         with open(path, 'rb') as file:
-            return sniff(file.read(16)) or format_of(path)
+            return sniff(file.read(HEAD)) or format_of(path)
     except OSError:  # reading it says why
         return format_of(path)
 
@@ -155,6 +158,17 @@ def lossless_extension(path: str | Path) -> str:
     if kind is not None and kind.linear:
         return next(suffix for suffix, able in FORMATS.items() if able is kind)
     return '.png'
+
+
+def require_linear(path: Path) -> None:
+    """Raise UserError where a file's format does not say that it holds linear light."""
+    able = format_of(path)
+    if able is None or not able.linear:
+        known = ', '.join(suffix for suffix, kind in FORMATS.items() if kind.linear)
+        raise UserError(
+            f'{path}: found linear light for "{path.suffix}", which is as displays take it; use '
+            f'one of {known}, or develop the image before (tone mapping).'
+        )
 
 
 def require_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> Format:

@@ -9,6 +9,8 @@ import tifffile
 from liif_arch.files.damage import damage_named
 from liif_arch.files.tiff_reading import is_picture, is_tiff
 
+_DESCRIPTION = 270
+
 
 def picture_pages(path: str | Path) -> list[int]:
     """The numbers of a TIFF file's pages, from 0, without smaller copies and masks of others.
@@ -46,4 +48,7 @@ def only_page(data: bytes, number: int, name: str) -> bytes:
         # Behind the header's mark (and BigTIFF's two numbers) stands the first page's place.
         offset.pack_into(changed, 8 if file.is_bigtiff else 4, page.offset)
         offset.pack_into(changed, after, 0)  # no page follows
+        description = page.tags.get(_DESCRIPTION)
+        if description is not None and str(description.value).startswith('ImageJ='):
+            changed[description.valueoffset] = ord('i')  # which counts the pages of the whole file
         return bytes(changed)

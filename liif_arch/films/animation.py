@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from liif_arch.errors import UserError
 from liif_arch.files.atomic import output_file
@@ -13,7 +14,7 @@ from liif_arch.files.damage import damage_named
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
 from liif_arch.films.frames import Done, Enlarge
 
-SHORTEST = 10  # milliseconds of a frame, below which many programs show it longer
+UNSAID = 100  # milliseconds of a frame that does not say it
 _OPTIONS = {
     'PNG': {},
     'WEBP': {'lossless': True, 'exact': True},
@@ -44,19 +45,23 @@ def enlarge_animation(
     Raises:
         UserError: The file is damaged, or the result cannot be written.
     """
-    with damage_named(str(source)), open_image(source) as image:
-        require_pixels(image.width * image.height, str(source))
-        count, loop = image.n_frames, image.info.get('loop', 1)
+    options = _written(result, quality)
+    with damage_named(str(source)):
+        image = open_image(source)
+        count = image.n_frames - _has_still(image)
+    with image:
+        frames, size = _frames(image, str(source)), (image.height, image.width)
+        options |= _rounds(image, options['format'])
         profile = image.info.get('icc_profile')
-        durations: list[int] = []
-        larger = []
-        for number, frame in enumerate(_frames(image, str(source), durations)):
+        larger: list[Image.Image] = []
+        durations = []
+        while (frame := next(frames, None)) is not None:
             if progress is not None:
-                progress(number, count)
-            larger.append(Image.fromarray(enlarge(frame)))
+                progress(len(larger), count)
+            durations.append(frame.milliseconds)
+            larger.append(Image.fromarray(enlarge(frame.pixels)))
     if progress is not None:
         progress(count, count)
-    options = _written(result, quality)
     if profile and options['format'] != 'GIF':
         options['icc_profile'] = profile
     buffer = BytesIO()
@@ -64,27 +69,66 @@ def enlarge_animation(
         buffer,
         save_all=True,
         append_images=larger[1:],
-        duration=durations,
-        loop=loop,
+        duration=_whole_milliseconds(durations),
         **options,
     )
     with output_file(result) as file:
         file.write(buffer.getvalue())
-    size = (larger[0].height, larger[0].width)
-    return Done((image.height, image.width), size, count)
+    return Done(size, (larger[0].height, larger[0].width), len(larger))
 
 
-def _frames(image: Image.Image, name: str, durations: list[int]) -> Iterator[np.ndarray]:
-    """Every frame as RGB, or as RGBA where any may be transparent; its time joins the durations."""
-    for frame in ImageSequence.Iterator(image):
-        pixels = pillow_pixels(frame, name)  # reading it says how long it stands
-        durations.append(max(SHORTEST, round(frame.info.get('duration', 0) or 100)))
+class _Frame(NamedTuple):
+    """A frame's pixels, RGBA, and how long it stands."""
+
+    pixels: np.ndarray
+    milliseconds: float
+
+
+def _has_still(image: Image.Image) -> bool:
+    """Whether a PNG's first picture is for programs that show no animations, and none of its
+    frames.
+    """
+    return bool(image.info.get('default_image', False))
+
+
+def _frames(image: Image.Image, name: str) -> Iterator[_Frame]:
+    """Every frame.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    for number in range(image.n_frames):
+        with damage_named(name):
+            require_pixels(image.width * image.height, name)
+            image.seek(number)
+            pixels = pillow_pixels(image, name)  # reading it says how long it stands
+        if number == 0 and _has_still(image):
+            continue
         if pixels.shape[2] < 3:
             pixels = np.concatenate([np.repeat(pixels[..., :1], 3, 2), pixels[..., 1:]], 2)
         if pixels.shape[2] == 3:
             opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
             pixels = np.concatenate([pixels, opaque], 2)
-        yield pixels
+        yield _Frame(pixels, float(image.info.get('duration', 0)) or UNSAID)
+
+
+def _whole_milliseconds(durations: list[float]) -> list[int]:
+    """Durations as whole numbers, whose sums are those of the exact ones, rounded."""
+    ends = np.rint(np.cumsum([0.0, *durations])).astype(int)
+    return np.diff(ends).tolist()
+
+
+def _rounds(image: Image.Image, kind: str) -> dict:
+    """How often it is shown, as Pillow is told; GIF counts the repetitions, others the rounds."""
+    loop = image.info.get('loop')
+    rounds = loop
+    if image.format == 'GIF':
+        rounds = 1 if loop is None else loop and loop + 1
+    elif loop is None:
+        rounds = 0 if image.format in ('WEBP', 'AVIF') else 1
+    if kind != 'GIF':
+        return {'loop': rounds}
+    return {} if rounds == 1 else {'loop': rounds and rounds - 1}
 
 
 def _written(result: Path, quality: int | None) -> dict:

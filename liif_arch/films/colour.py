@@ -72,7 +72,7 @@ def frame_colour(frame: Any) -> FrameColour:
     if matrix is None:
         matrix = 'ITU709' if min(frame.height, frame.width) >= _HD else 'ITU601'
     notes = []
-    if kind.has_palette or len(kind.components) == 4:
+    if _has_transparency(frame):
         notes.append('not kept: transparency')
     if bits > 10:
         notes.append(f'{bits} bits became 10')
@@ -93,6 +93,14 @@ def frame_colour(frame: Any) -> FrameColour:
         written.startswith(('yuv420p', 'yuv422p')),
         tuple(notes),
     )
+
+
+def _has_transparency(frame: Any) -> bool:
+    """Whether any pixel of a frame is not opaque."""
+    kind = frame.format
+    if not (kind.has_palette or len(kind.components) == 4) or kind.name.endswith('0'):
+        return False  # bgr0 and the like have nothing in their fourth channel
+    return bool((frame.reformat(format='rgba').to_ndarray()[..., 3] < 255).any())
 
 
 def as_pixels(frame: Any, colour: FrameColour) -> np.ndarray:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from liif_arch.errors import UserError
-from liif_arch.files.formats import AVIF, GIF, PNG, WEBP, content_format, format_of
+from liif_arch.files.formats import AVIF, GIF, PNG, WEBP, content_format
 from liif_arch.files.pillow_reading import open_image
 
 VIDEOS = ('.mp4', '.m4v', '.mov', '.mkv', '.webm')  # read and written
@@ -37,14 +37,21 @@ def film_extension(path: Path) -> str:
     return '.mp4'
 
 
+def written_films(source: Path) -> tuple[str, ...]:
+    """The extensions under which a film or animation can be written."""
+    if is_video(source):
+        return VIDEOS
+    if content_format(source) in (GIF, PNG):  # FFmpeg reads these
+        return WRITTEN_ANIMATIONS + VIDEOS
+    return WRITTEN_ANIMATIONS
+
+
 def require_film_name(source: Path, result: Path) -> None:
     """Raise UserError where a film or animation cannot be written under a name."""
-    able = VIDEOS + (() if is_video(source) else WRITTEN_ANIMATIONS)
+    able = written_films(source)
     if result.suffix.lower() not in able:
-        what = 'a film'
-        if format_of(result) is not None:
-            what = 'more than one picture'
+        what = 'a film' if is_video(source) else 'an animation'
         raise UserError(
-            f'{result}: "{result.suffix}" holds no such thing as {source}, which is {what}; use '
-            f'one of {", ".join(able)}.'
+            f'{result}: {source} is {what}, which is not written as "{result.suffix}"; use one of '
+            f'{", ".join(able)}.'
         )

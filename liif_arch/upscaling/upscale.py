@@ -13,7 +13,7 @@ from torch import nn
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_whole
-from liif_arch.files.formats import DTYPES, require_format
+from liif_arch.files.formats import DTYPES, require_format, require_linear
 from liif_arch.files.images import image_writer, read_picture, require_unit_range
 from liif_arch.files.metadata import Metadata
 from liif_arch.files.pillow_reading import upright_pixels
@@ -128,6 +128,8 @@ def upscale_to_file(
             image, or neither can the disk. Also where the disk becomes full on the way.
     """
     path, metadata = Path(path), metadata or Metadata()
+    if metadata.linear:
+        require_linear(path)
     job = _checked(net, image, scale, size, memory, crop, metadata.linear)
     shape = (*job.area.shape, job.pixels.shape[2])
     if not require_format(path, shape, job.pixels.dtype).in_windows:

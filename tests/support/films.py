@@ -21,6 +21,7 @@ def make_film(
     times: list[int] | None = None,
     marks: dict | None = None,
     rotation: int = 0,
+    options: dict[str, str] | None = None,
 ) -> None:
     """Write a film of a photograph that moves, with a tone.
 
@@ -33,6 +34,7 @@ def make_film(
         times: Of the frames, in units of 1 / RATE second; None: one after the other.
         marks: Attributes of the encoder's context.
         rotation: Degrees that a player has to turn it by.
+        options: Of the picture's encoder.
     """
     picture = photo(size[0] + frames, size[1] + 2 * frames)
     with av.open(str(path), 'w') as file:
@@ -41,6 +43,7 @@ def make_film(
         if codec.startswith('libx'):
             quiet = {'x265-params': 'log-level=none'} if codec == 'libx265' else {}
             stream.options = {'crf': '8', **quiet}
+        stream.options = {**stream.options, **(options or {})}
         for name, value in (marks or {}).items():
             setattr(stream.codec_context, name, value)
         if rotation:

@@ -53,3 +53,17 @@ def test_pages__without_smaller_copies(tmp_path):
 def test_pages__of_anything_else(tmp_path, content):
     (tmp_path / 'a.tif').write_bytes(content)
     assert picture_pages(tmp_path / 'a.tif') == picture_pages(tmp_path / 'no.tif') == [0]
+
+
+def test_page__of_an_imagej_stack(tmp_path):
+    """Whose first page says how many the file has."""
+    stack = noise(3, 8, 9)
+    tifffile.imwrite(tmp_path / 'a.tif', stack, imagej=True)
+    pages = picture_pages(tmp_path / 'a.tif')
+    if len(pages) == 1:  # one page stands for all, at one place: not read as one image
+        with pytest.raises(UserError, match='found a stack of 3 pages'):
+            read_picture(tmp_path / 'a.tif', page=0)
+        return
+    for number in pages:
+        found = read_picture(tmp_path / 'a.tif', page=number).pixels[..., 0]
+        assert np.array_equal(found, stack[number])

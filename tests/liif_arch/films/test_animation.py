@@ -39,7 +39,8 @@ def shown(path) -> tuple[list[np.ndarray], list[int], int]:
             image.seek(number)
             frames.append(np.asarray(image.convert('RGBA')))
             times.append(round(image.info['duration']))
-        return frames, times, image.info['loop']
+        # GIF counts the repetitions, the others the rounds.
+        return frames, times, image.info['loop'] + (image.format == 'GIF')
 
 
 @pytest.mark.parametrize('result', ['.png', '.webp', '.gif'])
@@ -57,7 +58,7 @@ def test_animation__keeps_frames_and_times(tmp_path, source, result, mode):
     assert (done.source, done.result, done.frames) == ((20, 24), (40, 48), 3)
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     before, after = shown(tmp_path / f'a{source}'), shown(tmp_path / f'b{result}')
-    assert after[1:] == (TIMES, 4)
+    assert after[1:] == before[1:] and after[1] == TIMES
     for old, new in zip(before[0], after[0], strict=True):
         expected = blocks(old)
         visible = expected[..., 3] > 0
@@ -114,4 +115,56 @@ def test_animation__at_the_command(monkeypatch, tmp_path, weights, capsys):
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.gif', *flags) == 0
     assert capsys.readouterr().out.startswith('a_x2.png  24x20 -> 48x40 (width x height); 3 frames')
     frames, times, rounds = shown(tmp_path / 'a_x2.png')
-    assert len(frames) == 3 and frames[0].shape[:2] == (40, 48) and (times, rounds) == (TIMES, 4)
+    assert len(frames) == 3 and frames[0].shape[:2] == (40, 48) and (times, rounds) == (TIMES, 5)
+
+
+@pytest.mark.parametrize('result', ['.png', '.webp', '.gif'])
+def test_animation__that_is_shown_once(tmp_path, result):
+    """A GIF that does not say how often."""
+    frames = [Image.fromarray(photo(8, 8)), Image.fromarray(photo(8, 8)[::-1])]
+    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:], duration=50)
+    enlarge_animation(tmp_path / 'a.gif', tmp_path / f'b{result}', blocks)
+    with Image.open(tmp_path / f'b{result}') as image:
+        assert image.info.get('loop') == (None if result == '.gif' else 1)
+
+
+def test_animation__a_still_for_other_programs_is_no_frame(tmp_path):
+    frames = [Image.fromarray(np.full((8, 8, 3), k, np.uint8)) for k in (9, 50, 100, 150)]
+    options = {'default_image': True, 'duration': [50] * 3}
+    frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:], **options)
+    done = enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.png', blocks)
+    assert done.frames == 3
+    with Image.open(tmp_path / 'b.png') as image:
+        assert image.n_frames == 3 and image.convert('RGB').getpixel((0, 0)) == (50, 50, 50)
+
+
+def test_animation__times_do_not_drift(tmp_path):
+    frames = [Image.fromarray(np.full((4, 4, 3), k, np.uint8)) for k in range(61)]
+    options = {'duration': [100 / 3] * 61, 'save_all': True}
+    frames[0].save(tmp_path / 'a.png', append_images=frames[1:], **options)
+    enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.png', blocks)
+    lengths = []
+    for name in 'ab':
+        with Image.open(tmp_path / f'{name}.png') as image:
+            times = []
+            for number in range(61):
+                image.seek(number)
+                times.append(image.info['duration'])
+            lengths.append(sum(times))
+    assert lengths[1] == pytest.approx(lengths[0], abs=1)
+
+
+def test_animation__what_the_network_raises_is_no_damage(tmp_path):
+    save(tmp_path / 'a.gif')
+
+    def fail(frame):
+        raise RuntimeError('a fault')
+
+    with pytest.raises(RuntimeError, match='a fault'):
+        enlarge_animation(tmp_path / 'a.gif', tmp_path / 'b.png', fail)
+
+
+def test_animation__quality_is_refused_before_the_work(tmp_path):
+    save(tmp_path / 'a.png')
+    with pytest.raises(UserError, match='quality'):
+        enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.gif', None, 50)

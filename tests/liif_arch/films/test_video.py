@@ -1,8 +1,11 @@
 """Films: frames, times, sound and colours before and after; films that were stopped go on."""
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip('av')
 
@@ -223,4 +226,144 @@ def test_film__at_the_command(monkeypatch, tmp_path, weights, capsys):
     assert len(frames_of(tmp_path / 'a_x1.5.mp4')) == 4
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '--crop', '1,1,4,4') == 2
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '-o', 'b.png') == 2
-    assert '".png" holds no such thing as a.mp4' in capsys.readouterr().err
+    assert 'a.mp4 is a film, which is not written as ".png"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'suffix,codec,options',
+    [
+        ('.ts', 'libx264', {'bf': '3'}),
+        ('.avi', 'mpeg4', {'bf': '2'}),
+        ('.mpg', 'mpeg2video', {'bf': '2'}),
+        ('.mp4', 'libx264', {'bf': '3', 'x264-params': 'open-gop=1:keyint=8'}),
+    ],
+)
+def test_film__stopped_goes_on_with_every_frame(tmp_path, monkeypatch, suffix, codec, options):
+    """In formats in which a jump finds other frames than one asked for."""
+    monkeypatch.setattr(video, 'PART_SECONDS', 0.3)
+    source, result = tmp_path / f'a{suffix}', tmp_path / 'b.mkv'
+    make_film(source, frames=40, codec=codec, sound='mp2', options=options)
+    double(source, tmp_path / 'whole.mkv')
+    frames = []
+
+    def stop(size):
+        def enlarge(frame):
+            frames.append(1)
+            if len(frames) == 25:
+                raise KeyboardInterrupt
+            return repeated(size)(frame)
+
+        return enlarge
+
+    with pytest.raises(KeyboardInterrupt):
+        enlarge_film(source, result, lambda s: (2 * s[0], 2 * s[1]), stop)
+    done = double(source, result)
+    whole, after = frames_of(tmp_path / 'whole.mkv'), frames_of(result)
+    assert done.frames == len(whole) == len(after) == 40
+    assert [frame.time for frame in after] == [frame.time for frame in whole]
+    assert all(
+        np.array_equal(one.to_ndarray(), other.to_ndarray())
+        for one, other in zip(whole, after, strict=True)
+    )
+
+
+def test_film__frames_whose_times_are_wrong_are_all_there(tmp_path):
+    """H.264 with frames out of order has no times of its own in AVI."""
+    make_film(tmp_path / 'a.avi', frames=40, options={'bf': '3'}, sound=None)
+    done = double(tmp_path / 'a.avi', tmp_path / 'b.mkv')
+    times = [frame.time for frame in frames_of(tmp_path / 'b.mkv')]
+    assert done.frames == len(times) == 40 and times == sorted(set(times))
+
+
+def test_film__whose_clock_restarts(tmp_path):
+    make_film(tmp_path / 'a.ts', frames=50, sound='mp2')
+    twice = (tmp_path / 'a.ts').read_bytes() * 2
+    (tmp_path / 'twice.ts').write_bytes(twice)
+    done = double(tmp_path / 'twice.ts', tmp_path / 'b.mkv')
+    times = [frame.time for frame in frames_of(tmp_path / 'b.mkv')]
+    assert done.frames == len(times) == 100 and times == sorted(set(times))
+    assert times[-1] - times[0] == pytest.approx(99 / 25, abs=0.1)
+    assert any('clock jumps back' in note for note in done.notes)
+    sound = sound_of(tmp_path / 'b.mkv')
+    assert [packet for _, packet in sound] == [p for _, p in sound_of(tmp_path / 'twice.ts')]
+
+
+def test_film__that_is_damaged_is_made_as_far_as_it_goes(tmp_path):
+    make_film(tmp_path / 'a.ts', frames=60, sound='mp2')
+    content = bytearray((tmp_path / 'a.ts').read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1500] = np.random.default_rng(0).bytes(1500)
+    (tmp_path / 'a.ts').write_bytes(content)
+    done = double(tmp_path / 'a.ts', tmp_path / 'b.mkv')
+    assert 30 < done.frames <= 60 and len(frames_of(tmp_path / 'b.mkv')) == done.frames
+
+
+def test_film__that_begins_late_begins_at_0(tmp_path):
+    times = [25 * 36000 + k for k in range(30)]
+    make_film(tmp_path / 'a.ts', frames=30, times=times, sound=None)
+    assert frames_of(tmp_path / 'a.ts')[0].time > 35000
+    double(tmp_path / 'a.ts', tmp_path / 'b.mkv')
+    after = [frame.time for frame in frames_of(tmp_path / 'b.mkv')]
+    assert after[0] == pytest.approx(0, abs=0.1) and len(after) == 30
+
+
+def test_film__tracks_keep_what_tells_them_apart(tmp_path):
+    make_film(tmp_path / 'a.mkv', frames=10)
+    with av.open(str(tmp_path / 'a.mkv')) as plain, av.open(str(tmp_path / 'b.mkv'), 'w') as file:
+        streams = {s.index: file.add_stream_from_template(s) for s in plain.streams}
+        streams[1].metadata.update({'language': 'deu', 'title': 'Kommentar'})
+        streams[1].disposition = av.stream.Disposition.comment
+        chapter = {'id': 1, 'start': 100, 'end': 300, 'time_base': Fraction(1, 1000)}
+        file.set_chapters([{**chapter, 'metadata': {'title': 'one'}}])
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                file.mux(packet)
+    double(tmp_path / 'b.mkv', tmp_path / 'c.mkv')
+    with av.open(str(tmp_path / 'c.mkv')) as film:
+        sound = film.streams.audio[0]
+        assert sound.metadata['language'] == 'deu' and sound.metadata['title'] == 'Kommentar'
+        assert sound.disposition & av.stream.Disposition.comment
+        [found] = film.chapters()
+        assert found['metadata']['title'] == 'one'
+        assert found['start'] * found['time_base'] == Fraction(1, 10)
+
+
+def test_film__a_turned_pixel_is_turned(tmp_path):
+    marks = {'sample_aspect_ratio': Fraction(4, 3)}
+    make_film(tmp_path / 'a.mp4', frames=3, rotation=90, marks=marks)
+    double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+    with av.open(str(tmp_path / 'b.mp4')) as film:
+        assert film.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
+
+
+def test_film__parts_of_other_settings_go_in_the_end(tmp_path, monkeypatch):
+    make_film(tmp_path / 'a.mp4', frames=5)
+    (tmp_path / '.b.mp4.0123456789ab.parts').mkdir()
+    double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.mp4', 'b.mp4']
+
+
+def test_film__a_stop_at_the_very_end_leaves_nothing_beside(tmp_path, monkeypatch, capsys):
+    """Between the result and the end of the command."""
+    make_film(tmp_path / 'a.mp4', frames=5)
+
+    def late(*arguments):
+        join(*arguments)
+        raise KeyboardInterrupt
+
+    join = video._join
+    monkeypatch.setattr(video, '_join', late)
+    with pytest.raises(KeyboardInterrupt):
+        double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.mp4', 'b.mp4']
+    assert 'goes on' not in capsys.readouterr().err
+
+
+def test_film__an_animation_that_ffmpeg_does_not_read(monkeypatch, tmp_path, weights, capsys):
+    frames = [Image.fromarray(np.full((8, 8, 3), k, np.uint8)) for k in (9, 99)]
+    for suffix in ('.webp', '.avif'):
+        frames[0].save(tmp_path / f'a{suffix}', save_all=True, append_images=frames[1:])
+        flags = ('--scale', 2, '--weights', weights, '-o', 'b.mp4')
+        assert run_here(monkeypatch, tmp_path, 'upscale', f'a{suffix}', *flags) == 2
+        assert 'is an animation, which is not written as ".mp4"' in capsys.readouterr().err
