@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from reproduce_cost import write_cost
 from reproduce_runs import GROUPS, Run
 
 from liif_data.store import open_store
@@ -47,7 +48,10 @@ def write_comparison(group: str, results: dict[str, dict], args: argparse.Namesp
         text += ['', '![PSNR gain over bicubic against scale](psnr_scale.png)']
     if group == 'decoders':
         draw_panels(runs, args, folder / 'panels.png')
+        write_cost(runs, curves, TITLES[metric], args, folder)
         text += ['', '![zoom panels](panels.png)']
+        text += ['', 'What they cost: [cost.md](cost.md).']
+        text += ['', '![PSNR against time](psnr_time.png)']
     (folder / 'report.md').write_text('\n'.join(text) + '\n')
     print('\n' + '\n'.join(text[2 : 6 + len(rows) + 2]) + f'\n{folder / "report.md"}')
     return folder / 'report.md'

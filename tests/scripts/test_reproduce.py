@@ -29,6 +29,7 @@ def test_decoders__report_then_nothing_left_to_do(tmp_path):
         '--scales',
         2,
         3,
+        4,
         6,
         '--iterations',
         20,
@@ -54,7 +55,11 @@ def test_decoders__report_then_nothing_left_to_do(tmp_path):
         'paper: EDSR x2'
     ][1]
     assert rows['LIIF'][0].strip() == '20 it.' and float(rows['LIIF'][1]) > 5
-    for name in ('panels.png', 'psnr_scale.png'):
+    cost = (tmp_path / 'out/report_decoders/cost.md').read_text()
+    costs = [line.split('|')[1:4] for line in cost.splitlines() if line.startswith('| ')][1:]
+    assert [label.strip() for label, *_ in costs] == ['bicubic', 'LIIF', 'MetaSR']
+    assert all(float(seconds) > 0 for _, _, seconds in costs)
+    for name in ('panels.png', 'psnr_scale.png', 'psnr_time.png'):
         assert Image.open(tmp_path / 'out/report_decoders' / name).size[0] > 500
     weights = tmp_path / 'out/experiments/train_liif_edsr/models/net_g_latest.pth'
     before = weights.stat().st_mtime_ns
