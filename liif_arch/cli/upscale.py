@@ -1,10 +1,11 @@
 """`basicsr upscale`: enlarge image files and films to any scale or size."""
 
 import argparse
+import json
 import sys
 
-from liif_arch.cli.upscale_jobs import add_files, plan
-from liif_arch.cli.upscale_target import add_target, parse_target
+from liif_arch.cli.upscale_jobs import Plan, add_files, plan
+from liif_arch.cli.upscale_target import Target, add_target, parse_target
 from liif_arch.weights import DEFAULT, PHOTO, shipped
 
 
@@ -86,9 +87,38 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 
 def main() -> int:
     """Upscale every input; an image that cannot be done is named and left out."""
-    from liif_arch.errors import UserError, require_whole
+    from liif_arch.errors import UserError
 
     args = build_parser().parse_args()
+    try:
+        target, planned = _prepared(args)
+    except UserError as error:
+        if args.json:
+            print(json.dumps({'error': str(error)}, ensure_ascii=False))
+        raise
+    for note in planned.notes:
+        print(f'basicsr upscale: {note}', file=sys.stderr)
+    network = None
+    if args.opt is not None:  # what reads option files is imported for them alone
+        from liif_arch.config.read import network_option
+
+        network = network_option(args.opt)
+    from liif_arch.cli.upscale_report import Report
+
+    report = Report(args.json, any(str(job.result) == '-' for job in planned.jobs))
+    for job in planned.done:
+        report.skipped(job)
+    if planned.jobs:
+        from liif_arch.cli.upscale_run import Networks, upscale_all
+
+        upscale_all(Networks(args, network), planned.jobs, target, args, report)
+    return 0
+
+
+def _prepared(args: argparse.Namespace) -> tuple[Target, Plan]:
+    """What the flags ask for, after all that can be wrong with them."""
+    from liif_arch.errors import UserError, require_whole
+
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
     if not args.memory > 0:
@@ -107,23 +137,7 @@ def main() -> int:
         args.format,
         args.skip_existing,
     )
-    for note in planned.notes:
-        print(f'basicsr upscale: {note}', file=sys.stderr)
-    network = None
-    if args.opt is not None:  # what reads option files is imported for them alone
-        from liif_arch.config.read import network_option
-
-        network = network_option(args.opt)
-    from liif_arch.cli.upscale_report import Report
-
-    report = Report(args.json, any(str(job.result) == '-' for job in planned.jobs))
-    for job in planned.done:
-        report.skipped(job)
-    if planned.jobs:
-        from liif_arch.cli.upscale_run import Networks, upscale_all
-
-        upscale_all(Networks(args, network), planned.jobs, target, args, report)
-    return 0
+    return target, planned
 
 
 def _require_strength(args: argparse.Namespace) -> None:

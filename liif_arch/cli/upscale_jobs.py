@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,10 +149,36 @@ def plan(
             moves = source.path != STANDARD and _moves(source.path)
             jobs.append(Job(source.path, result, page if len(pages) > 1 else None, moves))
     _require_output(out, as_folder, several, [job.moves for job in jobs])
+    if not as_folder and (kind is not None or suffix is not None):
+        flag = '--suffix' if kind is None else '--format'
+        raise UserError(
+            f'{flag}: found it beside -o {out}, which says all of a name; leave it out.'
+        )
+    jobs = _told_apart(jobs)
     _require_apart(jobs)
+    others = [job.result for job in jobs if naming.suffix not in (None, job.result.suffix)]
+    if as_folder and others:
+        notes.append(
+            f'--format: {naming.suffix} cannot hold {len(others)} of {len(jobs)} results, which '
+            f'have another ({some(others)}).'
+        )
     if overwrite:
         return Plan(jobs, [], notes)
     return _without_done(Plan(jobs, [], notes), several or len(jobs) > 1 or skip_existing)
+
+
+def _told_apart(jobs: list[Job]) -> list[Job]:
+    """Jobs whose results would have one name, of sources that differ in their extension, have
+    it in the name: a_jpg.png and a_png.png.
+    """
+    counts = Counter(job.result for job in jobs)
+    apart = []
+    for job in jobs:
+        if counts[job.result] > 1 and job.source.suffix:
+            name = f'{job.result.stem}_{job.source.suffix[1:].lower()}{job.result.suffix}'
+            job = job._replace(result=job.result.with_name(name))
+        apart.append(job)
+    return apart
 
 
 def _extension(kind: str | None) -> str | None:

@@ -59,7 +59,7 @@ class Report:
         parts = [f'{job.result}  {w}x{h} -> {width}x{height} (width x height)']
         if outcome.frames is not None:
             rate = outcome.frames / max(1e-9, outcome.seconds)
-            parts.append(f'{outcome.frames} frames, {rate:.1f} a second')
+            parts.append(f'{outcome.frames} frame(s), {rate:.1f} a second')
         if outcome.said:
             parts.append(outcome.said)
         self._line('; '.join([*parts, *outcome.notes]))
@@ -70,6 +70,11 @@ class Report:
             self._object(job, {'error': str(error)})
         else:
             write_line(f'basicsr upscale: {error}', sys.stderr)
+
+    def single_failed(self, job: Job, error: Exception) -> None:
+        """The only job could not be done; for people, the command's last line says it."""
+        if self.as_json:
+            self._object(job, {'error': str(error)})
 
     def skipped(self, job: Job) -> None:
         """A result exists; for people there is a line for all of these."""

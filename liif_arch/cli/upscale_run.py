@@ -111,6 +111,7 @@ def upscale_all(
                 _do(networks, job, target, args, tell, report)
             except UserError as error:
                 if len(jobs) == 1:
+                    report.single_failed(job, error)
                     raise
                 failed += 1
                 report.failed(job, error)
@@ -251,9 +252,10 @@ def _misnamed(source: Path) -> list[str]:
         return []
     with open(source, 'rb') as file:
         found = sniff(file.read(HEAD))
-    if found is None or format_of(source) in (found, None):
+    named = format_of(source)
+    if found is None or named is None or named.name == found.name:
         return []
-    return [f'it is a {found.name} file, whatever its name says']
+    return [f'its content is {found.name}, whatever its name says']
 
 
 def _do_film(

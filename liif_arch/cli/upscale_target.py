@@ -179,9 +179,10 @@ def parse_target(args: argparse.Namespace) -> Target:
         size = _size(args.size, '--size')
         return Target(_without_blanks(args.size), size=size, stretch=args.stretch, crop=crop)
     if args.fit is not None:
-        height, width = _size(args.fit, '--fit')
-        if height is None or width is None:
+        if not re.fullmatch(rf'0*[1-9]\d*{BETWEEN}0*[1-9]\d*', args.fit.strip()):
             raise UserError(f'--fit: found {args.fit}; needed width x height such as 1920x1080.')
+        height, width = _size(args.fit, '--fit')
+        assert height is not None and width is not None
         return Target(f'fit{_without_blanks(args.fit)}', fit=(height, width), crop=crop)
     if args.longest is not None:
         longest = _side(args.longest, '--longest')

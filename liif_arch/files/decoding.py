@@ -139,6 +139,8 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         advice = 'replace or remove it.'
         if data[4:12] == b'ftypavif':
             advice += ' AVIF needs Pillow 11.3 or later.'
+        elif data[4:8] == b'ftyp' or data.startswith(b'\x1aE\xdf\xa3'):
+            advice = 'it is a film; name it so (.mp4, .mkv), for basicsr upscale.'
         raise UserError(f'{name}: not a readable image ({len(data)} bytes); {advice}') from None
     require_pixels(image.width * image.height, name)
     if image.format not in READABLE:

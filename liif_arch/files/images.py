@@ -152,12 +152,17 @@ def decode_picture(data: bytes, name: str, strict: bool = True, page: int | None
     try:
         pixels, metadata = decode_unchanged(data, name, with_metadata=True)
     except UserError as error:
-        if strict or sniff(data) is not JPEG:
+        if sniff(data) is not JPEG:
             raise
         try:
             pixels, metadata = decode_unchanged(data + _END_OF_JPEG, name, with_metadata=True)
         except UserError:
             raise error from None
+        if strict:
+            raise UserError(
+                f'{name}: not a readable image (it is cut off); replace it, or read it as far as '
+                'it goes (strict=False; at the command, without --strict).'
+            ) from None
         notes = ('it is cut off, and what is missing is gray (--strict refuses it)',)
     return Picture(pixels, metadata._replace(lossy=lossy_format(data), notes=notes))
 

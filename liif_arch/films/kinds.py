@@ -13,8 +13,8 @@ WRITTEN_ANIMATIONS = ('.png', '.webp', '.gif')
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name is that of a film with a picture track, read by PyAV."""
-    return path.suffix.lower() in READ_VIDEOS
+    """Whether a file is a film by its name, and its content is not that of an image."""
+    return path.suffix.lower() in READ_VIDEOS and content_format(path) is None
 
 
 def is_animation(path: Path) -> bool:

@@ -25,6 +25,7 @@ from liif_arch.progress import write_line
 
 PART_SECONDS = 4
 LATE = 1.0  # seconds of a jump, or of a start, that is no small unevenness
+LEAST = 0.95  # of the frames that a film says to have
 ATTEMPTS = 100  # places of a file that may be damaged
 PICTURE, SOUND = 0, 1  # which of two packets of one time comes first
 DONE_MARK = 'done'  # of parts whose result is there
@@ -298,6 +299,8 @@ def _encode_parts(
         number += 1
     if progress is not None:
         progress(done, done)
+    if done < LEAST * about - 2:
+        notes.append(f'it is cut off, or says too much: {done} of {about} frames are there')
     return done
 
 

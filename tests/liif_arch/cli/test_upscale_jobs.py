@@ -101,7 +101,7 @@ def test_plan__a_single_result_that_exists_is_refused(tree, output):
 @pytest.mark.parametrize(
     'inputs,output,part',
     [
-        (['in/a.png', 'in/x/a.png'], 'out', 'would both become out/a.png'),
+        (['in/a.png', 'in/x/a.png'], 'out', 'would both become out/a_png.png'),
         (['in/a.png'], 'in/a.png', 'is the input itself'),
         (['in'], 'in', 'is the input itself'),
         (['in/a.png'], 'nowhere', 'no such folder, and an image file ends with.*write nowhere/'),
@@ -207,3 +207,28 @@ def test_plan__films_and_animations(tree):
         plan(['clip.mp4'], 'b.tif')
     with pytest.raises(UserError, match='an image file ends with one of'):
         plan(['still.gif'], 'b.mp4')
+
+
+def test_plan__one_name_in_two_formats(tree):
+    (tree / 'in/a.jpg').write_bytes((tree / 'in/a.png').read_bytes())
+    assert targets(['in'], 'out') == ['out/a_jpg.png', 'out/a_png.png', 'out/b.png']
+
+
+def test_plan__a_name_says_all(tree):
+    for flags, flag in (({'kind': 'png'}, '--format'), ({'suffix': '_x'}, '--suffix')):
+        with pytest.raises(UserError, match=f'{flag}: found it beside -o c.png'):
+            plan(['in/a.png'], 'c.png', **flags)
+
+
+def test_plan__a_format_that_cannot_hold_all_is_told(tree):
+    frames = [Image.fromarray(np.full((8, 9), k, np.uint8)) for k in (0, 99)]
+    frames[0].save(tree / 'in/m.webp', save_all=True, append_images=frames[1:])
+    found = plan(['in'], 'out', kind='jpg')
+    assert [str(job.result) for job in found.jobs] == ['out/a.jpg', 'out/b.jpg', 'out/m.png']
+    assert '--format: .jpg cannot hold 1 of 3 results' in found.notes[-1]
+
+
+def test_plan__a_film_is_one_by_its_content_too(tree):
+    (tree / 'clip.mp4').write_bytes((tree / 'in/a.png').read_bytes())
+    [job] = plan(['clip.mp4'], None).jobs
+    assert not job.moves and str(job.result) == 'clip.png'

@@ -121,7 +121,7 @@ def test_upscale__another_extension_than_its_content(run, tmp_path):
     write_image(tmp_path / 'a.jpg', PHOTO)
     (tmp_path / 'a.jpg').rename(tmp_path / 'a.tif')
     [line] = run('a.tif')
-    assert line.startswith('a_x2.png') and 'it is a JPEG file, whatever its name says' in line
+    assert line.startswith('a_x2.png') and 'its content is JPEG, whatever its name says' in line
 
 
 @pytest.mark.parametrize('form', ['jpg', 'webp', 'avif'])
@@ -184,6 +184,16 @@ def test_upscale__json(monkeypatch, tmp_path, weights, capsys):
         'notes': [],
     }
     assert failed['source'] == 'c.png' and 'not a readable image' in failed['error']
+
+
+@pytest.mark.parametrize(
+    'flags', [('--scale', 0), ('--size', '10x40'), ('--scale', 2, '-o', 'no.where')]
+)
+def test_upscale__json_of_what_is_refused(monkeypatch, tmp_path, weights, capsys, flags):
+    write_image(tmp_path / 'a.png', PHOTO)
+    assert run_here(monkeypatch, tmp_path, 'upscale', 'a.png', '--json', *flags) == 2
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)['error']
 
 
 def test_upscale__standard_input_and_output(tmp_path, weights):

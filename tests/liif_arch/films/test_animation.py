@@ -113,7 +113,9 @@ def test_animation__at_the_command(monkeypatch, tmp_path, weights, capsys):
     save(tmp_path / 'a.gif')
     flags = ('--weights', weights, '--scale', 2)
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.gif', *flags) == 0
-    assert capsys.readouterr().out.startswith('a_x2.png  24x20 -> 48x40 (width x height); 3 frames')
+    assert capsys.readouterr().out.startswith(
+        'a_x2.png  24x20 -> 48x40 (width x height); 3 frame(s)'
+    )
     frames, times, rounds = shown(tmp_path / 'a_x2.png')
     assert len(frames) == 3 and frames[0].shape[:2] == (40, 48) and (times, rounds) == (TIMES, 5)
 

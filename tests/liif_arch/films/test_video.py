@@ -222,7 +222,7 @@ def test_film__at_the_command(monkeypatch, tmp_path, weights, capsys):
     flags = ('--weights', weights, '--scale', 1.5)
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags) == 0
     line = capsys.readouterr().out
-    assert line.startswith('a_x1.5.mp4  64x36 -> 96x54 (width x height); 4 frames, ')
+    assert line.startswith('a_x1.5.mp4  64x36 -> 96x54 (width x height); 4 frame(s), ')
     assert len(frames_of(tmp_path / 'a_x1.5.mp4')) == 4
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '--crop', '1,1,4,4') == 2
     assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags, '-o', 'b.png') == 2
@@ -367,3 +367,17 @@ def test_film__an_animation_that_ffmpeg_does_not_read(monkeypatch, tmp_path, wei
         flags = ('--scale', 2, '--weights', weights, '-o', 'b.mp4')
         assert run_here(monkeypatch, tmp_path, 'upscale', f'a{suffix}', *flags) == 2
         assert 'is an animation, which is not written as ".mp4"' in capsys.readouterr().err
+
+
+def test_pyav__calls_no_python_from_its_threads():
+    """A log's callback would wait for Python, which waits for the thread, when a film is closed."""
+    video.require_pyav('a.mp4')
+    assert av.logging.get_level() is None
+
+
+def test_film__that_is_cut_off_says_so(tmp_path):
+    make_film(tmp_path / 'a.mkv', frames=60)
+    content = (tmp_path / 'a.mkv').read_bytes()
+    (tmp_path / 'a.mkv').write_bytes(content[: len(content) // 2])
+    done = double(tmp_path / 'a.mkv', tmp_path / 'b.mkv')
+    assert done.frames < 50 and any('cut off' in note for note in done.notes)
