@@ -7,6 +7,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
 VIDEO = ['av>=17']
 VIEW = ['starlette', 'uvicorn']
+HUB = ['safetensors']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
@@ -67,10 +68,12 @@ setup(
             *FILES,
             *VIDEO,
             *VIEW,
+            *HUB,
         ],
         'files': FILES,  # HEIC and OpenEXR
         'video': VIDEO,  # films
         'view': VIEW,  # basicsr view
+        'hub': HUB,  # .safetensors files
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },

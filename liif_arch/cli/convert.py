@@ -1,4 +1,6 @@
-"""`basicsr convert IN OUT`: checkpoints of the reference implementation into ours, or back."""
+"""`basicsr convert IN OUT`: checkpoints of the reference implementation into ours, or back; and
+.safetensors files of any, or back.
+"""
 
 import argparse
 from pathlib import Path
@@ -10,7 +12,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog='basicsr convert',
         description='Convert LIIF, LTE, MetaSR and EDSR weights of the reference '
         "implementation (yinboc/liif) and Thera's (prs-eth/thera, .pkl) into those of this "
-        'package, or the first four back; the direction follows from what IN holds.',
+        'package, or the first four back; the direction follows from what IN holds. With an OUT or '
+        'IN that ends with .safetensors, the weights alone, into such a file or out of it.',
     )
     parser.add_argument('source', type=Path, metavar='IN', help='checkpoint to read')
     parser.add_argument('target', type=Path, metavar='OUT', help='checkpoint to write')
@@ -33,11 +36,16 @@ def convert(source: Path, target: Path) -> str:
     from liif_arch.errors import UserError
     from liif_arch.training.checkpoints import load_file, save_file
     from liif_arch.weights.reference import from_reference, is_reference, to_reference
+    from liif_arch.weights.safetensors_files import is_safetensors
 
     if target.exists():
         raise UserError(f'{target} exists; remove it first.')
     content = load_file(source)
-    if is_reference(content):
+    if is_safetensors(target) or is_safetensors(source):
+        whose = 'for this package'
+        converted = from_reference(content, source) if is_reference(content) else content
+        parameters = converted.get('params_ema') or converted.get('params') or {}
+    elif is_reference(content):
         whose, converted = 'for BasicSR', from_reference(content, source)
         parameters = converted['params']
     else:

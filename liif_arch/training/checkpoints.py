@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from liif_arch.errors import UserError, suggest
 from liif_arch.files.atomic import atomic_write
 from liif_arch.weights import shipped, weights_path
+from liif_arch.weights.safetensors_files import (
+    is_safetensors,
+    load_safetensors,
+    safetensors_bytes,
+)
 from liif_arch.weights.thera import read_pickle
 
 StateDict = dict[str, Tensor]
@@ -24,7 +29,7 @@ def load_file(path: str | Path) -> dict:
 
     Args:
         path: A file, or the name of weights that ship (see `liif_arch.weights`); a .pkl is one of
-            Thera's authors.
+            Thera's authors. A .safetensors file has its tensors as `params`.
 
     Raises:
         UserError: No such file, not a checkpoint, or one that needs code to load.
@@ -89,6 +94,8 @@ def _load(path: str | Path) -> object:
     """A file's content; of MMEngine's checkpoints `state_dict` alone."""
     if str(path).endswith('.pkl'):
         return read_pickle(path)
+    if is_safetensors(path):
+        return load_safetensors(path)
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError:
@@ -98,14 +105,17 @@ def _load(path: str | Path) -> object:
 
 
 def save_file(content: dict, path: str | Path) -> None:
-    """`torch.save`, never leaving a partial file.
+    """`torch.save`, or a .safetensors file of the weights alone; never leaving a partial file.
 
     Raises:
         UserError: It cannot be written (a full disk, say); what was there before is still there.
     """
     try:
         with atomic_write(path) as file:
-            torch.save(content, file)
+            if is_safetensors(path):
+                file.write(safetensors_bytes(content, path))
+            else:
+                torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
         reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
         raise UserError(
