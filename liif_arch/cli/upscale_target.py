@@ -172,7 +172,7 @@ def parse_target(args: argparse.Namespace) -> Target:
     """
     crop = None
     if args.crop is not None:
-        crop = _crop(args.crop)
+        crop = parse_crop(args.crop)
     if args.scale is not None:
         return Target(_without_blanks(args.scale), scale=_scale(args.scale), crop=crop)
     if args.size is not None:
@@ -234,7 +234,7 @@ def _side(text: str, flag: str) -> int:
     return int(text)
 
 
-def _crop(text: str) -> Crop:
+def parse_crop(text: str) -> Crop:
     """`120,80,64,64` or `25%,25%,50%,50%`."""
     parts = [re.fullmatch(rf'{NUMBER}(%?)', part.strip()) for part in text.split(',')]
     if len(parts) != 4 or None in parts:

@@ -77,6 +77,21 @@ def enlarge_animation(
     return Done(size, (larger[0].height, larger[0].width), len(larger))
 
 
+def animation_bytes(frames: list[Image.Image], path: Path, milliseconds: float) -> bytes:
+    """An animation that is shown again and again, as a file of the kind that a path names.
+
+    Args:
+        frames: In their order.
+        path: .gif, .webp or .png.
+        milliseconds: Of each frame.
+    """
+    buffer = BytesIO()
+    times = _whole_milliseconds([milliseconds] * len(frames))
+    options = {'save_all': True, 'append_images': frames[1:], 'duration': times, 'loop': 0}
+    frames[0].save(buffer, **options, **_written(path, None))
+    return buffer.getvalue()
+
+
 class _Frame(NamedTuple):
     """A frame's pixels, RGBA, and how long it stands."""
 

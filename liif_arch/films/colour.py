@@ -95,6 +95,10 @@ def frame_colour(frame: Any) -> FrameColour:
     )
 
 
+# What a film of a screen's pictures has.
+SCREEN = FrameColour('ITU709', False, 8, 'yuv420p', 1, 1, 0, True, True, ())
+
+
 def _has_transparency(frame: Any) -> bool:
     """Whether any pixel of a frame is not opaque."""
     kind = frame.format

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from glob import escape
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from liif_arch.errors import UserError
-from liif_arch.films.colour import FrameColour, as_frame, as_pixels, frame_colour
+from liif_arch.films.colour import SCREEN, FrameColour, as_frame, as_pixels, frame_colour
 from liif_arch.films.frames import Done, Enlarge
 from liif_arch.progress import write_line
 
@@ -475,3 +478,23 @@ class _Clock:
         if packet.pts is not None:
             packet.pts += dts - packet.dts
         packet.dts = self.last = dts
+
+
+def film_bytes(frames: Iterator[np.ndarray], rate: int) -> bytes:
+    """An .mp4 file (H.264, BT.709) of frames (H, W, 3) of 8 bits and even sizes.
+
+    Raises:
+        UserError: PyAV is not installed.
+    """
+    av = require_pyav('.mp4')
+    buffer = BytesIO()
+    with av.open(buffer, 'w', format='mp4') as file:
+        stream = file.add_stream('libx264', rate=rate, options={'crf': '17'})
+        stream.pix_fmt = 'yuv420p'
+        for number, frame in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
+                SCREEN.mark(stream.codec_context)
+            file.mux(stream.encode(as_frame(frame, SCREEN)))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
