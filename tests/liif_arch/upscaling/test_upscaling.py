@@ -148,7 +148,7 @@ def test_upscale__reports_progress(net):
     [
         np.zeros((4, 4, 3), np.int64),
         np.zeros((0, 4, 3), np.uint8),
-        'photo.png',
+        [[0, 1]],
         torch.rand(3, 4, 4),
         np.zeros(4, np.uint8),
     ],
