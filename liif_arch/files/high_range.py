@@ -1,7 +1,11 @@
 """OpenEXR, Radiance and PFM files: float values in linear light, of which white may be 1 or not."""
 
+import os
 import re
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from liif_arch.files.pixels import divide_by_alpha, swap_red_and_blue, with_chan
 
 _CHANNELS = {('Y',): 'Y', ('RGB',): 'RGB', ('RGBA',): 'RGBA'}  # of OpenEXR, by what is found
 _NAMES = {1: 'Y', 3: 'RGB', 4: 'RGBA'}
+_STANDARD_ERROR = threading.Lock()  # of the process
 _LONGEST_HEAD = 4096  # bytes within which the size of a Radiance or PFM file stands
 _SIZE = re.compile(rb'^P[Ff]\s+(\d+)\s+(\d+)\s|[-+][XY] (\d+) [-+][XY] (\d+)\s')
 
@@ -73,9 +78,11 @@ def _read_exr(data: bytes, name: str) -> np.ndarray:
         with OpenEXR.File(str(path), header_only=True) as file:
             (left, top), (right, bottom) = file.header()['dataWindow']
             require_pixels((int(right) - int(left) + 1) * (int(bottom) - int(top) + 1), name)
-        with OpenEXR.File(str(path)) as file:
+        with _complaints() as complaints, OpenEXR.File(str(path)) as file:
             parts = len(file.parts)
             channels = {key: channel.pixels for key, channel in file.channels().items()}
+    if complaints:
+        raise ValueError(complaints[-1])
     kind = _CHANNELS.get(tuple(channels))
     if kind is None or parts > 1:
         raise UserError(
@@ -86,6 +93,25 @@ def _read_exr(data: bytes, name: str) -> np.ndarray:
     if kind == 'RGBA':  # whose colours are multiplied by alpha
         divide_by_alpha(pixels, 1)
     return pixels
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What a library writes to standard error within, line by line, once it ends.
+
+    OpenEXR says only there that it could not decode some pixels, which it leaves as they were.
+    """
+    found: list[str] = []
+    with _STANDARD_ERROR, tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield found
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            found += file.read().decode('utf-8', 'replace').splitlines()
 
 
 def encode_high_range(path: Path, pixels: np.ndarray) -> bytes:

@@ -113,3 +113,16 @@ def test_radiance__opencv_reads_what_is_written(tmp_path):
     write_image(tmp_path / 'a.hdr', np.abs(LIGHT))
     found = cv2.imread(str(tmp_path / 'a.hdr'), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert np.array_equal(found, read_image(tmp_path / 'a.hdr'))
+
+
+@pytest.mark.parametrize('place', [0.2, 0.5, 0.9])
+def test_read__pixels_that_do_not_decode(tmp_path, capfd, place):
+    """OpenEXR leaves them as they were in memory, and says so on standard error alone."""
+    light = np.random.default_rng(0).random((200, 60, 3), np.float32)
+    write_image(tmp_path / 'a.exr', light)
+    content = bytearray((tmp_path / 'a.exr').read_bytes())
+    at = int(len(content) * place)
+    content[at : at + 100] = bytes(100)
+    with pytest.raises(UserError, match='a.exr: not a readable image'):
+        decode_image(bytes(content), 'a.exr', 'unchanged')
+    assert not capfd.readouterr().err
