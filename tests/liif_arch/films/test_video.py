@@ -352,8 +352,8 @@ def test_film__a_stop_at_the_very_end_leaves_nothing_beside(tmp_path, monkeypatc
         join(*arguments)
         raise KeyboardInterrupt
 
-    join = video._join
-    monkeypatch.setattr(video, '_join', late)
+    join = video.join
+    monkeypatch.setattr(video, 'join', late)
     with pytest.raises(KeyboardInterrupt):
         double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.mp4', 'b.mp4']
