@@ -52,7 +52,6 @@ class LIIFModel(SRModel):
         compile: torch.compile the encoder. Default false.
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
-
         max_grad_norm: Gradients of a greater norm are scaled to it. Default 0: never.
 
     Under `path`:
@@ -64,8 +63,7 @@ class LIIFModel(SRModel):
         metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which
             need pyiqa (see `liif_arch.metrics`).
         bicubic: Also measure Pillow's bicubic upscaling of the same input. Default false.
-        ensemble: 4 or 8: the mean over so many flips and rotations of the input, in as many times
-            the time. Default: the image as it is, alone.
+        ensemble: 4 or 8: the mean over so many flips and rotations of the input. Default: none.
         panel: Scales to draw in `comparison.png` (bicubic, network, original), for instance [4, 8].
         pbar: Show progress. Default true.
     """

@@ -244,7 +244,9 @@ def test_estimate__is_about_the_time(weights):
     net = load_network('small')
     image = photo(150, 150)
     upscale(net, image, scale=3)
-    start = time.perf_counter()
-    upscale(net, image, scale=3)
-    taken = time.perf_counter() - start
-    assert taken / 4 < seconds_for(net, 450 * 450) < 4 * taken
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        upscale(net, image, scale=3)
+        times.append(time.perf_counter() - start)
+    assert min(times) / 10 < seconds_for(net, 450 * 450) < 10 * min(times)
