@@ -17,6 +17,7 @@ class Outcome(NamedTuple):
         said: Which these are and why, in words; nothing where they were named.
         seconds: It took, with reading and writing.
         frames: Of a film; None of an image.
+        made: Of these, how many were made in that time.
         notes: What a person has to know, in words.
     """
 
@@ -26,6 +27,7 @@ class Outcome(NamedTuple):
     said: str
     seconds: float
     frames: int | None = None
+    made: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -58,7 +60,7 @@ class Report:
             return
         parts = [f'{job.result}  {w}x{h} -> {width}x{height} (width x height)']
         if outcome.frames is not None:
-            rate = outcome.frames / max(1e-9, outcome.seconds)
+            rate = outcome.made / max(1e-9, outcome.seconds)
             parts.append(f'{outcome.frames} frame(s), {rate:.1f} a second')
         if outcome.said:
             parts.append(outcome.said)

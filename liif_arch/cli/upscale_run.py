@@ -182,7 +182,15 @@ def _do(
         seconds = time.perf_counter() - start
         report.done(
             job,
-            Outcome(done.source, done.result, *choice[1:], seconds, done.frames, done.notes),
+            Outcome(
+                done.source,
+                done.result,
+                *choice[1:],
+                seconds,
+                done.frames,
+                done.made,
+                done.notes,
+            ),
         )
         return
     if job.result == STANDARD:

@@ -74,7 +74,7 @@ def enlarge_animation(
     )
     with output_file(result) as file:
         file.write(buffer.getvalue())
-    return Done(size, (larger[0].height, larger[0].width), len(larger))
+    return Done(size, (larger[0].height, larger[0].width), len(larger), len(larger))
 
 
 def animation_bytes(frames: list[Image.Image], path: Path, milliseconds: float) -> bytes:

@@ -15,10 +15,12 @@ class Done(NamedTuple):
     Attributes:
         source, result: Size (h, w) of its upright frames before and after.
         frames: How many there are.
+        made: How many of them were made now; others were there since a stop.
         notes: What was left out or changed, in words.
     """
 
     source: tuple[int, int]
     result: tuple[int, int]
     frames: int
+    made: int
     notes: tuple[str, ...] = ()

@@ -118,12 +118,13 @@ def enlarge_film(
             with av.open(str(source)) as film:
                 carried = carried_tracks(av, film, plan.place, notes)
             with av.open(str(source)) as film:
+                before_now = sum(part.frames for part in finished_parts(plan.place))
                 count = _encode_parts(av, film, plan, enlarge(size), progress, notes)
             with av.open(str(source)) as film:
                 join(av, film, plan.place, carried, notes)
     except (av.FFmpegError, OSError) as error:
         raise UserError(f'{result}: cannot be written ({error.strerror or error}).') from None
-    return Done(before, size, count, tuple(notes))
+    return Done(before, size, count, count - before_now, tuple(notes))
 
 
 @contextmanager

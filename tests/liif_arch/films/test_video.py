@@ -146,7 +146,7 @@ def test_film__that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
     enlarged.clear()
     told = []
     done = enlarge_film(*larger, stops_after(100), progress=lambda *figures: told.append(figures))
-    assert done.frames == 50 and len(enlarged) == 50 - kept
+    assert done.frames == 50 and len(enlarged) == done.made == 50 - kept
     assert told[0] == (kept, 50) and told[-1] == (50, 50)
     after = frames_of(result)
     assert [frame.time for frame in after] == [frame.time for frame in whole]
