@@ -10,6 +10,7 @@ import torch
 from helpers import write_photos
 from interrupts import restore_interrupt
 from parameters import load_parameters
+from tiny_weights import weights as weights
 
 import liif_arch.register  # noqa: F401  both register what they bring
 import liif_data.register  # noqa: F401

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from liif_arch.cli.upscale_target import parse_crop
@@ -80,7 +81,7 @@ def main() -> None:
     print(f'{args.output}  {FRAMES} frames, x{first:g} to x{last:g}')
 
 
-def _with_progress(frames: 'Iterator') -> 'Iterator':  # noqa: F821
+def _with_progress(frames: Iterator) -> Iterator:
     from liif_arch.progress import progress_bar
 
     return iter(progress_bar(frames, total=FRAMES, desc='zoom', unit='frame'))

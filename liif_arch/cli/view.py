@@ -4,8 +4,12 @@ import argparse
 import socket
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liif_arch.weights import DEFAULT, PHOTO, shipped
+
+if TYPE_CHECKING:  # --help answers without PyTorch
+    from liif_arch.view.pictures import Gallery
 
 STOPPED = 'closed.'
 LOCAL = '127.0.0.1'
@@ -124,7 +128,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _gallery(args: argparse.Namespace) -> 'Gallery':  # noqa: F821
+def _gallery(args: argparse.Namespace) -> 'Gallery':
     """The images, each with the networks that were asked for, or the one that suits it."""
     from functools import cache
 

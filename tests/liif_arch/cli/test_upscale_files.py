@@ -1,33 +1,18 @@
 """`basicsr upscale` of files with a profile, EXIF, alpha, or another range of values."""
 
-from pathlib import Path
-
 import numpy as np
 import profiles
 import pytest
-import torch
 from helpers import photo, run_here
 from PIL import Image
 
-from liif_arch import LIIF, EDSREncoder, load_network, read_image, upscale, write_image
+from liif_arch import load_network, read_image, upscale, write_image
 from liif_arch.errors import UserError
-from liif_arch.training.checkpoints import save_file
 
 CLAMPED = (
     'a.tif: found float32 values from 278 to 528; needed 0 (black) to 1 (white). '
     'Before, divide them by 528'
 )
-
-
-@pytest.fixture
-def weights(tmp_path) -> Path:
-    """Of a tiny network, untrained."""
-    torch.manual_seed(0)
-    encoder = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
-    network = {'type': 'LIIF', 'encoder': encoder, 'hidden_list': [16]}
-    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])
-    save_file({'params': net.state_dict(), 'network_g': network}, tmp_path / 'w.pth')
-    return tmp_path / 'w.pth'
 
 
 @pytest.fixture

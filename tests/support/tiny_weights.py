@@ -1,4 +1,4 @@
-"""What tests of the command share."""
+"""Weights of a tiny network, untrained, for tests of the command."""
 
 from pathlib import Path
 
