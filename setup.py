@@ -7,7 +7,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
 VIDEO = ['av>=17']
 VIEW = ['starlette', 'uvicorn']
-HUB = ['safetensors']
+HUB = ['safetensors', 'huggingface_hub>=1']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
 
@@ -73,7 +73,7 @@ setup(
         'files': FILES,  # HEIC and OpenEXR
         'video': VIDEO,  # films
         'view': VIEW,  # basicsr view
-        'hub': HUB,  # .safetensors files
+        'hub': HUB,  # .safetensors files, the Hugging Face hub
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },

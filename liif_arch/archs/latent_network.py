@@ -10,6 +10,7 @@ from liif_arch.archs.encoder import Encoder
 from liif_arch.archs.tapped_encoder import as_encoder
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, suggest
+from liif_arch.hub.methods import HubMethods
 from liif_arch.precision import PRECISIONS, autocast, resolve
 
 
@@ -28,7 +29,7 @@ def to_unit_(colours: Tensor) -> Tensor:
     return colours.mul_(0.5).add_(0.5)
 
 
-class LatentNetwork(nn.Module, ABC):
+class LatentNetwork(HubMethods, nn.Module, ABC):
     """An encoder that makes latent codes of an image, and what makes colours of the codes.
 
     At this border images are RGB (or have any channels) in [0, 1]; inside they are in [-1, 1].

@@ -13,6 +13,7 @@ COMMANDS = {
     'options': 'option files:          basicsr options, basicsr options train_own --copy',
     'lmdb': 'images to an LMDB:     basicsr lmdb FOLDER TARGET.lmdb',
     'convert': "LIIF's own weights:    basicsr convert edsr-baseline-liif.pth liif_edsr.pth",
+    'share': 'to a folder, the hub:  basicsr share net_g_latest.pth hf:OWNER/NAME',
     'export': 'to ONNX:               basicsr export --weights W -o DIR',
     'complexity': 'what a network costs:  basicsr complexity -opt quickstart',
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from liif_arch.cli.upscale_target import parse_crop
-from liif_arch.weights import DEFAULT, shipped
+from liif_arch.weights import DEFAULT, names
 
 FRAMES, RATE = 90, 25  # of a zoom, and a second
 MOST = (480, 640)  # height and width of a zoom's frames
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='+',
         default=[DEFAULT],
         metavar='W',
-        help=f'{", ".join(shipped())} (weights that ship), or files (.pth); default: {DEFAULT}',
+        help=f'{names()}; default: {DEFAULT}',
     )
     parser.add_argument('--gt', type=Path, metavar='IMAGE', help='what the image should be')
     form = parser.add_mutually_exclusive_group(required=True)
@@ -102,9 +102,9 @@ def _crop(args: argparse.Namespace, full: tuple[int, int]) -> tuple[float, float
     """The detail that was asked for, or one in the middle of the image."""
     if args.crop is not None:
         return parse_crop(args.crop).of_image(full)
-    side = DETAIL / (args.scale or 1)
-    height, width = min(full[0], side), min(full[1], side)
-    return (full[0] - height) / 2, (full[1] - width) / 2, height, width
+    from liif_arch.view.still import middle
+
+    return middle(full, DETAIL / (args.scale or 1))
 
 
 def _scales(text: str) -> tuple[float, float]:

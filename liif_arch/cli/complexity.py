@@ -2,6 +2,8 @@
 
 import argparse
 
+from liif_arch.weights import names
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
@@ -10,7 +12,9 @@ def build_parser() -> argparse.ArgumentParser:
         description='Parameters, and multiply-accumulates per input and output pixel.',
     )
     parser.add_argument(
-        '--weights', metavar='W', help='trained network: fast, edsr, small, or a file (.pth)'
+        '--weights',
+        metavar='W',
+        help=f'trained network: {names()}',
     )
     parser.add_argument(
         '-opt', metavar='FILE', help='option file that describes the network (network_g)'

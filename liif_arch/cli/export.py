@@ -2,6 +2,8 @@
 
 import argparse
 
+from liif_arch.weights import names
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
@@ -14,7 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--weights',
         required=True,
         metavar='W',
-        help='trained network: fast, edsr, small, or a file (.pth)',
+        help=f'trained network: {names()}',
     )
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder to write to')
     parser.add_argument(

@@ -6,7 +6,7 @@ import sys
 
 from liif_arch.cli.upscale_jobs import Plan, add_files, plan
 from liif_arch.cli.upscale_target import Target, add_target, parse_target
-from liif_arch.weights import DEFAULT, PHOTO, shipped
+from liif_arch.weights import DEFAULT, PHOTO, names_and_defaults
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,8 +34,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--weights',
         metavar='W',
-        help=f'{", ".join(shipped())} (weights that ship), or a file (.pth); default: {PHOTO} for '
-        f'images in a lossy format such as JPEG, {DEFAULT} for others',
+        help=names_and_defaults(),
     )
     group.add_argument(
         '--strength',

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liif_arch.weights import DEFAULT, PHOTO, shipped
+from liif_arch.weights import DEFAULT, PHOTO, names_and_defaults
 
 if TYPE_CHECKING:  # --help answers without PyTorch
     from liif_arch.view.pictures import Gallery
@@ -27,8 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--weights',
         nargs='+',
         metavar='W',
-        help=f'{", ".join(shipped())} (weights that ship), or files (.pth); default: {PHOTO} for '
-        f'images in a lossy format such as JPEG, {DEFAULT} for others',
+        help=names_and_defaults(),
     )
     parser.add_argument(
         '--gt',

@@ -53,6 +53,28 @@ def panel(shown: Shown, scale: float, crop: tuple[float, float, float, float]) -
     return picture
 
 
+def middle(full: tuple[int, int], side: float) -> tuple[float, float, float, float]:
+    """The square (y, x, height, width) of a side in the middle of an image (h, w), or all of it."""
+    height, width = min(full[0], side), min(full[1], side)
+    return (full[0] - height) / 2, (full[1] - width) / 2, height, width
+
+
+def busiest(shown: Shown, side: int) -> tuple[int, int, int, int]:
+    """The square (y, x, height, width) of a side that has most edges, or all of the image."""
+    full = shown.full
+    luma = np.asarray(
+        _image(shown.area('nearest', full, Area(0, full[0], 0, full[1]))).convert('L')
+    )
+    height, width = min(full[0], side), min(full[1], side)
+    edges = np.hypot(*np.gradient(luma.astype(np.float64))) if min(full) > 1 else luma
+    sums = np.zeros((full[0] + 1, full[1] + 1))
+    sums[1:, 1:] = edges.cumsum(0).cumsum(1)
+    squares = sums[height:, width:] - sums[:-height, width:]
+    squares = squares - (sums[height:, :-width] - sums[:-height, :-width])
+    y, x = np.unravel_index(squares.argmax(), squares.shape)
+    return int(y), int(x), height, width
+
+
 def _image(pixels: np.ndarray) -> Image.Image:
     """Pixels of 8 bits as an image, over white where they are transparent."""
     if pixels.shape[2] in (2, 4):

@@ -77,7 +77,9 @@ def rows(shown: str) -> list[str]:
 
 
 # One drawing of the bar: a carriage return parts it from the next one in the same row.
-BAR = re.compile(r'tiny +\d+% \|[^\r\n]*\| (\d+)/(\d+) [^\r\n]*(?:it/s|s/it) eta [^\r\n]*l_pix 0\.\d+')
+BAR = re.compile(
+    r'tiny +\d+% \|[^\r\n]*\| (\d+)/(\d+) [^\r\n]*(?:it/s|s/it) eta [^\r\n]*l_pix 0\.\d+'
+)
 
 
 @pytest.mark.parametrize('kind', ['LIIFModel', 'SRModel'])
