@@ -7,6 +7,8 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
 VIDEO = ['av>=17']
 VIEW = ['starlette', 'uvicorn']
+TOOLS = ['spandrel>=0.4']
+DEMO = ['gradio>=6']
 HUB = ['safetensors', 'huggingface_hub>=1']
 TYPES = ['mypy', 'types-PyYAML', 'types-jsonschema']
 
@@ -69,11 +71,19 @@ setup(
             *VIDEO,
             *VIEW,
             *HUB,
+            *TOOLS,
+            *DEMO,
+            'nbclient',  # runs docs/colab.ipynb
+            'ipykernel',
+            'build',
+            'readme_renderer[md]',
         ],
         'files': FILES,  # HEIC and OpenEXR
         'video': VIDEO,  # films
         'view': VIEW,  # basicsr view
         'hub': HUB,  # .safetensors files, the Hugging Face hub
+        'tools': TOOLS,  # ComfyUI, chaiNNer
+        'demo': DEMO,  # basicsr demo
         'export': EXPORT,  # basicsr export
         'metrics': ['pyiqa'],  # LPIPS, DISTS and NIQE
     },

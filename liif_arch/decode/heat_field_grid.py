@@ -188,7 +188,7 @@ def render_field(
     if codes.device.type == 'cpu':
         size = min(size, max(LEAST_GROUPS, CACHE_FLOATS // floats_per_group))
     blocks = list(columns.blocks(size))
-    weight, bias = waves.matrix()
+    weight, bias = (part.to(codes.dtype) for part in waves.matrix())
     image = codes.new_empty(len(codes), waves.channels, height, width)
 
     def fill(band: tuple[int, slice]) -> None:

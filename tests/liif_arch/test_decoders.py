@@ -51,6 +51,16 @@ def test_render__any_size_equals_queries_on_the_grid(decoder, size):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+def test_render__by_parameters_of_another_type(decoder, dtype):
+    net, lq = build(decoder), torch.rand(1, 3, 6, 5)
+    expected = net(lq, size=(17, 22))
+    image = net.to(dtype)(lq.to(dtype), size=(17, 22))
+    near = {torch.bfloat16: 0.05, torch.float16: 0.005, torch.float64: 1e-5}[dtype]
+    torch.testing.assert_close(image, expected, atol=near, rtol=0, check_dtype=False)
+
+
+@torch.no_grad()
 def test_render__images_of_a_batch_are_apart(decoder):
     net, lq = build(decoder), torch.rand(3, 3, 6, 5)
     together = net(lq, size=(17, 22))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from helpers import photo, run_here, write_photos
+from helpers import photo, run_here, tiny_train, write_options, write_photos
 from hub_server import TOKEN, HubServer
 from torch import nn
 
@@ -17,6 +17,7 @@ from liif_arch import LIIF, EDSREncoder, Thera, load_network, upscale
 from liif_arch.errors import UserError
 
 hub_package = pytest.importorskip('huggingface_hub')
+constants = pytest.importorskip('huggingface_hub.constants')
 ENCODER = {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}
 IMAGE = photo(12, 14)
 
@@ -25,10 +26,10 @@ IMAGE = photo(12, 14)
 def hub(monkeypatch, tmp_path):
     """A hub that knows us, and a cache of its own."""
     server = HubServer()
-    monkeypatch.setattr(hub_package.constants, 'ENDPOINT', server.address)
+    monkeypatch.setattr(constants, 'ENDPOINT', server.address)
     template = f'{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}'
-    monkeypatch.setattr(hub_package.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
-    monkeypatch.setattr(hub_package.constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('HF_TOKEN', TOKEN)
     yield server
     server.close()
@@ -75,7 +76,7 @@ def test_download__once(hub, net, tmp_path, monkeypatch):
     LIIF.from_pretrained('me/n')
     load_network('hf:me/n')
     assert hub.requests.count('GET /me/n/resolve/main/model.safetensors') == 1
-    monkeypatch.setattr(hub_package.constants, 'HF_HUB_OFFLINE', True)
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     hub.requests.clear()
     assert same(LIIF.from_pretrained('me/n', local_files_only=True), net)
     assert same(load_network('hf:me/n'), net) and not hub.requests
@@ -277,3 +278,15 @@ def test_share__on_the_hub(hub, monkeypatch, tmp_path, net, training, capsys):
     upscale_it = ('upscale', 'a.png', '--scale', '2', '--weights', 'hf:me/n', '--precision')
     assert run_here(monkeypatch, tmp_path, *upscale_it, 'float32') == 0
     assert (tmp_path / 'a_x2.png').is_file()
+
+
+@pytest.mark.parametrize('key', ['pretrain_network_g', 'pretrain_encoder'])
+def test_option__that_names_a_network_on_the_hub(hub, monkeypatch, tmp_path, net, photos, key):
+    hub.put('me/n', files(net, tmp_path / 'n'))
+    options = tiny_train(photos)
+    options['path'] = {key: 'hf:me/n'}
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 0
+    options['path'] = {key: 'hf:me/no'}
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 2
