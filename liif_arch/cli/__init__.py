@@ -7,6 +7,7 @@ COMMANDS = {
     'upscale': 'enlarge images:        basicsr upscale photo.jpg --scale 3.7',
     'view': 'look into images:      basicsr view photo.jpg',
     'compare': 'networks side by side: basicsr compare photo.jpg --scale 8 -o panel.png',
+    'demo': 'a page for others:     basicsr demo',
     'train': 'train a network:       basicsr train -opt quickstart',
     'test': 'measure one:           basicsr test -opt quickstart',
     'check': 'check before a run:    basicsr check -opt quickstart',

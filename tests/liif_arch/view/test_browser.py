@@ -3,7 +3,6 @@
 import base64
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,27 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import NEEDS_CHROMIUM
+from chromium import browser as browser
 from helpers import photo
 from PIL import Image
 
 from liif_arch import load_network, upscale, write_image
 from liif_arch.view.pictures import Shown, size_at
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
-playwright = pytest.importorskip('playwright.sync_api')
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason='needs chromium in the path'),
-]
-FLAGS = [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-]
+pytestmark = NEEDS_CHROMIUM
 SIZE = {'width': 700, 'height': 500}
 FULL = (90, 120)
 
@@ -67,14 +54,6 @@ def address(folder) -> str:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and 'basicsr view: closed.' in errors
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with playwright.sync_playwright() as library:
-        found = library.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
