@@ -87,9 +87,7 @@ def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> 
         folder: For results; gradio keeps copies of them for `KEPT` seconds.
     """
 
-    def show(
-        image: str | None, scale: float, name: str, progress: gr.Progress = PROGRESS
-    ) -> tuple:
+    def show(image: str | None, scale: float, name: str, progress: gr.Progress = PROGRESS) -> tuple:
         if image is None:
             raise gr.Error('Choose an image first.', print_exception=False)
         if name == AUTOMATIC:

@@ -3,13 +3,8 @@
 import argparse
 import socket
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from liif_arch.weights import DEFAULT, PHOTO, names_and_defaults
-
-if TYPE_CHECKING:  # --help answers without PyTorch
-    from liif_arch.view.pictures import Gallery
+from liif_arch.weights import names_and_defaults
 
 STOPPED = 'closed.'
 LOCAL = '127.0.0.1'
@@ -61,27 +56,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Serve the page until Ctrl+C."""
-    from liif_arch.errors import UserError, require_whole
+    from functools import cache
+
+    from liif_arch.errors import require_whole
 
     args = build_parser().parse_args()
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
-    if args.gt is not None and len(args.gt) != len(args.images):
-        raise UserError(
-            f'--gt: found {len(args.gt)} for {len(args.images)} images; needed one for each.'
-        )
-    try:
-        import starlette  # noqa: F401
-        import uvicorn
-    except ImportError:
-        raise UserError(
-            "basicsr view needs starlette and uvicorn; pip install 'basicsr-liif[view]'."
-        ) from None
+    from liif_arch.cli.networks import load_on
     from liif_arch.threads import use_threads
+    from liif_arch.view.gallery import open_gallery
     from liif_arch.view.server import Server
 
     use_threads(args.threads)
-    gallery = _gallery(args)
+    load = cache(lambda name: load_on(name, args.device, args.precision))
+    gallery = open_gallery(args.images, load, args.weights, args.gt, args.memory)
     with _listening(args.host, args.port) as listener:
         port = listener.getsockname()[1]
         server = Server(gallery, _names(args.host, port))
@@ -93,10 +82,7 @@ def main() -> int:
             import webbrowser
 
             webbrowser.open(address)
-        config = uvicorn.Config(
-            server.app, log_level='error', access_log=False, lifespan='off', server_header=False
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(listener)
     return 0
 
 
@@ -125,27 +111,3 @@ def _listening(host: str, port: int) -> socket.socket:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'--host, --port: cannot listen at {host}:{port} ({reason}).') from None
     return listener
-
-
-def _gallery(args: argparse.Namespace) -> 'Gallery':
-    """The images, each with the networks that were asked for, or the one that suits it."""
-    from functools import cache
-
-    from liif_arch.cli.networks import load_on
-    from liif_arch.files.lossy import lossy_format
-    from liif_arch.view.pictures import Gallery, Shown
-
-    load = cache(lambda name: load_on(name, args.device, args.precision))
-    images = []
-    for number, name in enumerate(args.images):
-        path = Path(name)
-        weights = args.weights
-        if weights is None:
-            lossy = path.is_file() and lossy_format(path.read_bytes()) is not None
-            weights = [PHOTO if lossy else DEFAULT]
-        networks = {Path(name).stem: (lambda name=name: load(name)) for name in weights}
-        gt = Path(args.gt[number]) if args.gt is not None else None
-        images.append(Shown(path, networks, gt, args.memory))
-        for name in weights:
-            load(name)  # what is wrong with it is said before the page is there
-    return Gallery(images)

@@ -3,18 +3,26 @@
 import asyncio
 import json
 import secrets
+import socket
 import time
 from importlib.resources import files
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
+from liif_arch.errors import UserError
 from liif_arch.view.pictures import HIGHEST, STEPS, TILE, Gallery, TileKey
+
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+except ImportError:
+    raise UserError(
+        "the page needs starlette and uvicorn; pip install 'basicsr-liif[view]'."
+    ) from None
 
 STATIC = {
     '': ('index.html', 'text/html'),
@@ -41,10 +49,11 @@ class Guard:
     Args:
         app: What answers the others.
         hosts: The names, with ports, by which the server may be asked; None: any.
+        framed: Whether another page, such as a notebook, may show the page within itself.
     """
 
-    def __init__(self, app: Any, hosts: set[str] | None) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(self, app: Any, hosts: set[str] | None, framed: bool) -> None:
+        self.app, self.hosts, self.framed = app, hosts, framed
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         """ASGI's call."""
@@ -59,7 +68,10 @@ class Guard:
         site = headers.get(b'sec-fetch-site', b'none')
         own = origin is None or origin.decode('latin-1') == f'http://{host}'
         asked = self.hosts is None or host in self.hosts
-        if not asked or not own or site not in (b'none', b'same-origin'):
+        near = site in (b'none', b'same-origin')
+        if self.framed and headers.get(b'sec-fetch-dest') == b'iframe':
+            near = True
+        if not asked or not own or not near:
             await Response('no', 403, HEADERS)(scope, receive, send)
         elif scope['method'] not in ('GET', 'HEAD'):
             await Response('no', 405, HEADERS)(scope, receive, send)
@@ -73,10 +85,15 @@ class Server:
     Args:
         gallery: What is shown.
         hosts: The names, with ports, by which it may be asked; None: any.
+        framed: Whether another page, such as a notebook, may show the page within itself.
     """
 
-    def __init__(self, gallery: Gallery, hosts: set[str] | None) -> None:
+    def __init__(self, gallery: Gallery, hosts: set[str] | None, framed: bool = False) -> None:
         self.gallery, self.token = gallery, secrets.token_urlsafe(16)
+        self.headers = HEADERS
+        if framed:
+            policy = HEADERS['content-security-policy'].partition('; frame-ancestors')[0]
+            self.headers = {**HEADERS, 'content-security-policy': policy}
         self.rendering = asyncio.Lock()  # each tile has all cores
         routes = [
             Route('/{token}/', self.page),
@@ -86,7 +103,16 @@ class Server:
             Route('/{token}/psnr/{image:int}/{method}', self.psnr),
             Route('/{token}/{name}', self.page),
         ]
-        self.app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+        self.app = Starlette(
+            routes=routes, middleware=[Middleware(Guard, hosts=hosts, framed=framed)]
+        )
+
+    def run(self, listener: socket.socket) -> None:
+        """Answer at a socket, until Ctrl+C; on a thread, as long as the process lives."""
+        config = uvicorn.Config(
+            self.app, log_level='error', access_log=False, lifespan='off', server_header=False
+        )
+        uvicorn.Server(config).run(sockets=[listener])
 
     def _known(self, request: Request) -> bool:
         """Whether a request has the token; compared in constant time."""
@@ -98,7 +124,7 @@ class Server:
         if found is None or not self._known(request):
             return _missing()
         content = files('liif_arch.view').joinpath('static', found[0]).read_bytes()
-        return Response(content, media_type=found[1], headers=HEADERS)
+        return Response(content, media_type=found[1], headers=self.headers)
 
     async def state(self, request: Request) -> Response:
         """What there is to show."""

@@ -49,4 +49,5 @@ def test_view__a_port_that_is_taken(fails):
 
 def test_view__without_its_packages_names_them(fails, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
+    monkeypatch.delitem(sys.modules, 'liif_arch.view.server', raising=False)
     assert "pip install 'basicsr-liif[view]'" in fails('a.png')

@@ -1,0 +1,51 @@
+"""Images and their networks as a page is asked to show them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from liif_arch.errors import UserError
+from liif_arch.files.lossy import lossy_format
+from liif_arch.view.pictures import Gallery, Shown
+from liif_arch.weights import DEFAULT, PHOTO
+
+MEMORY = 1536  # MiB that the codes of an image may take
+
+
+def open_gallery(
+    images: Sequence[str | Path],
+    load: Callable[[str], nn.Module],
+    weights: Sequence[str] | None = None,
+    gt: Sequence[str | Path] | None = None,
+    memory: float = MEMORY,
+) -> Gallery:
+    """The images, each with the networks that were asked for, or the one that suits it.
+
+    Args:
+        images: Files.
+        load: The network of some weights; it is called several times for the same ones.
+        weights: Those of every image; None: `photo` for lossy files, `fast` for others.
+        gt: What the images should be, one for each; None: not known.
+        memory: MiB that the codes of an image may take.
+
+    Raises:
+        UserError: An image does not decode, there are no such weights, or ground truths do not fit.
+    """
+    if gt is not None and len(gt) != len(images):
+        raise UserError(
+            f'found {len(gt)} for {len(images)} images; needed one for each.', key='--gt'
+        )
+    shown = []
+    for number, image in enumerate(images):
+        path = Path(image)
+        chosen = weights
+        if chosen is None:
+            lossy = path.is_file() and lossy_format(path.read_bytes()) is not None
+            chosen = [PHOTO if lossy else DEFAULT]
+        networks = {Path(name).stem: partial(load, name) for name in chosen}
+        shown.append(Shown(path, networks, Path(gt[number]) if gt is not None else None, memory))
+        for name in chosen:
+            load(name)  # what is wrong with it is said before the page is there
+    return Gallery(shown)

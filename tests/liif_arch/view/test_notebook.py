@@ -1,0 +1,95 @@
+"""The page within a notebook: who may show it, and that it shows."""
+
+import sys
+import urllib.error
+import urllib.request
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from chromium import CHROMIUM
+from chromium import browser as browser
+from helpers import write_photos
+
+from liif_arch.errors import UserError
+
+pytest.importorskip('starlette')
+
+from liif_arch.view.notebook import View
+
+
+@pytest.fixture(scope='module')
+def view(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('notebook')
+    write_photos(folder, [(40, 60)], ['a'])
+    return View(folder / 'a.png', weights=['small'], height=400)
+
+
+def status(address: str, **headers: str) -> int:
+    """What the server answers to a request."""
+    request = urllib.request.Request(address)
+    for name, value in headers.items():
+        request.add_header(name.replace('_', '-'), value)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_view__is_a_frame(view):
+    assert f'<iframe src="{view.address}"' in view._repr_html_()
+    assert 'height="400"' in view._repr_html_()
+    with urllib.request.urlopen(view.address) as answer:
+        assert 'frame-ancestors' not in answer.headers['content-security-policy']
+
+
+@pytest.mark.parametrize(
+    'headers,expected',
+    [
+        ({'sec_fetch_site': 'cross-site', 'sec_fetch_dest': 'iframe'}, 200),
+        ({'sec_fetch_site': 'cross-site', 'sec_fetch_dest': 'image'}, 403),
+        ({'sec_fetch_site': 'cross-site'}, 403),
+        ({'host': 'elsewhere.example'}, 403),
+        ({'origin': 'http://elsewhere.example', 'sec_fetch_dest': 'iframe'}, 403),
+    ],
+)
+def test_view__who_may_ask(view, headers, expected):
+    assert status(view.address, **headers) == expected
+    assert status(view.address.replace(view.path, '/guessed/'), **headers) in (403, 404)
+
+
+def test_view__in_colab(view, monkeypatch, tmp_path):
+    """Colab shows ports of the kernel's machine by its own means, and asks by its own names."""
+    shown = []
+    output = SimpleNamespace(
+        serve_kernel_port_as_iframe=lambda port, path, height: shown.append((port, path, height))
+    )
+    module = ModuleType('google.colab')
+    module.output = output
+    monkeypatch.setitem(sys.modules, 'google.colab', module)
+    monkeypatch.setitem(sys.modules, 'google', ModuleType('google'))
+    write_photos(tmp_path, [(40, 60)], ['a'])
+    found = View(tmp_path / 'a.png', weights=['small'])
+    found._ipython_display_()
+    assert shown == [(found.port, found.path, 600)]
+    assert status(found.address, host='1234-colab.example') == 200
+    assert status(found.address.replace(found.path, '/guessed/'), host='1234-colab.example') == 404
+
+
+def test_view__mistakes(tmp_path):
+    write_photos(tmp_path, [(40, 60)], ['a'])
+    with pytest.raises(UserError, match='b.png'):
+        View(tmp_path / 'b.png')
+    with pytest.raises(UserError, match='did you mean edsr?'):
+        View(tmp_path / 'a.png', weights=['edrs'])
+    with pytest.raises(UserError, match='--gt: found 2 for 1 images'):
+        View(tmp_path / 'a.png', gt=['a', 'b'])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason='needs chromium in the path')
+def test_view__shows_the_image_in_another_page(view, browser):
+    page = browser.new_page()
+    page.set_content(view._repr_html_())
+    page.frame_locator('iframe').locator('body[data-ready=true]').wait_for()
+    page.close()
