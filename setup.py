@@ -19,12 +19,27 @@ def read_version() -> str:
     return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
 
 
+def read_description() -> str:
+    """README.md without what leads nowhere outside the repository: pictures and their captions, and
+    links to its files, whose names stay.
+    """
+    text = Path('README.md').read_text(encoding='utf-8')
+    text = re.sub(r'^!\[[^]]*\]\((?!https?:).*\)\n\n(\*[^*]+\*\n\n)?', '', text, flags=re.MULTILINE)
+
+    def named(link: re.Match) -> str:
+        if link[1] == link[2]:
+            return f'`{link[2]}`'
+        return f'{link[1]} (`{link[2]}`)'
+
+    return re.sub(r'\[([^]]*)\]\((?!https?:)([^)#]*)[^)]*\)', named, text)
+
+
 setup(
     name='basicsr-liif',
     version=read_version(),
     author='The basicsr-liif authors',
     description='Arbitrary-scale super-resolution (LIIF) as a plugin of BasicSR',
-    long_description=open('README.md', encoding='utf-8').read(),
+    long_description=read_description(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     keywords='super-resolution LIIF BasicSR image upscaling PyTorch',
