@@ -7,6 +7,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 FILES = ['pillow-heif', 'OpenEXR>=3.3']
 VIDEO = ['av>=17']
 VIEW = ['starlette', 'uvicorn']
+OPTIM = ['pytorch-optimizer>=4']
 TOOLS = ['spandrel>=0.4']
 DEMO = ['gradio>=6']
 HUB = ['safetensors', 'huggingface_hub>=1']
@@ -87,6 +88,7 @@ setup(
             *VIEW,
             *HUB,
             *TOOLS,
+            *OPTIM,
             *DEMO,
             'nbclient',  # runs docs/colab.ipynb
             'ipykernel',
@@ -97,6 +99,7 @@ setup(
         'video': VIDEO,  # films
         'view': VIEW,  # basicsr view
         'hub': HUB,  # .safetensors files, the Hugging Face hub
+        'optim': OPTIM,  # more optimisers
         'tools': TOOLS,  # ComfyUI, chaiNNer
         'demo': DEMO,  # basicsr demo
         'export': EXPORT,  # basicsr export

@@ -35,6 +35,7 @@ SLOW = {
     'test_upscale_image.py',
     'test_imports.py',
     'test_liif_model.py',
+    'test_training_step.py',
     'test_liif_model_test.py',
     'test_basicsrs_model.py',
     'test_liif_gan_model.py',

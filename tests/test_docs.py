@@ -210,4 +210,6 @@ def test_workflow__runs_ci_on_every_python_of_the_classifiers_that_ci_names():
     job = workflow['jobs']['test']
     tested = job['strategy']['matrix']['python']
     assert job['steps'][-1] == {'run': 'bash .ci/run'}
-    assert f'bash .ci/pythons "$wheel" {" ".join(tested)}' in (ROOT / '.ci/run').read_text(encoding='utf-8')
+    assert f'bash .ci/pythons "$wheel" {" ".join(tested)}' in (ROOT / '.ci/run').read_text(
+        encoding='utf-8'
+    )

@@ -111,7 +111,10 @@ def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problem
     parameter = torch.nn.Parameter(torch.zeros(1, 1))
     parameter.grad = torch.ones(1, 1)
     try:
-        built = optimizer([parameter], **keywords)
+        group: dict = {'params': [parameter]}
+        if optimizer.__name__ == 'Muon':
+            group['use_muon'] = True  # see `training.optimizers.split_for_muon`
+        built = optimizer([group], **keywords)
         if optimizer is torch.optim.LBFGS:
             built.step(lambda: 0.0)
         else:

@@ -266,7 +266,7 @@ OPTIMIZER = Kind(
     'optimizer',
     registries.optimizers,
     partial(keywords_or_any, more={'lr': NUMBER}, skip=('params',), required=('lr',)),
-    unknown='',
+    unknown=registries.unknown_optimizer(),
 )
 SCHEDULER = Kind(
     'scheduler',

@@ -1,14 +1,34 @@
 """What BasicSR, this package and other plugins have registered, by the names that options use."""
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 
 import torch
+from torch.optim import Optimizer
 
 from liif_arch.archs import MODULES, is_own, own_network
 from liif_arch.config.fragments import Fragment
 from liif_arch.config.sources import EVERYTHING, keys_read_by
 from liif_arch.config.tables import IO_BACKENDS, LOADER, LOGGER, ROOT, TRAIN, VAL
 
+MORE_OPTIMIZERS = (
+    'ADOPT',
+    'AdEMAMix',
+    'AdaBelief',
+    'AdamP',
+    'Adan',
+    'CAME',
+    'Lamb',
+    'Lion',
+    'MARS',
+    'Muon',
+    'Prodigy',
+    'SOAP',
+    'ScheduleFreeAdamW',
+    'ScheduleFreeRAdam',
+    'ScheduleFreeSGD',
+    'StableAdamW',
+)  # of pytorch_optimizer: those whose training goes on bit for bit from a saved state (tested)
 SECTIONS = ('', 'train', 'val', 'path')  # sections in which models read options of their own
 
 
@@ -70,25 +90,37 @@ def storage_backends() -> dict[str, Mapping[str, Fragment] | None]:
     return {name: IO_BACKENDS.get(name) for name in FileClient._backends}
 
 
-def optimizers() -> dict[str, object]:
-    """The optimisers of torch.optim."""
+def optimizers() -> dict[str, type[Optimizer]]:
+    """The optimisers of torch.optim, and of pytorch_optimizer where it is installed.
+
+    torch's Muon is not among them: it takes no convolutions.
+    """
     found = {}
     for name, value in vars(torch.optim).items():
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
             found[name] = value
-    del found['Optimizer']  # their base
+    found.pop('Muon', None)
+    if find_spec('pytorch_optimizer') is not None:
+        import pytorch_optimizer
+
+        for name in MORE_OPTIMIZERS:
+            found[name] = getattr(pytorch_optimizer, name)
     return found
 
 
-def schedulers() -> dict[str, object]:
-    """The schedulers that BasicSR builds."""
-    from basicsr.models import lr_scheduler
+def unknown_optimizer() -> str:
+    """What to say of the name of an optimiser that is not there."""
+    if find_spec('pytorch_optimizer') is not None:
+        return ''
+    names = ', '.join(MORE_OPTIMIZERS)
+    return f" ({names} come with pip install 'basicsr-liif[optim]')"
 
-    return {
-        'MultiStepLR': lr_scheduler.MultiStepRestartLR,
-        'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
-        'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
-    }
+
+def schedulers() -> Mapping[str, object]:
+    """The schedulers of BasicSR and of this package."""
+    from liif_arch.training.schedules import SCHEDULERS
+
+    return SCHEDULERS
 
 
 def model_options(model: type | None) -> Mapping[str, Iterable[str]]:

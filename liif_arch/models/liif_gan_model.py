@@ -52,6 +52,11 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         for key in ('gan_opt', 'optim_d'):
             if not opt['train'].get(key):
                 raise UserError(f'train.{key}: missing; LIIFGANModel needs it, as SRGANModel does.')
+        if opt['train'].get('accumulate', 1) > 1:
+            raise UserError(
+                'found more than one part; LIIFGANModel takes a batch at once. Remove it.',
+                key='train.accumulate',
+            )
         if not opt['datasets']['train'].get('patch'):
             raise UserError(
                 'datasets.train.patch: needed true; a discriminator sees squares, not scattered '
@@ -69,6 +74,14 @@ class LIIFGANModel(LIIFModel, SRGANModel):
                 'perceptual_opt to ~.'
             ) from None
         self._require_patch()
+
+    def setup_optimizers(self) -> None:
+        """LIIFModel's, and SRGANModel's of the discriminator."""
+        super().setup_optimizers()
+        options = self.opt['train']['optim_d']
+        kind = options.pop('type')
+        self.optimizer_d = self.get_optimizer(kind, self.net_d.parameters(), **options)
+        self.optimizers.append(self.optimizer_d)
 
     @torch.no_grad()
     def _require_patch(self) -> None:
@@ -95,15 +108,16 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         fake, real = as_patch(self.output.float()), as_patch(self.gt)
         losses: dict[str, Tensor] = {}
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
-            self._step_generator(fake, real, losses)
+            self._step_generator(fake, real, losses, current_iter)
         self._step_discriminator(fake.detach(), real, losses)
         self.log_dict = OrderedDict()
         for name, loss in losses.items():
             self.log_dict[name] = loss.detach()
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+        self._follow(current_iter)
 
-    def _step_generator(self, fake: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
+    def _step_generator(
+        self, fake: Tensor, real: Tensor, losses: dict[str, Tensor], current_iter: int
+    ) -> None:
         self.net_d.requires_grad_(False)
         losses['l_g_pix'] = self.cri_pix(fake, real)
         if self.cri_perceptual:
@@ -115,7 +129,7 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         losses['l_g_gan'] = self.cri_gan(self.net_d(fake), True, is_disc=False)
         self.optimizer_g.zero_grad()
         sum(losses.values(), torch.zeros((), device=self.device)).backward()
-        self.optimizer_g.step()
+        self._update(current_iter)
         self.net_d.requires_grad_(True)
 
     def _step_discriminator(self, fake: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:

@@ -2,20 +2,16 @@
 validation at any scale.
 """
 
-from collections import OrderedDict
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from liif_arch.archs.self_ensemble import ensemble_mean
@@ -35,7 +31,7 @@ from liif_arch.metrics.report import (
     write_report,
 )
 from liif_arch.models.liif_options import OWN_OPTIONS, require_consistent
-from liif_arch.precision import autocast, resolve
+from liif_arch.models.training_step import TrainingStep
 from liif_arch.progress import progress_bar
 from liif_arch.training.processes import gather
 from liif_arch.training.progress import log_apart
@@ -43,7 +39,7 @@ from liif_arch.weights.networks import load_encoder
 
 
 @MODEL_REGISTRY.register()
-class LIIFModel(SRModel):
+class LIIFModel(TrainingStep):
     """Trains on (lq, coord, cell, gt) samples, validates and tests whole images at a set of scales.
 
     Options beside SRModel's (under `train`):
@@ -53,6 +49,13 @@ class LIIFModel(SRModel):
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
         max_grad_norm: Gradients of a greater norm are scaled to it. Default 0: never.
+        accumulate: A batch is worked on in so many parts, one after the other, for less memory; the
+            step is that of the whole batch, to rounding. Default 1.
+        param_groups: Rules for some of the parameters, of which the first that fits counts: `names`
+            (a pattern such as encoder.*, or several), settings of the optimiser (lr, weight_decay,
+            ...), and `frozen_until`, the last iteration that leaves them as they are.
+        ema_warmup: The average's decay rises to ema_decay as (1 + t) / (10 + t). Default false.
+        ema_switch_iter: Training goes on from the average every so many iterations. Default: never.
 
     Under `path`:
         pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or
@@ -89,15 +92,10 @@ class LIIFModel(SRModel):
     # ------------------------------------------------------------------------------------- training
 
     def init_training_settings(self) -> None:
-        """SRModel's, the encoder's own weights, and the precision and compilation of the step."""
+        """`TrainingStep`'s, after the encoder's own weights."""
         if self.opt['path'].get('pretrain_encoder') and not self.opt['path'].get('resume_state'):
             self._load_encoder(self.opt['path']['pretrain_encoder'])
         super().init_training_settings()
-        self.dtype = resolve(
-            self.opt['train'].get('precision', 'float32'), self.device, 'train.precision'
-        )
-        if self.opt['train'].get('compile', False):
-            self.get_bare_model(self.net_g).encoder.compile()
 
     def _load_encoder(self, path: str) -> None:
         try:
@@ -120,43 +118,9 @@ class LIIFModel(SRModel):
         super().feed_data(tensors)
         self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
 
-    def optimize_parameters(self, current_iter: int) -> None:
-        """One step on the batch (SRModel's step, with queries)."""
-        self.optimizer_g.zero_grad()
-        loss = self._loss()
-        loss.backward()
-        if self.opt['train'].get('max_grad_norm'):
-            clip_grad_norm_(self.net_g.parameters(), self.opt['train']['max_grad_norm'])
-        self.optimizer_g.step()
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
-
-    def _loss(self) -> Tensor:
-        """The batch's loss, a number (), and its parts in `log_dict`."""
-        weight = self.opt['train'].get('variation_weight', 0)
-        with autocast(self.device, self.dtype):
-            if weight:
-                self.output, variation = self.net_g(
-                    self.lq, self.coord, self.cell, with_variation=True
-                )
-            else:
-                self.output = self.net_g(self.lq, self.coord, self.cell)
-        loss = self.cri_pix(self.output.float(), self.gt)
-        self.log_dict = OrderedDict(l_pix=loss.detach())
-        if weight:
-            self.log_dict['l_variation'] = variation.detach() * weight
-            loss = loss + variation * weight
-        return loss
-
     def get_current_log(self) -> dict[str, float]:
         """The last losses, averaged over the processes; only here the step waits for the device."""
         return self.reduce_loss_dict(self.log_dict)
-
-    def model_ema(self, decay: float = 0.999) -> None:
-        """SRModel's moving average of the parameters, all in one go."""
-        average = list(self.net_g_ema.parameters())
-        current = list(self.get_bare_model(self.net_g).parameters())
-        get_ema_multi_avg_fn(decay)(average, current, None)
 
     # ----------------------------------------------------------------------------------- validation
 
@@ -179,6 +143,7 @@ class LIIFModel(SRModel):
             tb_logger: TensorBoard's SummaryWriter, or None.
             save_img: Also write every rendered image.
         """
+        self.take_average()
         rank, world_size = get_dist_info()
         dataset: Any = dataloader.dataset
         name = dataset.opt['name']

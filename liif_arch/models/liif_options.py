@@ -3,12 +3,22 @@
 import torch
 
 from liif_arch.archs.self_ensemble import SIZES
-from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, maybe
+from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, WHOLE, maybe
 from liif_arch.coordinates import as_scale
 from liif_arch.errors import UserError
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.precision import PRECISIONS, resolve
 
+RULE = {  # of `train.param_groups`; what else it holds is the optimiser's
+    'type': 'object',
+    'required': ['names'],
+    'properties': {
+        'names': {'type': ['string', 'array'], 'items': TEXT},
+        'frozen_until': {'type': 'number', 'minimum': 1},
+        'lr': {'type': 'number', 'minimum': 0},
+        'weight_decay': {'type': 'number', 'minimum': 0},
+    },
+}
 OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
     'path': {'pretrain_encoder': maybe(TEXT)},
     'train': {
@@ -19,6 +29,10 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
         'compile': FLAG,
         'variation_weight': {'type': 'number', 'minimum': 0},
         'max_grad_norm': {'type': 'number', 'minimum': 0},
+        'accumulate': WHOLE,
+        'ema_warmup': FLAG,
+        'ema_switch_iter': maybe(WHOLE),
+        'param_groups': maybe({'type': 'array', 'items': RULE}),
     },
     'val': {
         'metrics': maybe({'type': 'array', 'items': {'enum': list(METRICS)}}),
@@ -49,12 +63,29 @@ def require_consistent(opt: dict) -> None:
             f'found a {opt["network_g"]["type"]}, which has no field; remove it, or use Thera.',
             key='train.variation_weight',
         )
+    _require_average(opt['train'])
     if not opt['train'].get('pixel_opt'):
         raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
     device = 'cpu'
     if opt['num_gpu'] != 0 and torch.cuda.is_available():
         device = 'cuda'
     resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
+
+
+def _require_average(train: dict) -> None:
+    """Raise UserError for options of an average that is not there, or is the optimiser's own."""
+    decay = train.get('ema_decay', 0)
+    kind = (train.get('optim_g') or {}).get('type', '')
+    if str(kind).startswith('ScheduleFree') and decay:
+        raise UserError(
+            f'found {decay} beside {kind}, which keeps an average of its own; set it to 0.',
+            key='train.ema_decay',
+        )
+    for key in ('ema_warmup', 'ema_switch_iter'):
+        if train.get(key) and not decay:
+            raise UserError(
+                'there is no average; set ema_decay, for instance to 0.999.', key=f'train.{key}'
+            )
 
 
 def _require_panel(panel: object, datasets: dict[str, dict]) -> None:

@@ -26,7 +26,7 @@ from basicsr.utils import dist_util
 from basicsr.utils.file_client import FileClient
 
 from liif_arch.progress import progress_bar
-from liif_arch.training import checkpoints, datasets, processes, remedies, workers
+from liif_arch.training import checkpoints, datasets, processes, remedies, schedules, workers
 from liif_arch.training.addressed import AddressedSampler
 from liif_arch.training.patching import Patch, replaced
 from liif_arch.training.progress import MessageLogger
@@ -65,6 +65,7 @@ ALWAYS = (
         'several processes needed GPUs',
     ),
     Patch(BaseModel, 'get_optimizer', remedies.get_optimizer, 'optimisers of torch were refused'),
+    Patch(BaseModel, 'setup_schedulers', schedules.setup_schedulers, 'there was none of one cycle'),
     Patch(
         SRModel,
         'dist_validation',

@@ -159,7 +159,7 @@ def scandir(path: str, *arguments, **keywords) -> list[str]:
 def get_optimizer(
     self, optim_type: str, params: list, lr: float, **keywords
 ) -> torch.optim.Optimizer:
-    """`BaseModel.get_optimizer` for every optimiser of `torch.optim`."""
+    """`BaseModel.get_optimizer` for every optimiser of `torch.optim` and pytorch_optimizer."""
     known = optimizers()
     require_known([optim_type], known, 'train.optim_g.type')
     return known[optim_type](params, lr=lr, **keywords)

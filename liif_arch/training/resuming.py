@@ -5,6 +5,7 @@ or betas that have changed in the option file are ignored without a word. Here t
 in line with the options first: what can change is applied and said, what cannot is refused.
 """
 
+import inspect
 import math
 from collections.abc import Mapping
 
@@ -117,7 +118,7 @@ def _settings_changes(name: str, optimizer: torch.optim.Optimizer, saved: Mappin
     """Settings of an optimiser that its saved state has otherwise."""
     found = []
     for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False):
-        for key in _settings(group, old):
+        for key in _settings(optimizer, group, old):
             before, after = builtin(old[key]), builtin(group[key])
             option = 'lr' if key == 'initial_lr' else key
             if before != after:
@@ -125,9 +126,17 @@ def _settings_changes(name: str, optimizer: torch.optim.Optimizer, saved: Mappin
     return found
 
 
-def _settings(group: Mapping, old: Mapping) -> list[str]:
-    """Keys of a parameter group that an option file sets; the learning rate moves on its own."""
-    return [key for key in group if key in old and key not in ('params', 'lr')]
+def _settings(optimizer: torch.optim.Optimizer, group: Mapping, old: Mapping) -> list[str]:
+    """Keys of a parameter group that an option file sets.
+
+    The learning rate moves on its own, and so does what an optimiser keeps there of its steps
+    (schedule-free ones, Prodigy): it is no parameter of its class.
+    """
+    named = {'initial_lr', *inspect.signature(type(optimizer).__init__).parameters} - {
+        'params',
+        'lr',
+    }
+    return [key for key in group if key in old and key in named]
 
 
 def _with_settings(optimizer: torch.optim.Optimizer, saved: Mapping) -> dict:
@@ -135,7 +144,7 @@ def _with_settings(optimizer: torch.optim.Optimizer, saved: Mapping) -> dict:
     groups = list(saved['param_groups'])
     for i, (group, old) in enumerate(zip(optimizer.param_groups, groups, strict=False)):
         groups[i] = dict(old)
-        for key in _settings(group, old):
+        for key in _settings(optimizer, group, old):
             groups[i][key] = group[key]
     return {**saved, 'param_groups': groups}
 

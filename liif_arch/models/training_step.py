@@ -1,0 +1,165 @@
+"""The step of a training: parts of a batch, groups of parameters, their average."""
+
+from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.models.sr_model import SRModel
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from liif_arch.precision import autocast, resolve
+from liif_arch.training.optimizers import parameter_groups, split_for_muon, values_of
+
+WARM, WARMED = 1, 10  # of the average's decay in its first iterations: (1 + t) / (10 + t)
+
+
+class TrainingStep(SRModel):
+    """SRModel's step, on samples (lq, coord, cell, gt).
+
+    Options beside SRModel's (under `train`): see `LIIFModel`.
+    """
+
+    coord: Tensor | None
+    cell: Tensor | None
+
+    def init_training_settings(self) -> None:
+        """SRModel's, the precision of the step, and a network for what is averaged."""
+        super().init_training_settings()
+        train = self.opt['train']
+        self.dtype = resolve(train.get('precision', 'float32'), self.device, 'train.precision')
+        rules = train.get('param_groups') or []
+        self.frozen = values_of(self._parameters(), rules, 'frozen_until')
+        if train.get('compile', False):
+            self.get_bare_model(self.net_g).encoder.compile()
+        if self._averages_itself():
+            self.optimizer_g.train()
+            self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+
+    def _parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """The network's parameters by name, whatever wraps it."""
+        return list(self.get_bare_model(self.net_g).named_parameters())
+
+    def setup_optimizers(self) -> None:
+        """SRModel's, with the groups of `train.param_groups`."""
+        train = self.opt['train']
+        kind = train['optim_g'].pop('type')
+        groups = parameter_groups(self._parameters(), train.get('param_groups') or [])
+        if kind == 'Muon':
+            groups = split_for_muon(groups)
+        self.optimizer_g = self.get_optimizer(kind, groups, **train['optim_g'])
+        self.optimizers.append(self.optimizer_g)
+
+    # ------------------------------------------------------------------------------------- a step
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step on the batch (SRModel's step, with queries), in as many parts as asked for."""
+        self.optimizer_g.zero_grad()
+        self.log_dict: dict[str, Tensor] = OrderedDict()
+        batch: Any = (self.lq, self.coord, self.cell, self.gt)
+        count = min(self.opt['train'].get('accumulate', 1), len(self.lq))
+        parts = list(zip(*(each.chunk(count) for each in batch), strict=True))
+        for number, (lq, coord, cell, gt) in enumerate(parts, 1):
+            share = self._share(len(lq), len(self.lq))
+            with self._unsynchronised(number < len(parts)):
+                (self._loss(lq, coord, cell, gt, share) * share).backward()
+        self._update(current_iter)
+        self._follow(current_iter)
+
+    def _share(self, count: int, total: int) -> float:
+        """What the loss of a part counts in that of the batch."""
+        if getattr(self.cri_pix, 'reduction', 'mean') == 'sum':
+            return 1.0
+        return count / total
+
+    def _unsynchronised(self, is_part: bool) -> AbstractContextManager:
+        """Of several processes, gradients are exchanged with the last part alone."""
+        if is_part and hasattr(self.net_g, 'no_sync'):
+            return self.net_g.no_sync()
+        return nullcontext()
+
+    def _loss(self, lq: Tensor, coord: Tensor, cell: Tensor, gt: Tensor, share: float) -> Tensor:
+        """The loss of a part of the batch, a number (); its parts are added to `log_dict`.
+
+        Args:
+            lq, coord, cell, gt: See `feed_data`.
+            share: What it counts in the batch's loss.
+        """
+        weight = self.opt['train'].get('variation_weight', 0)
+        with autocast(self.device, self.dtype):
+            if weight:
+                self.output, variation = self.net_g(lq, coord, cell, with_variation=True)
+            else:
+                self.output = self.net_g(lq, coord, cell)
+        loss = self.cri_pix(self.output.float(), gt)
+        self._log('l_pix', loss, share)
+        if weight:
+            self._log('l_variation', variation * weight, share)
+            loss = loss + variation * weight
+        return loss
+
+    def _log(self, name: str, value: Tensor, share: float) -> None:
+        """Add a part's loss to what is logged of the batch."""
+        value = value.detach() * share
+        self.log_dict[name] = self.log_dict[name] + value if name in self.log_dict else value
+
+    def _update(self, current_iter: int) -> None:
+        """Move the parameters by their gradients."""
+        train = self.opt['train']
+        for name, parameter in self._parameters():
+            if current_iter <= self.frozen.get(name, 0):
+                parameter.grad = None
+        if train.get('max_grad_norm'):
+            clip_grad_norm_(self.net_g.parameters(), train['max_grad_norm'])
+        self.optimizer_g.step()
+
+    # ---------------------------------------------------------------------------------- the average
+
+    def _follow(self, current_iter: int) -> None:
+        """Move the average, and start anew from it where that is asked for."""
+        if self.ema_decay <= 0:
+            return
+        decay, train = self.ema_decay, self.opt['train']
+        if train.get('ema_warmup', False):
+            decay = min(decay, (WARM + current_iter) / (WARMED + current_iter))
+        self.model_ema(decay=decay)
+        every = train.get('ema_switch_iter')
+        if every and current_iter % every == 0:
+            self._copy(self.net_g_ema, self.get_bare_model(self.net_g))
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """SRModel's moving average of the parameters, all in one go."""
+        average = list(self.net_g_ema.parameters())
+        current = list(self.get_bare_model(self.net_g).parameters())
+        get_ema_multi_avg_fn(decay)(average, current, None)
+
+    def _averages_itself(self) -> bool:
+        """Whether the optimiser keeps the average that is to be used (schedule-free ones)."""
+        return callable(getattr(self.optimizer_g, 'eval', None))
+
+    @torch.no_grad()
+    def take_average(self) -> None:
+        """Bring the optimiser's own average into `net_g_ema`; the training is left as it is."""
+        if not (self.is_train and self._averages_itself()):
+            return
+        net = self.get_bare_model(self.net_g)
+        current = [parameter.clone() for parameter in net.parameters()]
+        self.optimizer_g.eval()
+        self._copy(net, self.net_g_ema)
+        self.optimizer_g.train()  # it computes the parameters back, to rounding
+        for parameter, value in zip(net.parameters(), current, strict=True):
+            parameter.copy_(value)
+
+    @staticmethod
+    @torch.no_grad()
+    def _copy(source: nn.Module, target: nn.Module) -> None:
+        """Parameters and buffers of a network into another one of its kind."""
+        target.load_state_dict(source.state_dict())
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """SRModel's, with the optimiser's own average."""
+        self.take_average()
+        super().save(epoch, current_iter)
