@@ -8,16 +8,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from liif_arch.coordinates import scaled_size
 from liif_arch.errors import UserError
+from liif_arch.files.decoding import header_size
 from liif_arch.files.encoding import encode_png
 from liif_arch.files.images import read_picture
-from liif_arch.files.lossy import lossy_format
 from liif_arch.upscaling.upscale import upscale_to_file
 from liif_arch.upscaling.windows import Area
+from liif_arch.view.gallery import suited
 from liif_arch.view.pictures import Shown
 from liif_arch.weights import DEFAULT, PHOTO
 
@@ -58,24 +60,42 @@ def enlarge(
     Raises:
         UserError: The image does not decode, or the result would be too large for a browser.
     """
+    full = header_size(Path(image))
+    if full is not None:
+        _require_modest(scaled_size(full, (scale, scale)))  # before it is decoded
     picture = read_picture(image)
     full = picture.pixels.shape[:2]
     size = scaled_size(full, (scale, scale))
+    _require_modest(size)
+    stem = f'{Path(image).stem}_x{scale:g}'
+    bicubic, enlarged = folder / f'{stem}_bicubic.png', folder / f'{stem}.png'
+    metadata = picture.metadata._replace(linear=False)
+    pixels = Shown(Path(image), {}).area('bicubic', size, Area(0, size[0], 0, size[1]))
+    bicubic.write_bytes(encode_png(pixels, metadata, fast=True))  # in the same colours
+    start = time.perf_counter()
+    upscale_to_file(net, picture.pixels, enlarged, size=size, progress=progress, metadata=metadata)
+    seconds = time.perf_counter() - start
+    said = f'{full[1]}x{full[0]} to {size[1]}x{size[0]} (width x height) in {seconds:.1f} s'
+    return bicubic, enlarged, said
+
+
+def _require_modest(size: tuple[int, int]) -> None:
+    """Raise UserError for a result that is too large for a browser."""
     if size[0] * size[1] > MOST_PIXELS:
         raise UserError(
             f'the result would have {size[1]}x{size[0]} pixels (width x height), which is much for '
             'a browser; lower the scale, or use basicsr upscale.'
         )
-    stem = f'{Path(image).stem}_x{scale:g}'
-    bicubic, enlarged = folder / f'{stem}_bicubic.png', folder / f'{stem}.png'
-    pixels = Shown(Path(image), {}).area('bicubic', size, Area(0, size[0], 0, size[1]))
-    bicubic.write_bytes(encode_png(pixels, fast=True))
-    start = time.perf_counter()
-    metadata = picture.metadata._replace(linear=False)
-    upscale_to_file(net, picture.pixels, enlarged, size=size, progress=progress, metadata=metadata)
-    seconds = time.perf_counter() - start
-    said = f'{full[1]}x{full[0]} to {size[1]}x{size[0]} (width x height) in {seconds:.1f} s'
-    return bicubic, enlarged, said
+
+
+class AnyImage(gr.Image):
+    """gradio's, with the file as it is, whether Pillow reads it or not."""
+
+    is_template = True  # gradio shows it by its own page's part for images
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The file's path."""
+        return None if payload is None else payload.path
 
 
 def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> gr.Blocks:
@@ -91,8 +111,7 @@ def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> 
         if image is None:
             raise gr.Error('Choose an image first.', print_exception=False)
         if name == AUTOMATIC:
-            lossy = lossy_format(Path(image).read_bytes()) is not None
-            name = PHOTO if lossy else DEFAULT
+            name = suited(Path(image))
         for earlier in folder.iterdir():  # gradio has copied it; it calls this once at a time
             shutil.rmtree(earlier)
         own = Path(tempfile.mkdtemp(dir=folder))
@@ -109,15 +128,16 @@ def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> 
         gr.Markdown('# An image at any scale')
         with gr.Row():
             with gr.Column(scale=1):
-                image = gr.Image(
+                image = AnyImage(
                     type='filepath',
-                    image_mode=None,  # the file as it is
                     sources=['upload', 'clipboard'],
                     label='Image',
                 )
                 scale = gr.Slider(1, MOST_SCALE, value=4, step=0.1, label='Scale')
-                choices = [AUTOMATIC, *weights] if {DEFAULT, PHOTO} <= set(weights) else weights
-                name = gr.Dropdown(choices, value=choices[0], label='Weights', info=HINT)
+                choices, hint = weights, None
+                if {DEFAULT, PHOTO} <= set(weights):
+                    choices, hint = [AUTOMATIC, *weights], HINT
+                name = gr.Dropdown(choices, value=choices[0], label='Weights', info=hint)
                 button = gr.Button('Enlarge', variant='primary')
             with gr.Column(scale=2):
                 slider = gr.ImageSlider(

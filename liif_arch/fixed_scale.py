@@ -1,18 +1,16 @@
-"""A network at one whole scale, for programs that know no other: chaiNNer, ComfyUI and what else
-loads upscalers through spandrel.
-"""
+"""A network at one whole scale, for programs that know no other, and load it through spandrel."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.errors import UserError, require_whole
+from liif_arch.training.checkpoints import misfits, some
 from liif_arch.weights import DEFAULT
 from liif_arch.weights.networks import build, load_network
+from liif_arch.weights.one_scale import is_packed, packed, unpacked
 
 try:
     from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor
@@ -22,9 +20,6 @@ except ImportError:
     ) from None
 
 NAME = 'LIIF'
-# In a state dict for these programs, which is all that they look at: the scale, and network_g as
-# the bytes of its JSON.
-SCALE, NETWORK, PREFIX = 'liif.scale', 'liif.network_g', 'net.'
 
 
 class FixedScale(nn.Module):
@@ -51,7 +46,7 @@ class LIIFArchitecture(Architecture[FixedScale]):
     """How spandrel finds and loads the state dicts that `state_dict_of` makes."""
 
     def __init__(self) -> None:
-        super().__init__(id=NAME, detect=lambda state: SCALE in state and NETWORK in state)
+        super().__init__(id=NAME, detect=is_packed)
 
     def load(self, state_dict: Mapping[str, Tensor]) -> ImageModelDescriptor[FixedScale]:
         """Rebuild a network with its scale.
@@ -59,14 +54,12 @@ class LIIFArchitecture(Architecture[FixedScale]):
         Raises:
             UserError: It describes no network of this package.
         """
-        try:
-            network_g = json.loads(bytes(state_dict[NETWORK].tolist()))
-            scale = int(state_dict[SCALE])
-        except (TypeError, ValueError, RuntimeError):
-            raise UserError(f'{NETWORK}, {SCALE}: found no network and scale in them.') from None
+        weights, network_g, scale = unpacked(state_dict)
         model = FixedScale(_rendering(build(network_g, NAME)), scale)
-        weights = {name: value for name, value in state_dict.items() if name.startswith(PREFIX)}
-        model.load_state_dict(weights)
+        problems = misfits(model.net, weights)
+        if problems:
+            raise UserError(f'these weights do not fit their network: {some(problems)}.')
+        model.net.load_state_dict(weights)
         return describe(model)
 
 
@@ -104,11 +97,7 @@ def state_dict_of(model: FixedScale) -> dict[str, Tensor]:
     """
     if model.net.network_g is None:
         raise UserError('the network was built with a module as its encoder; build it by options.')
-    described = json.dumps(model.net.network_g).encode()
-    state_dict = dict(model.state_dict())
-    state_dict[NETWORK] = torch.tensor(list(described), dtype=torch.uint8)
-    state_dict[SCALE] = torch.tensor(model.scale)
-    return state_dict
+    return packed(model.net.state_dict(), model.net.network_g, model.scale)
 
 
 def describe(model: FixedScale) -> ImageModelDescriptor[FixedScale]:

@@ -38,11 +38,14 @@ def run() -> int:
 def _must_leave(status: object) -> bool:
     """Whether threads are left that would abort the process while Python is taken down.
 
-    They would also replace its status, which says what went wrong. Two kinds do so: those of a
-    process group, to which a failed process of several still refers by its exception, and a
-    prefetching thread that was in the middle of a sample when the time for it was over.
+    They would also replace its status, which says what went wrong. Three kinds do so: those of a
+    process group, to which a failed process of several still refers by its exception, a prefetching
+    thread that was in the middle of a sample when the time for it was over, and those of a page's
+    server, which may be rendering.
     """
     if 'RANK' in os.environ and status not in (0, None):
+        return True
+    if 'uvicorn' in sys.modules:
         return True
     workers = sys.modules.get('liif_arch.training.workers')
     return workers is not None and workers.is_prefetching()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from liif_arch.cli.upscale_target import parse_crop
-from liif_arch.weights import DEFAULT, names
+from liif_arch.weights import labels, names_and_defaults
 
 FRAMES, RATE = 90, 25  # of a zoom, and a second
 MOST = (480, 640)  # height and width of a zoom's frames
@@ -25,9 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--weights',
         nargs='+',
-        default=[DEFAULT],
         metavar='W',
-        help=f'{names()}; default: {DEFAULT}',
+        help=names_and_defaults(),
     )
     parser.add_argument('--gt', type=Path, metavar='IMAGE', help='what the image should be')
     form = parser.add_mutually_exclusive_group(required=True)
@@ -57,11 +56,15 @@ def main() -> None:
     from liif_arch.errors import UserError
     from liif_arch.files.images import write_image
     from liif_arch.view import still
+    from liif_arch.view.gallery import suited
     from liif_arch.view.pictures import Shown
 
     args = build_parser().parse_args()
     _require_output(args)
-    nets = {Path(name).stem: load_on(name, args.device, args.precision) for name in args.weights}
+    weights = args.weights or [suited(args.image)]
+    nets = {}
+    for label, name in zip(labels(weights), weights, strict=True):
+        nets[label] = load_on(name, args.device, args.precision)
     shown = Shown(args.image, {name: (lambda net=net: net) for name, net in nets.items()}, args.gt)
     crop = _crop(args, shown.full)
     if args.scale is not None:
@@ -102,9 +105,9 @@ def _crop(args: argparse.Namespace, full: tuple[int, int]) -> tuple[float, float
     """The detail that was asked for, or one in the middle of the image."""
     if args.crop is not None:
         return parse_crop(args.crop).of_image(full)
-    from liif_arch.view.still import middle
-
-    return middle(full, DETAIL / (args.scale or 1))
+    side = DETAIL / (args.scale or 1)
+    height, width = min(full[0], side), min(full[1], side)
+    return (full[0] - height) / 2, (full[1] - width) / 2, height, width
 
 
 def _scales(text: str) -> tuple[float, float]:

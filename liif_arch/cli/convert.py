@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('source', type=Path, metavar='IN', help='checkpoint to read')
     parser.add_argument('target', type=Path, metavar='OUT', help='checkpoint to write')
     parser.add_argument(
-        '--scale', type=int, metavar='S', help='a whole number; OUT is for chaiNNer and ComfyUI'
+        '--scale', type=int, metavar='S', help='a whole number; OUT is for ComfyUI and others'
     )
     return parser
 
@@ -44,6 +44,7 @@ def convert(source: Path, target: Path, scale: int | None = None) -> str:
     """
     from liif_arch.errors import UserError
     from liif_arch.training.checkpoints import load_file, save_file
+    from liif_arch.weights import weights_path
     from liif_arch.weights.reference import from_reference, is_reference, to_reference
     from liif_arch.weights.safetensors_files import is_safetensors
 
@@ -52,7 +53,7 @@ def convert(source: Path, target: Path, scale: int | None = None) -> str:
     if scale is not None:
         return _at_one_scale(source, target, scale)
     content = load_file(source)
-    if is_safetensors(target) or is_safetensors(source):
+    if is_safetensors(target) or is_safetensors(weights_path(source)):
         whose = 'for this package'
         converted = from_reference(content, source) if is_reference(content) else content
         parameters = converted.get('params_ema') or converted.get('params') or {}
@@ -74,10 +75,15 @@ def _at_one_scale(source: Path, target: Path, scale: int) -> str:
     """Write a file that spandrel loads once `liif_arch.fixed_scale.install` was called."""
     import torch
 
+    from liif_arch.errors import UserError
     from liif_arch.files.atomic import output_file
     from liif_arch.fixed_scale import load_fixed_scale, state_dict_of
     from liif_arch.weights.safetensors_files import is_safetensors
 
+    if target.suffix.lower() not in ('.pth', '.safetensors'):
+        raise UserError(
+            f'OUT: found {target}; needed a .pth or .safetensors (basicsr export writes ONNX).'
+        )
     tensors = state_dict_of(load_fixed_scale(source, scale).model)
     with output_file(target) as file:
         if is_safetensors(target):
@@ -86,4 +92,7 @@ def _at_one_scale(source: Path, target: Path, scale: int) -> str:
             file.write(save(tensors, {'format': 'pt'}))
         else:
             torch.save(tensors, file)
-    return f'{target}: at x{scale}, for programs that load it through spandrel'
+    return (
+        f'{target}: at x{scale}, for programs that load it through spandrel once '
+        'liif_arch.fixed_scale.install() was called (the ComfyUI nodes do so)'
+    )

@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--weights', nargs='+', metavar='W', help=f'{names()}; default: all that ship'
     )
     parser.add_argument('--no-browser', action='store_true', help='only print the address')
-    parser.add_argument('--port', type=int, metavar='N', help='default: the first free one')
+    parser.add_argument('--port', type=int, default=0, metavar='N', help='default: a free one')
     parser.add_argument(
         '--host',
         default=LOCAL,
@@ -37,12 +37,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Serve the page until Ctrl+C."""
+    import os
     from functools import cache
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
+    from liif_arch.cli.listening import listening
     from liif_arch.cli.networks import load_on
-    from liif_arch.demo import page
     from liif_arch.errors import UserError, require_whole
     from liif_arch.threads import use_threads
 
@@ -50,21 +51,29 @@ def main() -> None:
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
     use_threads(args.threads)
+    with listening(args.host, args.port) as listener:
+        port = listener.getsockname()[1]  # free, and there is such a host
     load = cache(lambda name: load_on(name, args.device, args.precision))
     for name in args.weights or []:
         load(name)  # what is wrong with it is said before the page is there
-    with TemporaryDirectory(prefix='liif_demo_') as folder:
-        blocks = page(load, args.weights or shipped(), Path(folder))
+    with TemporaryDirectory(prefix='liif_demo_', ignore_cleanup_errors=True) as folder:
+        os.environ['GRADIO_TEMP_DIR'] = str(Path(folder, 'gradio'))  # read when it is imported
+        from liif_arch.demo import page
+
+        results = Path(folder, 'results')
+        results.mkdir()
+        blocks = page(load, args.weights or shipped(), results)
         try:
             _, address, _ = blocks.launch(
                 server_name=args.host,
-                server_port=args.port,
+                server_port=port,
                 inbrowser=not args.no_browser,
                 prevent_thread_lock=True,
                 quiet=True,
             )
-        except (OSError, ValueError) as error:
-            raise UserError(f'--host, --port: cannot listen there ({error}).') from None
+        except Exception as error:  # gradio asks its own page, by whatever is installed for it
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f'--host: gradio cannot serve at {args.host} ({reason}).') from None
         print(f'{address}  (Ctrl+C closes it)', flush=True)
         try:
             blocks.server.thread.join()

@@ -63,6 +63,7 @@ def main() -> int:
     args = build_parser().parse_args()
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
+    from liif_arch.cli.listening import listening
     from liif_arch.cli.networks import load_on
     from liif_arch.threads import use_threads
     from liif_arch.view.gallery import open_gallery
@@ -71,7 +72,7 @@ def main() -> int:
     use_threads(args.threads)
     load = cache(lambda name: load_on(name, args.device, args.precision))
     gallery = open_gallery(args.images, load, args.weights, args.gt, args.memory)
-    with _listening(args.host, args.port) as listener:
+    with listening(args.host, args.port) as listener:
         port = listener.getsockname()[1]
         server = Server(gallery, _names(args.host, port))
         host = socket.gethostname() if args.host in EVERYWHERE else args.host
@@ -92,22 +93,3 @@ def _names(host: str, port: int) -> set[str] | None:
         return None
     names = {LOCAL, 'localhost'} if host == LOCAL else {host}
     return {f'{name}:{port}' for name in names}
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        UserError: It cannot.
-    """
-    from liif_arch.errors import UserError
-
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise UserError(f'--host, --port: cannot listen at {host}:{port} ({reason}).') from None
-    return listener

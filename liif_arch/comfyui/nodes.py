@@ -71,6 +71,8 @@ class _Upscaler(_Node):
     @staticmethod
     def enlarge(model: LatentNetwork, image: Tensor, **target: object) -> tuple[Tensor]:
         """Images (B, h, w, C), enlarged to a `scale` or a `size` of `upscale`."""
+        if not len(image):
+            raise UserError('image: found a batch of none; needed one image or more.')
         report = host.progress(len(image))
         weights = sum(parameter.nbytes for parameter in model.parameters())
         host.make_room(weights + MEMORY * 2**20)

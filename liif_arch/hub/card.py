@@ -131,6 +131,7 @@ def _evaluations(results: Results) -> Iterator[EvalResult]:
                         task_type=TASK,
                         dataset_type=dataset.lower(),
                         dataset_name=f'{dataset} {scale}',
+                        dataset_config=scale,  # the hub tells data sets apart by it
                         metric_type=metric,
                         metric_name=TITLES[metric],
                         metric_value=round(figures[metric], 4),

@@ -1,7 +1,7 @@
 """Files on the Hugging Face hub: `hf:owner/name` wherever weights are named."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from liif_arch.errors import UserError
 from liif_arch.weights import FOLDER_FILE
 
 try:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, get_token, hf_hub_download, snapshot_download
     from huggingface_hub import errors as hub_errors
 except ImportError:
     raise UserError(
@@ -48,8 +48,23 @@ def hub_file(name: str, **options: Any) -> Path:
             except hub_errors.RemoteEntryNotFoundError:
                 api = HfApi(token=options.get('token'))
                 files = api.list_repo_files(repository, revision=options.get('revision'))
+            except hub_errors.LocalEntryNotFoundError:  # offline
+                files = _files_here(repository, options)
             file = _only_weights(name, files)
         return Path(hf_hub_download(repository, file, **options))
+
+
+def _files_here(repository: str, options: Mapping) -> list[str]:
+    """The files of a repository that were downloaded before."""
+    known = {key: options[key] for key in ('revision', 'cache_dir') if key in options}
+    folder = Path(snapshot_download(repository, local_files_only=True, **known))
+    return [path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file()]
+
+
+def require_name(repository: str) -> None:
+    """Raise UserError for what is not `owner/name`."""
+    if not re.fullmatch(r'[^/@\s]+/[^/@\s]+', repository):
+        raise UserError(f'{repository}: no such folder; a repository is called owner/name.')
 
 
 def _only_weights(name: str, files: list[str]) -> str:
@@ -71,7 +86,9 @@ def explained(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, hub_errors.HTTPError, hub_errors.HFValidationError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, hub_errors.HTTPError) as error:
         raise UserError(f'{name}: {_reason(error)}.') from None
 
 
@@ -88,9 +105,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, hub_errors.LocalEntryNotFoundError):
         return 'not on this machine yet, and the hub cannot be reached'
     if isinstance(error, hub_errors.HfHubHTTPError) and error.response.status_code in (401, 403):
+        if get_token() is None:
+            return 'the hub does not know you; run `hf auth login` first'
         return 'the hub refuses it; `hf auth login` with a token that may write there'
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip('.')
-    answered = (hub_errors.HfHubHTTPError, hub_errors.HFValidationError)
+    lines = str(error).strip() or type(error).__name__
+    answered = (hub_errors.HfHubHTTPError, ValueError)
+    if isinstance(error, ValueError):
+        line = ' '.join(lines.split()).rstrip('.')  # what is wrong with a name, or a card
+    else:
+        line = lines.splitlines()[0].rstrip('.')
     if isinstance(error, answered) or getattr(error, 'errno', None) is not None:  # a full disk, say
         return line
     return f'the hub cannot be reached ({line})'

@@ -30,13 +30,14 @@ class HubMethods:
         return network
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> 'Self':
+    def from_pretrained(cls, name: str | Path, device: str = 'cpu', **options: Any) -> 'Self':
         """Rebuild a network from the hub, or from a folder that `save_pretrained` wrote.
 
         Args:
             name: `owner/name` of a repository, or a folder.
-            options: `device`, and those of `huggingface_hub.ModelHubMixin.from_pretrained`:
-                revision, token, cache_dir, local_files_only, force_download.
+            device: Where to put the network.
+            options: Of `huggingface_hub.hf_hub_download`: revision, token, cache_dir,
+                local_files_only, force_download.
 
         Returns:
             The network in evaluation mode.
@@ -44,13 +45,21 @@ class HubMethods:
         Raises:
             UserError: There are no such weights, they cannot be had, or are another network's.
         """
-        from liif_arch.hub.files import explained
-        from liif_arch.hub.network import HubNetwork
+        from liif_arch.hub.files import hub_file, require_name
+        from liif_arch.weights import FOLDER_FILE, HUB
+        from liif_arch.weights.networks import load_network
 
-        with explained(str(name)):
-            net = HubNetwork.from_pretrained(name, **options).net
+        if Path(name).is_dir():
+            path = Path(name, FOLDER_FILE)
+        else:
+            require_name(str(name))
+            path = hub_file(f'{HUB}{name}', **options)
+        net = load_network(path, device)
         if not isinstance(net, cls):
-            raise UserError(f'{name}: found a {type(net).__name__}; needed a {cls.__name__}.')
+            raise UserError(
+                f'{name}: found a {type(net).__name__}; needed a {cls.__name__} '
+                '(load_network takes any).'
+            )
         return net
 
     def save_pretrained(
@@ -114,8 +123,9 @@ class HubMethods:
         Raises:
             UserError: As `save_pretrained`; or the hub refuses it.
         """
-        from liif_arch.hub.files import explained
+        from liif_arch.hub.files import explained, require_name
 
+        require_name(repo_id)
         with explained(repo_id):
             network = _on_hub(self, repo_id, network_g, metrics, picture, license)
             return network.push_to_hub(repo_id, **options)
@@ -141,8 +151,13 @@ def _on_hub(
 def _option(cls: type, args: Sequence, options: Mapping) -> dict | None:
     """The option `network_g` that means the same as a call of a class; None where none does."""
     try:
-        given = inspect.signature(cls.__init__).bind(None, *args, **options).arguments
-        given.pop('self')
+        call = inspect.signature(cls.__init__).bind(None, *args, **options)
+        given = {}
+        for name, value in list(call.arguments.items())[1:]:  # after self
+            kind = call.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                return None
+            given.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
         return json.loads(json.dumps({'type': cls.__name__, **given}))
     except (TypeError, ValueError):  # a call that fails anyhow, or a part that is no option
         return None

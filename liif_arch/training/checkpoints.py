@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from liif_arch.errors import UserError, suggest
 from liif_arch.files.atomic import atomic_write
 from liif_arch.weights import shipped, weights_path
+from liif_arch.weights.one_scale import is_packed, unpacked
 from liif_arch.weights.safetensors_files import (
     is_safetensors,
     load_safetensors,
@@ -43,7 +44,8 @@ def load_file(path: str | Path) -> dict:
                 f'{suggest(path, shipped())}'
             ) from None
         raise UserError(
-            f'{path}: cannot read these weights ({error.strerror}){_trained_beside(path)}.'
+            f'{path}: cannot read these weights ({error.strerror}){_trained_beside(path)}'
+            f'{_on_hub(path)}.'
         ) from None
     except UserError:
         raise
@@ -55,7 +57,27 @@ def load_file(path: str | Path) -> dict:
         raise UserError(
             f'{path}: found a {type(content).__name__}; needed a checkpoint with named parameters.'
         )
+    for parameters in (content, content.get('params')):
+        if is_packed(parameters):
+            return _of_one_scale(parameters, path)
     return content
+
+
+def _of_one_scale(state_dict: StateDict, path: str | Path) -> dict:
+    """A file for other programs as a checkpoint of this package."""
+    try:
+        parameters, network_g, _ = unpacked(state_dict)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+    return {'params': parameters, 'network_g': network_g}
+
+
+def _on_hub(path: str | Path) -> str:
+    """Names the repository that was meant, where a path is one's name or address."""
+    match = re.fullmatch(r'(?:https?:/+huggingface\.co/)?([\w.-]+/[\w.-]+)', str(path))
+    if match is None or match[1].endswith(('.pth', '.safetensors', '.pkl')):
+        return ''
+    return f'; a repository of the Hugging Face hub is hf:{match[1]}'
 
 
 def _trained_beside(path: str | Path) -> str:

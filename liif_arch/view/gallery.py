@@ -9,9 +9,15 @@ from torch import nn
 from liif_arch.errors import UserError
 from liif_arch.files.lossy import lossy_format
 from liif_arch.view.pictures import Gallery, Shown
-from liif_arch.weights import DEFAULT, PHOTO
+from liif_arch.weights import DEFAULT, PHOTO, labels
 
 MEMORY = 1536  # MiB that the codes of an image may take
+
+
+def suited(path: Path) -> str:
+    """The weights that ship for a file: `photo` for a lossy format, else `fast`."""
+    lossy = path.is_file() and lossy_format(path.read_bytes()) is not None
+    return PHOTO if lossy else DEFAULT
 
 
 def open_gallery(
@@ -33,18 +39,23 @@ def open_gallery(
     Raises:
         UserError: An image does not decode, there are no such weights, or ground truths do not fit.
     """
+    for image in (*images, *(gt or ())):
+        if not isinstance(image, (str, Path)):
+            raise UserError(
+                f'found a {type(image).__name__} as an image; needed the path of a file.'
+            )
     if gt is not None and len(gt) != len(images):
         raise UserError(
-            f'found {len(gt)} for {len(images)} images; needed one for each.', key='--gt'
+            f'found {len(gt)} ground truths for {len(images)} images; needed one for each.'
         )
+    if not images:
+        raise UserError('found no images; needed one or more.')
     shown = []
     for number, image in enumerate(images):
         path = Path(image)
-        chosen = weights
-        if chosen is None:
-            lossy = path.is_file() and lossy_format(path.read_bytes()) is not None
-            chosen = [PHOTO if lossy else DEFAULT]
-        networks = {Path(name).stem: partial(load, name) for name in chosen}
+        chosen = weights or [suited(path)]
+        named = zip(labels(chosen), chosen, strict=True)
+        networks = {label: partial(load, name) for label, name in named}
         shown.append(Shown(path, networks, Path(gt[number]) if gt is not None else None, memory))
         for name in chosen:
             load(name)  # what is wrong with it is said before the page is there

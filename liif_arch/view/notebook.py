@@ -16,21 +16,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 LOCAL = '127.0.0.1'
+_open: 'dict[tuple, View]' = {}  # by what they show
 
 
 class View:
     """Images at any magnification, as the last value of a notebook's cell.
 
-    The server answers as long as the notebook's kernel lives.
+    The browser must run on the kernel's machine, or in Colab; from elsewhere, forward `port` to the
+    same port there. The server answers until `close`, or until the same images are shown anew.
 
     Args:
         images: Files.
-        weights: Names of weights; by default one that suits each image, see `basicsr view`.
-        gt: What the images should be, one for each.
+        weights: A name of weights, or several; by default one that suits each image.
+        gt: What the image should be, or the images, one for each.
         height: Of the page, in pixels.
 
     Attributes:
-        address: Of the page, on the kernel's machine.
+        port: Where the server listens on the kernel's machine.
+        address: Of the page there.
 
     Raises:
         UserError: As `basicsr view` ends with.
@@ -39,21 +42,33 @@ class View:
     def __init__(
         self,
         *images: str | Path,
-        weights: Sequence[str] | None = None,
-        gt: Sequence[str | Path] | None = None,
+        weights: str | Sequence[str] | None = None,
+        gt: str | Path | Sequence[str | Path] | None = None,
         height: int = 600,
     ) -> None:
         self.height = height
+        weights, gt = _several(weights), _several(gt)
         self.gallery = open_gallery(images, cache(_load), weights, gt)
+        key = (tuple(map(str, images)), str(weights), str(gt))
+        if key in _open:
+            _open.pop(key).close()
+        _open[key] = self
         listener = socket.create_server((LOCAL, 0))
         self.port = listener.getsockname()[1]
         hosts = {f'{LOCAL}:{self.port}', f'localhost:{self.port}'}
         # Colab's proxy asks by a name of its own; the token keeps others out.
-        server = Server(self.gallery, None if _in_colab() else hosts, framed=True)
-        self.path = f'/{server.token}/'
+        self.server = Server(self.gallery, None if _in_colab() else hosts, framed=True)
+        self.path = f'/{self.server.token}/'
         self.address = f'http://{LOCAL}:{self.port}{self.path}'
-        for work, arguments in ((self.gallery.prepare, ()), (server.run, (listener,))):
-            threading.Thread(target=work, args=arguments, daemon=True).start()
+        threading.Thread(target=self.gallery.prepare, daemon=True).start()
+        self.thread = threading.Thread(target=self.server.run, args=(listener,), daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Stop the server; the page answers no more."""
+        self.server.stop()
+        for key in [key for key, view in _open.items() if view is self]:
+            del _open[key]
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
@@ -72,6 +87,11 @@ class View:
         from IPython.display import HTML, display
 
         display(HTML(self._repr_html_()))
+
+
+def _several(value: 'str | Path | Sequence | None') -> 'Sequence | None':
+    """One thing, or several, as several."""
+    return [value] if isinstance(value, (str, Path)) else value
 
 
 def _in_colab() -> bool:

@@ -90,6 +90,7 @@ class Server:
 
     def __init__(self, gallery: Gallery, hosts: set[str] | None, framed: bool = False) -> None:
         self.gallery, self.token = gallery, secrets.token_urlsafe(16)
+        self.running: uvicorn.Server | None = None
         self.headers = HEADERS
         if framed:
             policy = HEADERS['content-security-policy'].partition('; frame-ancestors')[0]
@@ -112,7 +113,13 @@ class Server:
         config = uvicorn.Config(
             self.app, log_level='error', access_log=False, lifespan='off', server_header=False
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        self.running = uvicorn.Server(config)
+        self.running.run(sockets=[listener])
+
+    def stop(self) -> None:
+        """Let `run` end, on whatever thread it is."""
+        if self.running is not None:
+            self.running.should_exit = True
 
     def _known(self, request: Request) -> bool:
         """Whether a request has the token; compared in constant time."""

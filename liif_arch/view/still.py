@@ -53,12 +53,6 @@ def panel(shown: Shown, scale: float, crop: tuple[float, float, float, float]) -
     return picture
 
 
-def middle(full: tuple[int, int], side: float) -> tuple[float, float, float, float]:
-    """The square (y, x, height, width) of a side in the middle of an image (h, w), or all of it."""
-    height, width = min(full[0], side), min(full[1], side)
-    return (full[0] - height) / 2, (full[1] - width) / 2, height, width
-
-
 def busiest(shown: Shown, side: int) -> tuple[int, int, int, int]:
     """The square (y, x, height, width) of a side that has most edges, or all of the image."""
     full = shown.full

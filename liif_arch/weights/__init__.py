@@ -1,5 +1,6 @@
 """Trained weights that come with the package. README.md in this folder is their model card."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -18,8 +19,8 @@ def weights_path(weights: str | Path) -> Path:
     """The file that weights are named by.
 
     Args:
-        weights: A file; a folder with a model.safetensors; the name of weights that ship, unless a
-            file has that name; or `hf:owner/name`, which is downloaded unless it is there already.
+        weights: A file; a folder with a model.safetensors; else the name of weights that ship; or
+            `hf:owner/name`, which is downloaded unless it is there already.
 
     Raises:
         UserError: The hub has no such weights, or cannot be reached.
@@ -29,11 +30,23 @@ def weights_path(weights: str | Path) -> Path:
         from liif_arch.hub.files import hub_file
 
         return hub_file(name)
-    if name in shipped() and not path.is_file():
-        return FOLDER / f'{name}.pth'
     if (path / FOLDER_FILE).is_file():
         return path / FOLDER_FILE
+    if name in shipped() and not path.is_file():
+        return FOLDER / f'{name}.pth'
     return path
+
+
+def labels(weights: Sequence[str | Path]) -> list[str]:
+    """Short names of several weights, no two alike: the file's, or a repository's or folder's."""
+    short = []
+    for each in weights:
+        path = Path(each)
+        short.append(path.parent.name if path.name == FOLDER_FILE else path.stem)
+    found: list[str] = []
+    for each, label in zip(weights, short, strict=True):
+        found.append(str(each) if short.count(label) > 1 else label)
+    return found
 
 
 def names() -> str:

@@ -108,9 +108,15 @@ def to_reference(content: dict, path: str | Path = 'checkpoint') -> dict:
         or network.get('type') not in _TYPES.values()
         or 'params' not in content
     ):
+        known = ', '.join(dict.fromkeys(_TYPES.values()))
+        if isinstance(network, dict) and 'params' in content:
+            raise UserError(
+                f'{path}: is a {network.get("type")}; the reference implementation has {known} '
+                'alone. A file that ends with .safetensors, or one of a --scale, is made of any.'
+            )
         raise UserError(
             f'{path}: found {some(content)}; needed "params" and a "network_g" of type '
-            f'{", ".join(dict.fromkeys(_TYPES.values()))}, as this package saves them.'
+            f'{known}, as this package saves them.'
         )
     params = dict(content.get('params_ema', content['params']))
     require_fit(network, params, path)

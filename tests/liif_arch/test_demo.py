@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ def test_enlarge__keeps_16_bits_and_alpha(tmp_path):
     assert read_image(enlarged).dtype == np.uint16 and read_image(enlarged).shape[2] == 4
 
 
+def test_enlarge__both_in_the_image_s_colours(tmp_path):
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    Image.fromarray(photo(9, 9)).save(tmp_path / 'a.png', icc_profile=profile)
+    bicubic, enlarged, _ = enlarge(tmp_path / 'a.png', 2, load_network('small'), tmp_path)
+    for path in (bicubic, enlarged):
+        assert Image.open(path).info['icc_profile'] == profile
+
+
 def test_enlarge__too_large_or_no_image(tmp_path):
     side = int(MOST_PIXELS**0.5) // 10
     Image.new('RGB', (side, side + 100)).save(tmp_path / 'a.png')
@@ -60,6 +71,42 @@ def test_command__without_gradio(monkeypatch, tmp_path, capsys):
 def test_command__weights_that_are_none(monkeypatch, tmp_path, capsys):
     assert run_here(monkeypatch, tmp_path, 'demo', '--weights', 'edrs') == 2
     assert 'did you mean edsr?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [('--port', '99999'), ('--port', '-1'), ('--host', 'nonsense.invalid'), ('--host', 'x y')],
+)
+def test_command__where_it_cannot_listen(monkeypatch, tmp_path, capsys, flags):
+    assert run_here(monkeypatch, tmp_path, 'demo', '--no-browser', *flags) == 2
+    assert '--host, --port: cannot listen at' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number,status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_command__stopped_while_it_enlarges(tmp_path, number, status):
+    client = pytest.importorskip('gradio_client')
+    Image.fromarray(photo(600, 800)).save(tmp_path / 'a.png')
+    (tmp_path / 'temporary').mkdir()
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'liif_arch.cli', 'demo', '--no-browser', '--weights', 'liif'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'TMPDIR': str(tmp_path / 'temporary'), 'OMP_NUM_THREADS': '1'},
+    )
+    address = process.stdout.readline().split()[0]
+    asked = client.Client(address, verbose=False, download_files=False)
+    job = asked.submit(client.handle_file(tmp_path / 'a.png'), 4, 'liif', api_name='/enlarge')
+    results = tmp_path / 'temporary'
+    end = time.time() + 60
+    while time.time() < end and not list(results.glob('liif_demo_*/results/*/*_bicubic.png')):
+        time.sleep(0.1)
+    assert not job.done()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status and 'basicsr demo: closed.' in errors
+    assert not list(results.glob('*'))
 
 
 def in_browser(test):
@@ -86,7 +133,7 @@ def address(tmp_path_factory):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and 'basicsr demo: closed.' in errors
-    assert not list(folder.glob('liif_demo_*'))
+    assert not list(folder.iterdir())
 
 
 @pytest.fixture
@@ -142,3 +189,12 @@ def test_page__mistakes__are_said(page, tmp_path):
     Image.new('RGB', (1000, 1000)).save(tmp_path / 'large.png')
     enlarge_on(page, tmp_path / 'large.png', '32')
     page.wait_for_selector('text=much for a browser')
+
+
+@in_browser
+def test_page__a_file_that_is_no_image_is_named(page, tmp_path):
+    (tmp_path / 'b.png').write_bytes(b'no image')
+    page.set_input_files('input[type=file]', tmp_path / 'b.png')
+    page.wait_for_selector('img[src*="/file="]', state='attached')
+    page.click('button:has-text("Enlarge")')
+    page.wait_for_selector('text=b.png')

@@ -9,12 +9,11 @@ from helpers import run_here
 
 from liif_arch import LIIF, EDSREncoder, SubPixelSR, load_network
 from liif_arch.errors import UserError
+from liif_arch.weights.one_scale import NETWORK, SCALE
 
 spandrel = pytest.importorskip('spandrel')
 
 from liif_arch.fixed_scale import (  # noqa: E402
-    NETWORK,
-    SCALE,
     FixedScale,
     describe,
     install,
@@ -59,6 +58,9 @@ def test_file__as_other_programs_load_it(monkeypatch, tmp_path, capsys, weights,
     assert found.scale == 3
     assert torch.equal(found(IMAGE), load_fixed_scale(weights, 3)(IMAGE))
     assert run_here(monkeypatch, tmp_path, 'convert', weights, name, '--scale', '3') == 2
+    own = load_network(tmp_path / name)  # of any scale again
+    with torch.no_grad():
+        assert torch.equal(own(IMAGE, size=(27, 33)).clamp(0, 1), found(IMAGE))
 
 
 @pytest.mark.parametrize('scale', ['0', '-2', '2.5', 'x'])
@@ -68,7 +70,7 @@ def test_scale__that_is_none(monkeypatch, tmp_path, scale):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('change', ['text', 'kind', 'scale'])
+@pytest.mark.parametrize('change', ['text', 'kind', 'scale', 'half', 'missing', 'shape'])
 def test_file__that_is_damaged(change):
     state_dict = state_dict_of(load_fixed_scale('small', 2).model)
     if change == 'text':
@@ -76,17 +78,41 @@ def test_file__that_is_damaged(change):
     elif change == 'kind':
         text = b'{"type": "LIFF"}'
         state_dict[NETWORK] = torch.tensor(list(text), dtype=torch.uint8)
-    else:
+    elif change == 'scale':
         state_dict[SCALE] = torch.tensor([2, 3])
+    elif change == 'half':
+        state_dict[SCALE] = torch.tensor(2.5)
+    else:
+        name = next(name for name in state_dict if name.startswith('net.'))
+        value = state_dict.pop(name)
+        if change == 'shape':
+            state_dict[name] = value[:1]
     install()
-    with pytest.raises(UserError, match='LIIF|found no network'):
+    with pytest.raises(UserError, match='LIIF|found no network|needed a whole|do not fit'):
         spandrel.ModelLoader().load_from_state_dict(state_dict)
+
+
+def test_file__of_another_type_and_layout(tmp_path):
+    model = load_fixed_scale('small', 2).model
+    whole = {name: value.half() for name, value in state_dict_of(model).items()}
+    install()
+    assert spandrel.ModelLoader().load_from_state_dict(whole).scale == 2
+    model.to(memory_format=torch.channels_last)
+    file = pytest.importorskip('safetensors.torch')
+    file.save_file(state_dict_of(model), tmp_path / 'w.safetensors')
 
 
 def test_network__that_no_option_describes():
     net = LIIF(EDSREncoder(num_feat=8, num_block=1), hidden_list=[16])
     with pytest.raises(UserError, match='built with a module as its encoder'):
         state_dict_of(FixedScale(net, 2))
+
+
+@pytest.mark.parametrize('name', ['a.onnx', 'a.pkl', 'a'])
+def test_file__of_another_ending(monkeypatch, tmp_path, capsys, name):
+    assert run_here(monkeypatch, tmp_path, 'convert', 'small', name, '--scale', '3') == 2
+    assert f'OUT: found {name}; needed a .pth or .safetensors' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_network__of_one_scale():

@@ -19,7 +19,7 @@ class HubServer:
         gated: Names of those that nobody was granted.
         requests: What was asked: 'GET /path'.
         commits: The messages of the commits.
-        cards: The model cards that it was asked to look at.
+        card_errors: What it finds wrong with model cards.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class HubServer:
         self.gated: set[str] = set()
         self.requests: list[str] = []
         self.commits: list[str] = []
-        self.cards: list[str] = []
+        self.card_errors: list[dict] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,8 +65,8 @@ class HubServer:
         if path == '/api/repos/create':
             self._create(request, json.loads(body), known)
         elif path == '/api/validate-yaml':  # of a model card
-            self.cards.append(json.loads(body)['content'])
-            _reply(request, {'errors': [], 'warnings': []})
+            status = 400 if self.card_errors else 200
+            _reply(request, {'errors': self.card_errors, 'warnings': []}, status)
         elif match := re.fullmatch(r'/api/models/([^/]+/[^/]+)/preupload/(\w+)', path):
             asked = json.loads(body)['files']
             files = [

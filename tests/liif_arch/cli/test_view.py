@@ -29,7 +29,10 @@ def fails(monkeypatch, tmp_path, capsys):
     [
         (('no.png',), 'no.png: cannot read this image'),
         (('a.png', '--weights', 'fats'), 'fats'),
-        (('a.png', '--gt', 'a.png', 'a.png'), '--gt: found 2 for 1 images; needed one for each'),
+        (
+            ('a.png', '--gt', 'a.png', 'a.png'),
+            'found 2 ground truths for 1 images; needed one for each',
+        ),
         (('a.png', '--precision', 'float8'), '--precision: found'),
         (('a.png', '--device', 'abacus'), '--device: abacus'),
         (('a.png', '--threads', 0), '--threads'),

@@ -116,10 +116,20 @@ def test_progress__and_room(nodes, host):
     assert host.freed and host.freed[0] > 2**30
 
 
-def test_stop__in_the_middle(nodes, host):
+def test_stop__in_the_middle(nodes, host, monkeypatch):
+    """The device is given back."""
+    moved = []
+    monkeypatch.setattr(LIIF, 'to', lambda self, device: moved.append(str(device)))
     host.stop_after = 1
     with pytest.raises(Stopped):
-        enlarged(nodes, 'LIIFUpscaleBy', scale=2)
+        enlarged_here = own_nodes.LIIFUpscaleBy().upscale
+        enlarged_here(LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [16]), IMAGES, 2)
+    assert moved == ['cpu', 'cpu']  # there, and back
+
+
+def test_batch__of_none(nodes):
+    with pytest.raises(UserError, match='image: found a batch of none'):
+        own_nodes.LIIFUpscaleBy().upscale(load_network('small'), IMAGES[:0], 2)
 
 
 def test_upscale_model__of_any_whole_scale(nodes, host):

@@ -15,6 +15,7 @@ from torch import nn
 
 from liif_arch import LIIF, EDSREncoder, Thera, load_network, upscale
 from liif_arch.errors import UserError
+from liif_arch.training.checkpoints import save_file
 
 hub_package = pytest.importorskip('huggingface_hub')
 constants = pytest.importorskip('huggingface_hub.constants')
@@ -60,6 +61,21 @@ def test_folder__there_and_back(tmp_path, net):
     assert not LIIF.from_pretrained(tmp_path / 'n').training
 
 
+@pytest.mark.parametrize('name', ['small', 'fast'])
+def test_folder__of_a_name_that_ships(monkeypatch, tmp_path, net, name):
+    monkeypatch.chdir(tmp_path)
+    net.save_pretrained(name)
+    assert same(LIIF.from_pretrained(name), net)
+    assert same(load_network(name), net)
+
+
+@pytest.mark.parametrize('content', ['{oops', '[1]', '3'])
+def test_folder__whose_config_is_of_another_kind(tmp_path, net, content):
+    net.save_pretrained(tmp_path / 'n')
+    (tmp_path / 'n/config.json').write_text(content)
+    assert same(LIIF.from_pretrained(tmp_path / 'n'), net)
+
+
 def test_push__there_and_back(hub, net):
     address = net.push_to_hub('me/n', commit_message='A network', license='cc-by-nc-4.0')
     assert address.startswith(f'{hub.address}/me/n/commit/') and hub.commits == ['A network']
@@ -99,6 +115,17 @@ def test_weights__the_only_ones_of_a_repository(hub, tmp_path, net, place):
     assert same(load_network(f'hf:me/n/{place}'), net)
 
 
+def test_weights__the_only_ones_offline(hub, tmp_path, net, monkeypatch):
+    """Once they were downloaded."""
+    content = {'params': net.state_dict(), 'network_g': net.network_g}
+    torch.save(content, tmp_path / 'w.pth')
+    hub.put('me/n', {'models/w.pth': (tmp_path / 'w.pth').read_bytes()})
+    load_network('hf:me/n')
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    assert same(load_network('hf:me/n'), net)
+    assert same(LIIF.from_pretrained('me/n', local_files_only=True), net)
+
+
 @pytest.mark.parametrize(
     'name,text',
     [
@@ -134,9 +161,25 @@ def test_name__that_is_wrong(hub, monkeypatch, name, text):
 
 def test_push__refused(hub, net, monkeypatch):
     monkeypatch.delenv('HF_TOKEN')
-    with pytest.raises(UserError, match='me/n: the hub refuses it; `hf auth login`'):
+    with pytest.raises(UserError, match='me/n: the hub does not know you; run `hf auth login`'):
+        net.push_to_hub('me/n')
+    monkeypatch.setenv('HF_TOKEN', 'hf_of_another')
+    with pytest.raises(UserError, match='me/n: the hub refuses it; `hf auth login` with a token'):
         net.push_to_hub('me/n')
     assert not hub.repositories
+
+
+def test_push__of_a_card_that_the_hub_refuses(hub, net):
+    hub.card_errors = [{'message': '"license" must be one of a list'}]
+    with pytest.raises(UserError, match='me/n: Invalid metadata.*"license" must be'):
+        net.push_to_hub('me/n', license='my own')
+
+
+@pytest.mark.parametrize('name', ['n', 'a/b/c', 'me/n@v2', ''])
+def test_push__to_a_name_that_is_none(hub, net, name):
+    with pytest.raises(UserError, match='is called owner/name'):
+        net.push_to_hub(name)
+    assert not hub.requests
 
 
 @pytest.mark.parametrize(
@@ -187,6 +230,33 @@ def test_from_pretrained__of_another_network(tmp_path, net):
         Thera.from_pretrained(tmp_path / 'n')
 
 
+def test_from_pretrained__of_basicsrs_network(tmp_path):
+    from basicsr.archs.edsr_arch import EDSR
+
+    options = {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+    content = {'params': EDSR(**options).state_dict(), 'network_g': {'type': 'EDSR', **options}}
+    (tmp_path / 'n').mkdir()
+    save_file(content, tmp_path / 'n/model.safetensors')
+    with pytest.raises(UserError, match='found a EDSR; needed a LIIF'):
+        LIIF.from_pretrained(tmp_path / 'n')
+
+
+class Flexible(LIIF):
+    def __init__(self, **options):
+        super().__init__(**options)
+
+
+def test_network__that_no_option_builds(tmp_path):
+    """A class that nobody has registered is not saved, or nobody could load it."""
+    net = Flexible(encoder=ENCODER, hidden_list=[16])
+    assert net.network_g == {'type': 'Flexible', 'encoder': ENCODER, 'hidden_list': [16]}
+    with pytest.raises(UserError, match='Flexible'):
+        net.save_pretrained(tmp_path / 'n')
+    with pytest.raises(UserError, match='network_g: found options of another network'):
+        net.save_pretrained(tmp_path / 'n', network_g={'type': 'LIIF', 'encoder': ENCODER})
+    net.save_pretrained(tmp_path / 'n', network_g={**net.network_g, 'type': 'LIIF'})
+
+
 def test_network_g__is_what_it_was_built_with(net):
     assert net.network_g == {'type': 'LIIF', 'encoder': ENCODER, 'hidden_list': [16]}
     assert copy.deepcopy(net).network_g == net.network_g
@@ -204,14 +274,19 @@ def test_network_g__is_what_it_was_built_with(net):
 def test_network__with_a_module_as_its_encoder(tmp_path):
     net = LIIF(EDSREncoder(num_feat=8, num_block=1), hidden_list=[16]).eval()
     assert net.network_g is None
-    with pytest.raises(UserError, match='network_g: .* a module as its encoder'):
+    with pytest.raises(UserError, match='network_g: .* such as a module as its encoder'):
         net.save_pretrained(tmp_path / 'n')
     network_g = {'type': 'LIIF', 'encoder': ENCODER, 'hidden_list': [16]}
     net.save_pretrained(tmp_path / 'n', network_g=network_g)
     assert same(load_network(tmp_path / 'n'), net)
 
 
-RESULTS = {'Set5': {'x2': {'psnr': 35.012, 'bicubic': {'psnr': 31.79}, 'images': {}}}}
+RESULTS = {
+    'Set5': {
+        'x2': {'psnr': 35.012, 'bicubic': {'psnr': 31.79}, 'images': {}},
+        'x3': {'psnr': 31.5, 'bicubic': {'psnr': 28.63}, 'images': {}},
+    }
+}
 
 
 def test_card__figures_and_picture(tmp_path, net):
@@ -221,8 +296,8 @@ def test_card__figures_and_picture(tmp_path, net):
         tmp_path / 'n', metrics=tmp_path / 'metrics.json', picture=tmp_path / 'a.png'
     )
     card = hub_package.ModelCard.load(tmp_path / 'n/README.md')
-    [result] = card.data.eval_results
-    assert (result.dataset_name, result.metric_value) == ('Set5 x2', 35.012)
+    found = [(each.dataset_name, each.metric_value) for each in card.data.eval_results]
+    assert found == [('Set5 x2', 35.012), ('Set5 x3', 31.5)]
     assert card.data.library_name == 'basicsr-liif' and card.data.pipeline_tag == 'image-to-image'
     assert '| Set5    | x2    | 35.01 |     31.79 |' in card.text
     assert '(panel.png)' in card.text and (tmp_path / 'n/panel.png').stat().st_size > 1000
@@ -259,13 +334,51 @@ def training(tmp_path, net):
 def test_share__into_a_folder(monkeypatch, tmp_path, net, training, capsys):
     assert run_here(monkeypatch, tmp_path, 'share', training, 'n') == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == 'n: README.md, config.json, model.safetensors'
+    assert said[0] == 'figures: experiments/t/metrics.json'
+    folder = 'n, a folder here (the hub is hf:OWNER/NAME)'
+    assert said[1] == f'{folder}: README.md, config.json, model.safetensors'
     assert 'Set5' in (tmp_path / 'n/README.md').read_text()
     write_photos(tmp_path, [(12, 14)], ['photo'])
-    command = said[1].replace('photo.jpg', 'photo.png').split()[1:]
+    command = said[2].replace('photo.jpg', 'photo.png').split()[1:]
     assert run_here(monkeypatch, tmp_path, *command) == 0
     assert run_here(monkeypatch, tmp_path, 'share', training, 'n') == 2
     assert 'n exists; name a new folder' in capsys.readouterr().err
+
+
+def test_share__figures_are_of_the_last_weights_alone(monkeypatch, tmp_path, training, capsys):
+    models = tmp_path / 'experiments/t/models'
+    (models / 'net_g_500.pth').write_bytes((models / 'net_g_latest.pth').read_bytes())
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/net_g_latest.pth').write_bytes((models / 'net_g_latest.pth').read_bytes())
+    (tmp_path / 'metrics.json').write_text(json.dumps(RESULTS))
+    for number, name in enumerate(('experiments/t/models/net_g_500.pth', 'other/net_g_latest.pth')):
+        assert run_here(monkeypatch, tmp_path, 'share', name, f'n{number}') == 0
+        assert 'Set5' not in (tmp_path / f'n{number}/README.md').read_text()
+
+
+@pytest.mark.parametrize(
+    'arguments,text',
+    [
+        (['n', '--picture', 'no.png'], 'no.png'),
+        (['n', '--metrics', 'no.json'], 'metrics: cannot read no.json'),
+        (['n', '--private'], '--private: is of the hub'),
+        (['n', '--keep-card'], '--keep-card: is of the hub'),
+        (['hf:n'], 'n: no such folder; a repository is called owner/name'),
+        (['experiments/t/models/net_g_latest.pth/x'], 'cannot write here ('),
+    ],
+)
+def test_share__mistakes_leave_nothing(monkeypatch, tmp_path, training, capsys, arguments, text):
+    before = sorted(tmp_path.rglob('*'))
+    assert run_here(monkeypatch, tmp_path, 'share', training, *arguments) == 2
+    assert text in capsys.readouterr().err
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_convert__of_a_folder(monkeypatch, tmp_path, net, capsys):
+    net.save_pretrained(tmp_path / 'n')
+    assert run_here(monkeypatch, tmp_path, 'convert', 'n', 'n.pth') == 0
+    assert 'n.pth: for this package' in capsys.readouterr().out
+    assert same(load_network(tmp_path / 'n.pth'), net)
 
 
 def test_share__on_the_hub(hub, monkeypatch, tmp_path, net, training, capsys):
@@ -290,3 +403,9 @@ def test_option__that_names_a_network_on_the_hub(hub, monkeypatch, tmp_path, net
     options['path'] = {key: 'hf:me/no'}
     write_options(tmp_path / 'o.yml', options)
     assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 2
+
+
+@pytest.mark.parametrize('name', ['me/n', 'https://huggingface.co/me/n'])
+def test_name__without_its_prefix(name):
+    with pytest.raises(UserError, match='a repository of the Hugging Face hub is hf:me/n'):
+        load_network(name)

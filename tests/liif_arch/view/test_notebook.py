@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from chromium import CHROMIUM
 from chromium import browser as browser
@@ -76,13 +77,38 @@ def test_view__in_colab(view, monkeypatch, tmp_path):
     assert status(found.address.replace(found.path, '/guessed/'), host='1234-colab.example') == 404
 
 
+def test_view__ends(tmp_path):
+    write_photos(tmp_path, [(40, 60)], ['a'])
+    first = View(tmp_path / 'a.png', weights=['small'])
+    second = View(tmp_path / 'a.png', weights=['small'])  # the cell is run again
+    second.close()
+    for found in (first, second):
+        found.thread.join(60)
+        assert not found.thread.is_alive()
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(found.address)
+
+
+def test_view__one_thing_is_one(tmp_path):
+    write_photos(tmp_path, [(40, 60), (80, 120)], ['a', 'b'])
+    found = View(tmp_path / 'a.png', weights='small', gt=str(tmp_path / 'b.png'))
+    assert (
+        found.gallery.images[0].names[0] == 'small' and found.gallery.images[0].original is not None
+    )
+    found.close()
+
+
 def test_view__mistakes(tmp_path):
+    with pytest.raises(UserError, match='found a ndarray as an image; needed the path'):
+        View(np.zeros((3, 4, 3), np.uint8))
+    with pytest.raises(UserError, match='found no images'):
+        View()
     write_photos(tmp_path, [(40, 60)], ['a'])
     with pytest.raises(UserError, match='b.png'):
         View(tmp_path / 'b.png')
     with pytest.raises(UserError, match='did you mean edsr?'):
         View(tmp_path / 'a.png', weights=['edrs'])
-    with pytest.raises(UserError, match='--gt: found 2 for 1 images'):
+    with pytest.raises(UserError, match='found 2 ground truths for 1 images'):
         View(tmp_path / 'a.png', gt=['a', 'b'])
 
 

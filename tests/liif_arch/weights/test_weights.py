@@ -18,7 +18,7 @@ from liif_arch.files.images import resize_bicubic
 from liif_arch.metrics.fidelity import FIDELITY
 from liif_arch.training.checkpoints import load_file, save_file
 from liif_arch.upscaling.upscale import upscale
-from liif_arch.weights import shipped, weights_path
+from liif_arch.weights import labels, shipped, weights_path
 from liif_data.store import open_store
 
 PHOTOS = skimage.__path__[0] + '/data'
@@ -120,3 +120,10 @@ def test_weights__names_and_files(monkeypatch, tmp_path):
     # A file of that name comes first.
     assert load_network('small').imnet.layers[0].out_features == 4
     assert load_network().components.shape == (2, 32)
+
+
+def test_labels__are_short_and_differ():
+    assert labels(['fast', 'a/net_g_latest.pth']) == ['fast', 'net_g_latest']
+    assert labels(['a/n.pth', 'b/n.pth', 'fast']) == ['a/n.pth', 'b/n.pth', 'fast']
+    assert labels(['mine/model.safetensors', 'hf:me/x']) == ['mine', 'x']
+    assert labels(['hf:me/x', 'hf:you/x']) == ['hf:me/x', 'hf:you/x']
