@@ -88,14 +88,9 @@ def _require_modest(size: tuple[int, int]) -> None:
         )
 
 
-class AnyImage(gr.Image):
-    """gradio's, with the file as it is, whether Pillow reads it or not."""
-
-    is_template = True  # gradio shows it by its own page's part for images
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The file's path."""
-        return None if payload is None else payload.path
+def _path_of(payload: Any) -> str | None:
+    """The file of an image as it is, whether Pillow reads it or not; gradio's own decodes it."""
+    return None if payload is None else payload.path
 
 
 def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> gr.Blocks:
@@ -128,11 +123,13 @@ def page(load: Callable[[str], nn.Module], weights: list[str], folder: Path) -> 
         gr.Markdown('# An image at any scale')
         with gr.Row():
             with gr.Column(scale=1):
-                image = AnyImage(
+                image = gr.Image(
                     type='filepath',
                     sources=['upload', 'clipboard'],
                     label='Image',
                 )
+                # Of this one alone: of a class of its own gradio writes a stub beside the source.
+                image.preprocess = _path_of
                 scale = gr.Slider(1, MOST_SCALE, value=4, step=0.1, label='Scale')
                 choices, hint = weights, None
                 if {DEFAULT, PHOTO} <= set(weights):

@@ -8,6 +8,7 @@ COMMANDS = {
     'view': 'look into images:      basicsr view photo.jpg',
     'compare': 'networks side by side: basicsr compare photo.jpg --scale 8 -o panel.png',
     'demo': 'a page for others:     basicsr demo',
+    'finetune': 'train on your own:     basicsr finetune FOLDER',
     'train': 'train a network:       basicsr train -opt quickstart',
     'test': 'measure one:           basicsr test -opt quickstart',
     'check': 'check before a run:    basicsr check -opt quickstart',

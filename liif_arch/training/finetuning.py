@@ -1,0 +1,244 @@
+"""A training from weights that ship to pictures of one's own: split, options, and how long it takes
+on this machine.
+"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from liif_arch.errors import MachineError, UserError
+from liif_arch.files.decoding import header_size
+from liif_arch.files.formats import EXTENSIONS
+from liif_arch.training.checkpoints import load_file
+from liif_arch.weights import FOLDER as SHIPPED
+
+LQ_SIZE = {'cpu': 24, 'cuda': 48}  # pixels of the side of an input
+LEAST = 5  # pictures
+HELD_OUT, MOST_HELD_OUT = 0.1, 24  # share of them that is measured, two at least; and how many
+TRIED = 40  # iterations that are timed
+SPENT = 0.85  # of the time on iterations; the rest goes to the start and the validations
+FEWEST = 20  # iterations
+
+
+class Split(NamedTuple):
+    """Pictures of a folder: those that are trained on, those held out, those too small."""
+
+    train: list[Path]
+    val: list[Path]
+    small: list[Path]
+
+
+def split_of(folder: Path, least_side: int) -> Split:
+    """Hold some pictures of a folder out, the same ones at each call.
+
+    Args:
+        folder: Its subfolders are looked into, too.
+        least_side: Pixels that a picture needs on each side.
+
+    Raises:
+        UserError: There are too few.
+    """
+    if not folder.is_dir():
+        raise UserError(f'FOLDER: found {folder}, which is no folder.')
+    found, small = [], []
+    for path in sorted(folder.rglob('*')):
+        if path.suffix.lower() not in EXTENSIONS or not path.is_file():
+            continue
+        size = header_size(path)
+        (found if size is None or min(size) >= least_side else small).append(path)
+    if len(found) < LEAST:
+        reason = f', and {len(small)} of less than {least_side} pixels a side' if small else ''
+        raise UserError(
+            f'FOLDER: found {len(found)} pictures in {folder}{reason}; needed {LEAST} or more. '
+            'A smaller second number of --scale-range lets smaller ones in.'
+        )
+    count = min(MOST_HELD_OUT, max(2, round(HELD_OUT * len(found))))
+    val = sorted(random.Random(0).sample(found, count))
+    return Split([path for path in found if path not in val], val, small)
+
+
+def lay_out(split: Split, folder: Path) -> None:
+    """Link the pictures into folders `train` and `val`, under names that differ; copy where the
+    system has no links.
+    """
+    for room in ('train', 'val'):
+        target = folder / room
+        target.mkdir(parents=True)
+        for number, path in enumerate(getattr(split, room)):
+            link = target / f'{number:05d}_{path.name}'
+            try:
+                link.symlink_to(path.resolve())
+            except OSError:
+                shutil.copy2(path, link)
+
+
+def options_for(
+    name: str,
+    weights: str,
+    pictures: Path,
+    scales: Sequence[float],
+    degradation: str | None,
+    device: str,
+) -> dict[str, Any]:
+    """The option file of a training, whose length is yet to be said.
+
+    Args:
+        name: Of the run.
+        weights: What it begins at.
+        pictures: Folder with `train` and `val`.
+        scales: The least and the greatest.
+        degradation: A preset of the data set; None: clean inputs.
+        device: cpu or cuda.
+
+    Raises:
+        UserError: The weights do not say what network they are of.
+    """
+    network = load_file(weights).get('network_g')
+    if not isinstance(network, dict):
+        raise UserError(f'--weights: {weights} does not say what network it is of (network_g).')
+    side = LQ_SIZE[device]
+    train: dict[str, Any] = {
+        'name': 'train',
+        'type': 'RandomScalePairedDataset',
+        'dataroot_gt': str(pictures / 'train'),
+        'lq_size': side,
+        'scale_range': list(scales),
+        'num_samples': side**2,
+        'use_hflip': True,
+        'use_rot': True,
+        'cache': True,
+        'dataset_enlarge_ratio': 100,
+        'batch_size_per_gpu': 16,
+        'num_worker_per_gpu': 'auto',
+        'persistent_workers': True,
+    }
+    val: dict[str, Any] = {
+        'name': 'held_out',
+        'type': 'ScaleSetDataset',
+        'dataroot_gt': str(pictures / 'val'),
+        'scales': measured_scales(scales),
+    }
+    if degradation is not None:
+        train['degradation'] = degradation
+        val['degradation'] = {'jpeg': 75}
+    return {
+        'name': name,
+        'model_type': 'LIIFModel',
+        'num_gpu': 'auto',
+        'manual_seed': 0,
+        'datasets': {'train': train, 'val': val},
+        'network_g': {**network, 'precision': 'auto'},
+        'path': {'pretrain_network_g': str(weights)},
+        'train': {
+            'precision': 'auto',
+            'ema_decay': 0.999,
+            'ema_warmup': True,
+            'warmup_iter': 20,
+            'optim_g': {'type': 'Adam', 'lr': 2e-4},
+            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+        },
+        'val': {'val_freq': 1e9, 'save_img': False, 'bicubic': True, 'panel': [val['scales'][-1]]},
+        'logger': {
+            'print_freq': 20,
+            'save_checkpoint_freq': 200,
+            'keep_checkpoints': 2,
+            'use_tb_logger': False,
+        },
+    }
+
+
+def measured_scales(scales: Sequence[float]) -> list[float]:
+    """Whole scales of 2 to 4 within a range; else its greatest one."""
+    found = [scale for scale in (2, 3, 4) if scales[0] <= scale <= scales[1]]
+    return found or [scales[1]]
+
+
+def with_length(options: dict[str, Any], iterations: int) -> dict[str, Any]:
+    """The options of a training of so many iterations."""
+    schedule = {
+        'type': 'CosineAnnealingRestartLR',
+        'periods': [iterations],
+        'restart_weights': [1],
+        'eta_min': 1e-6,
+    }
+    train = {**options['train'], 'total_iter': iterations, 'scheduler': schedule}
+    return {**options, 'train': train}
+
+
+def seconds_of_iteration(options: dict[str, Any]) -> float:
+    """How long an iteration takes on this machine, by a training of a moment.
+
+    Raises:
+        UserError, MachineError: It does not run; says why.
+    """
+    short = with_length(options, TRIED)
+    short['name'] = 'timed'
+    short.pop('val')
+    short['datasets'] = {'train': short['datasets']['train']}
+    with tempfile.TemporaryDirectory(prefix='basicsr_') as folder:
+        log = run('train', short, Path(folder), quiet=True)
+    times = re.findall(r'time \(data\): ([\d.]+)', log)
+    return float(times[-1])
+
+
+def figures_of(options: dict[str, Any]) -> dict:
+    """What the weights that a training begins at give on its held-out pictures, by scale."""
+    import json
+
+    val = {**options['datasets']['val'], 'phase': 'val'}
+    val.pop('phase')
+    test = {
+        'name': 'start',
+        'model_type': 'LIIFModel',
+        'num_gpu': 'auto',
+        'datasets': {'test': val},
+        'network_g': options['network_g'],
+        'path': options['path'],
+        'val': {'save_img': False},
+    }
+    with tempfile.TemporaryDirectory(prefix='basicsr_') as folder:
+        run('test', test, Path(folder), quiet=True)
+        return json.loads(Path(folder, 'results/start/metrics.json').read_text('utf-8'))['held_out']
+
+
+def run(command: str, options: dict[str, Any], folder: Path, quiet: bool = False) -> str:
+    """`basicsr train` or `test` with options, in a folder.
+
+    Returns:
+        What it printed, if it is to be quiet.
+
+    Raises:
+        UserError, MachineError: It ended with an error, which they tell.
+    """
+    path = folder / 'options.yml'
+    path.write_text(yaml.safe_dump(options, sort_keys=False), encoding='utf-8')
+    result = subprocess.run(
+        [sys.executable, '-m', 'liif_arch.cli', command, '-opt', str(path)],
+        cwd=folder,
+        capture_output=quiet,
+        text=True,
+        env=os.environ,
+    )
+    if result.returncode == 2:
+        line = (result.stderr or '').strip().splitlines()[-1:]
+        raise UserError(' '.join(line).partition(': ')[2] or f'basicsr {command} was refused.')
+    if result.returncode:
+        line = (result.stderr or '').strip().splitlines()[-1:]
+        raise MachineError(f'basicsr {command} ended: {" ".join(line)}', result.returncode)
+    return (result.stdout or '') + (result.stderr or '')
+
+
+def shipped_name(weights: str) -> str:
+    """How weights are called in an option file that lies elsewhere: a path in full."""
+    if Path(weights).exists():
+        return str(Path(weights).resolve())
+    return weights if not str(weights).startswith(str(SHIPPED)) else Path(weights).stem

@@ -1,0 +1,112 @@
+"""From weights that ship to pictures of one's own: the split, the options, and a whole run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from helpers import run_here, write_photos
+
+from liif_arch import load_network
+from liif_arch.errors import UserError
+from liif_arch.training import finetuning
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures, two of them in a folder of their own, and one that is too small."""
+    (tmp_path / 'own/more').mkdir(parents=True)
+    write_photos(tmp_path / 'own', [(100, 120)] * 10, [f'p{n}' for n in range(10)])
+    write_photos(tmp_path / 'own/more', [(96, 96)] * 2, ['p0', 'q'])
+    write_photos(tmp_path / 'own', [(20, 200)], ['small'])
+    (tmp_path / 'own/notes.txt').write_text('no picture')
+    return tmp_path / 'own'
+
+
+def test_split__is_the_same_at_each_call(folder):
+    split = finetuning.split_of(folder, 96)
+    assert split == finetuning.split_of(folder, 96)
+    assert len(split.train) == 10 and len(split.val) == 2
+    assert not set(split.train) & set(split.val)
+    assert [path.name for path in split.small] == ['small.png']
+
+
+def test_split__has_most_held_out(tmp_path):
+    write_photos(tmp_path, [(8, 8)] * 300, [f'{n:03d}' for n in range(300)])
+    assert len(finetuning.split_of(tmp_path, 8).val) == finetuning.MOST_HELD_OUT
+
+
+@pytest.mark.parametrize(
+    'side,text',
+    [(101, 'found 0 pictures'), (200, '13 of less than 200 pixels'), (None, 'is no folder')],
+)
+def test_split__of_too_few(folder, side, text):
+    place = folder / 'p0.png' if side is None else folder
+    with pytest.raises(UserError, match=text):
+        finetuning.split_of(place, side or 8)
+
+
+def test_layout__has_each_picture_once(folder, tmp_path):
+    split = finetuning.split_of(folder, 96)
+    finetuning.lay_out(split, tmp_path / 'laid')
+    assert len(list((tmp_path / 'laid/train').iterdir())) == 10  # two have one name
+    assert len(list((tmp_path / 'laid/val').iterdir())) == 2
+    for path in (tmp_path / 'laid').rglob('*.png'):
+        assert path.stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    'scales,expected', [([1, 4], [2, 3, 4]), ([1, 1.5], [1.5]), ([3, 8], [3, 4]), ([6, 8], [8])]
+)
+def test_scales__that_are_measured(scales, expected):
+    assert finetuning.measured_scales(scales) == expected
+
+
+@pytest.mark.parametrize(
+    'flags,text',
+    [
+        (['--minutes', '0'], '--minutes: found 0'),
+        (['--scale-range', '4'], '--scale-range: found 4'),
+        (['--scale-range', '4:2'], '--scale-range: found 4:2'),
+        (['--scale-range', '1:1'], '--scale-range: found 1:1'),
+        (['--scale-range', '1:8'], 'A smaller second number'),
+        (['--weights', 'edrs'], 'did you mean edsr'),
+    ],
+)
+def test_finetune__mistakes(monkeypatch, tmp_path, folder, capsys, flags, text):
+    before = sorted(tmp_path.iterdir())
+    assert run_here(monkeypatch, tmp_path, 'finetune', 'own', *flags) == 2
+    assert text in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('degradation', [None, 'photo'])
+def test_finetune__whole(monkeypatch, tmp_path, folder, capsys, degradation):
+    """The fewest iterations there are."""
+    flags = ['--minutes', '0.001', '--scale-range', '1:3']
+    if degradation is not None:
+        flags += ['--degradation', degradation]
+    result = subprocess.run(
+        [sys.executable, '-m', 'liif_arch.cli', 'finetune', 'own', *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith('10 pictures to train on, 2 held out; 1 left out')
+    weights = 'fast' if degradation is None else 'photo'
+    assert f'| {weights} | trained |' in result.stdout.replace('  ', ' ').replace('  ', ' ')
+    trained = tmp_path / 'experiments/finetune_own/models/net_g_latest.pth'
+    assert str(trained.relative_to(tmp_path)) in lines[-1]
+    assert load_network(trained).network_g['type'] == 'Thera'
+    options = yaml.safe_load((tmp_path / 'finetune_own.yml').read_text())
+    assert options['train']['total_iter'] == finetuning.FEWEST
+    assert options['datasets']['train'].get('degradation') == degradation
+    found = json.loads((tmp_path / 'experiments/finetune_own/metrics.json').read_text())
+    assert set(found['held_out']) == {'x2', 'x3'}
+    assert run_here(monkeypatch, tmp_path, 'finetune', 'own', *flags) == 2  # it is there
+    assert 'finetune_own.yml exists; go on with' in capsys.readouterr().err
