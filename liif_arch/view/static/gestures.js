@@ -35,7 +35,8 @@ export function listen(element, on) {
   };
   element.addEventListener('pointerup', release);
   element.addEventListener('pointercancel', release);
-  element.addEventListener('wheel', (event) => {
+  document.addEventListener('wheel', (event) => { // on the line between the halves, too
+    if (event.target.closest('header, dialog')) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 30 : 1;
     on.zoom(2 ** (-event.deltaY * lines / 400), event.clientX, event.clientY);

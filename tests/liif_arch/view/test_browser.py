@@ -140,6 +140,20 @@ def test_split__is_dragged(page):
     assert np.array_equal(seen(page), after)
 
 
+def test_wheel__zooms_on_the_line_too(page):
+    before = page.inner_text('#scale')
+    box = page.locator('#divider').bounding_box()
+    page.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2)
+    page.mouse.wheel(0, -400)
+    wait(page)
+    assert page.inner_text('#scale') != before
+    page.mouse.move(30, 20)  # the menus
+    zoomed = page.inner_text('#scale')
+    page.mouse.wheel(0, -400)
+    wait(page)
+    assert page.inner_text('#scale') == zoomed
+
+
 def test_drag_and_wheel__move_what_is_under_the_hand(page):
     press(page, '1', '+', '+', '+')
     before = seen(page)
