@@ -8,9 +8,9 @@ The networks are registered with MMEngine too:
 from basicsr.utils.registry import ARCH_REGISTRY
 from mmengine.registry import MODELS
 
-from liif_arch import archs, models
+from liif_arch import archs, losses, models
 
-__all__ = ['archs', 'models']
+__all__ = ['archs', 'losses', 'models']
 
 for name in archs.MODULES:
     network = archs.own_network(name)

@@ -36,6 +36,7 @@ SLOW = {
     'test_imports.py',
     'test_liif_model.py',
     'test_training_step.py',
+    'test_losses.py',
     'test_finetune.py',
     'test_liif_model_test.py',
     'test_basicsrs_model.py',

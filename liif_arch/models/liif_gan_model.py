@@ -14,6 +14,7 @@ from torch import Tensor
 from liif_arch.config.fragments import COUNT, OBJECT, WHOLE, maybe
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
+from liif_arch.models.training_step import as_patch
 from liif_arch.precision import autocast
 
 
@@ -65,14 +66,7 @@ class LIIFGANModel(LIIFModel, SRGANModel):
 
     def init_training_settings(self) -> None:
         """LIIFModel's and SRGANModel's."""
-        try:
-            super().init_training_settings()
-        except OSError as error:  # of the download of VGG's weights
-            raise UserError(
-                f'train.perceptual_opt: cannot fetch the weights of VGG ({error}); put '
-                "torchvision's vgg19-dcbb9e9d.pth into experiments/pretrained_models/ here, or set "
-                'perceptual_opt to ~.'
-            ) from None
+        super().init_training_settings()
         self._require_patch()
 
     def setup_optimizers(self) -> None:
@@ -120,6 +114,8 @@ class LIIFGANModel(LIIFModel, SRGANModel):
     ) -> None:
         self.net_d.requires_grad_(False)
         losses['l_g_pix'] = self.cri_pix(fake, real)
+        for name, criterion in self.cri_patch.items():
+            losses[f'l_g_{name}'] = criterion(fake, real)
         if self.cri_perceptual:
             for name, loss in zip(
                 ('l_g_percep', 'l_g_style'), self.cri_perceptual(fake, real), strict=True
@@ -140,9 +136,3 @@ class LIIFGANModel(LIIFModel, SRGANModel):
             loss.backward()
             losses[f'l_d_{name}'], losses[f'out_d_{name}'] = loss, prediction.mean()
         self.optimizer_d.step()
-
-
-def as_patch(colours: Tensor) -> Tensor:
-    """Colours of a square in row-major order, (B, P * P, C), as images, (B, C, P, P)."""
-    side = math.isqrt(colours.shape[1])
-    return colours.transpose(1, 2).unflatten(2, (side, side))

@@ -48,6 +48,9 @@ class LIIFModel(TrainingStep):
         compile: torch.compile the encoder. Default false.
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
+        fft_opt, gradient_opt, ssim_opt, perceptual_opt: Losses of square samples (a data set's
+            `patch: true`), added to pixel_opt: FFTLoss, GradientLoss, MSSSIMLoss, or others that
+            compare images; and BasicSR's PerceptualLoss.
         max_grad_norm: Gradients of a greater norm are scaled to it. Default 0: never.
         accumulate: A batch is worked on in so many parts, one after the other, for less memory; the
             step is that of the whole batch, to rounding. Default 1.

@@ -24,6 +24,10 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
     'train': {
         'optim_g': OBJECT,
         'pixel_opt': OBJECT,
+        'fft_opt': maybe(OBJECT),
+        'gradient_opt': maybe(OBJECT),
+        'ssim_opt': maybe(OBJECT),
+        'perceptual_opt': maybe(OBJECT),
         'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
         'precision': {'enum': list(PRECISIONS)},
         'compile': FLAG,
@@ -64,12 +68,26 @@ def require_consistent(opt: dict) -> None:
             key='train.variation_weight',
         )
     _require_average(opt['train'])
+    _require_patches(opt)
     if not opt['train'].get('pixel_opt'):
         raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
     device = 'cpu'
     if opt['num_gpu'] != 0 and torch.cuda.is_available():
         device = 'cuda'
     resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
+
+
+def _require_patches(opt: dict) -> None:
+    """Raise UserError where losses of images would see scattered pixels."""
+    if opt['datasets']['train'].get('patch'):
+        return
+    for name in ('fft', 'gradient', 'ssim', 'perceptual'):
+        if opt['train'].get(f'{name}_opt'):
+            raise UserError(
+                'it compares images, and samples are scattered pixels; set datasets.train.patch: '
+                'true, for squares of sqrt(num_samples) pixels, or remove it.',
+                key=f'train.{name}_opt',
+            )
 
 
 def _require_average(train: dict) -> None:

@@ -1,19 +1,24 @@
 """The step of a training: parts of a batch, groups of parameters, their average."""
 
+import math
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from basicsr.archs import build_network
+from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from liif_arch.errors import UserError
 from liif_arch.precision import autocast, resolve
 from liif_arch.training.optimizers import parameter_groups, split_for_muon, values_of
 
+PATCH_LOSSES = ('fft', 'gradient', 'ssim')  # `train.fft_opt`, ...: of square samples
 WARM, WARMED = 1, 10  # of the average's decay in its first iterations: (1 + t) / (10 + t)
 
 
@@ -28,9 +33,21 @@ class TrainingStep(SRModel):
 
     def init_training_settings(self) -> None:
         """SRModel's, the precision of the step, and a network for what is averaged."""
-        super().init_training_settings()
+        try:
+            super().init_training_settings()
+        except OSError as error:  # of the download of VGG's weights
+            raise UserError(
+                f'cannot fetch the weights of VGG ({error}); put '
+                "torchvision's vgg19-dcbb9e9d.pth into experiments/pretrained_models/ here, or set "
+                'it to ~.',
+                key='train.perceptual_opt',
+            ) from None
         train = self.opt['train']
         self.dtype = resolve(train.get('precision', 'float32'), self.device, 'train.precision')
+        self.cri_patch = {}
+        for name in PATCH_LOSSES:
+            if train.get(f'{name}_opt'):
+                self.cri_patch[name] = build_loss(train[f'{name}_opt']).to(self.device)
         rules = train.get('param_groups') or []
         self.frozen = values_of(self._parameters(), rules, 'frozen_until')
         if train.get('compile', False):
@@ -94,12 +111,29 @@ class TrainingStep(SRModel):
                 self.output, variation = self.net_g(lq, coord, cell, with_variation=True)
             else:
                 self.output = self.net_g(lq, coord, cell)
-        loss = self.cri_pix(self.output.float(), gt)
+        colours = self.output.float()
+        loss = self.cri_pix(colours, gt)
         self._log('l_pix', loss, share)
+        for name, value in self._losses_of_patches(colours, gt):
+            self._log(name, value, share)
+            loss = loss + value
         if weight:
             self._log('l_variation', variation * weight, share)
             loss = loss + variation * weight
         return loss
+
+    def _losses_of_patches(self, colours: Tensor, gt: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The losses of square samples, by what they are called in the log."""
+        if not (self.cri_patch or self.cri_perceptual):
+            return
+        fake, real = as_patch(colours), as_patch(gt)
+        for name, criterion in self.cri_patch.items():
+            yield f'l_{name}', criterion(fake, real)
+        if self.cri_perceptual:
+            names = ('l_percep', 'l_style')
+            for name, value in zip(names, self.cri_perceptual(fake, real), strict=True):
+                if value is not None:
+                    yield name, value
 
     def _log(self, name: str, value: Tensor, share: float) -> None:
         """Add a part's loss to what is logged of the batch."""
@@ -163,3 +197,9 @@ class TrainingStep(SRModel):
         """SRModel's, with the optimiser's own average."""
         self.take_average()
         super().save(epoch, current_iter)
+
+
+def as_patch(colours: Tensor) -> Tensor:
+    """Colours of a square in row-major order, (B, P * P, C), as images, (B, C, P, P)."""
+    side = math.isqrt(colours.shape[1])
+    return colours.transpose(1, 2).unflatten(2, (side, side))
