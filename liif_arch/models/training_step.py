@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -80,17 +79,17 @@ class TrainingStep(SRModel):
         count = min(self.opt['train'].get('accumulate', 1), len(self.lq))
         parts = list(zip(*(each.chunk(count) for each in batch), strict=True))
         for number, (lq, coord, cell, gt) in enumerate(parts, 1):
-            share = self._share(len(lq), len(self.lq))
+            share = len(lq) / len(self.lq)
             with self._unsynchronised(number < len(parts)):
-                (self._loss(lq, coord, cell, gt, share) * share).backward()
+                losses = self._losses(lq, coord, cell, gt)
+                if getattr(self.cri_pix, 'reduction', 'mean') == 'sum':
+                    losses['l_pix'] = losses['l_pix'] / share  # sums of parts are the whole's
+                torch.stack([loss * share for loss in losses.values()]).sum().backward()
+            for name, loss in losses.items():
+                part = loss.detach() * share
+                self.log_dict[name] = self.log_dict[name] + part if number > 1 else part
         self._update(current_iter)
         self._follow(current_iter)
-
-    def _share(self, count: int, total: int) -> float:
-        """What the loss of a part counts in that of the batch."""
-        if getattr(self.cri_pix, 'reduction', 'mean') == 'sum':
-            return 1.0
-        return count / total
 
     def _unsynchronised(self, is_part: bool) -> AbstractContextManager:
         """Of several processes, gradients are exchanged with the last part alone."""
@@ -98,54 +97,41 @@ class TrainingStep(SRModel):
             return self.net_g.no_sync()
         return nullcontext()
 
-    def _loss(self, lq: Tensor, coord: Tensor, cell: Tensor, gt: Tensor, share: float) -> Tensor:
-        """The loss of a part of the batch, a number (); its parts are added to `log_dict`.
+    def _losses(self, lq: Tensor, coord: Tensor, cell: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """The losses of a part of the batch, numbers (), by what they are called in the log.
 
         Args:
             lq, coord, cell, gt: See `feed_data`.
-            share: What it counts in the batch's loss.
         """
         weight = self.opt['train'].get('variation_weight', 0)
+        losses: dict[str, Tensor] = {}
         with autocast(self.device, self.dtype):
             if weight:
                 self.output, variation = self.net_g(lq, coord, cell, with_variation=True)
+                losses['l_variation'] = variation * weight
             else:
                 self.output = self.net_g(lq, coord, cell)
         colours = self.output.float()
-        loss = self.cri_pix(colours, gt)
-        self._log('l_pix', loss, share)
-        for name, value in self._losses_of_patches(colours, gt):
-            self._log(name, value, share)
-            loss = loss + value
-        if weight:
-            self._log('l_variation', variation * weight, share)
-            loss = loss + variation * weight
-        return loss
-
-    def _losses_of_patches(self, colours: Tensor, gt: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The losses of square samples, by what they are called in the log."""
+        losses['l_pix'] = self.cri_pix(colours, gt)
         if not (self.cri_patch or self.cri_perceptual):
-            return
+            return losses
         fake, real = as_patch(colours), as_patch(gt)
         for name, criterion in self.cri_patch.items():
-            yield f'l_{name}', criterion(fake, real)
+            losses[f'l_{name}'] = criterion(fake, real)
         if self.cri_perceptual:
             names = ('l_percep', 'l_style')
             for name, value in zip(names, self.cri_perceptual(fake, real), strict=True):
                 if value is not None:
-                    yield name, value
-
-    def _log(self, name: str, value: Tensor, share: float) -> None:
-        """Add a part's loss to what is logged of the batch."""
-        value = value.detach() * share
-        self.log_dict[name] = self.log_dict[name] + value if name in self.log_dict else value
+                    losses[name] = value
+        return losses
 
     def _update(self, current_iter: int) -> None:
         """Move the parameters by their gradients."""
         train = self.opt['train']
-        for name, parameter in self._parameters():
-            if current_iter <= self.frozen.get(name, 0):
-                parameter.grad = None
+        if self.frozen:
+            for name, parameter in self._parameters():
+                if current_iter <= self.frozen.get(name, 0):
+                    parameter.grad = None
         if train.get('max_grad_norm'):
             clip_grad_norm_(self.net_g.parameters(), train['max_grad_norm'])
         self.optimizer_g.step()

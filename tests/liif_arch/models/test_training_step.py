@@ -84,7 +84,7 @@ def test_resume__goes_on_bit_for_bit(monkeypatch, tmp_path, photos, case):
     )
 
 
-@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'of patches'])
 def test_accumulate__is_the_whole_batch(monkeypatch, tmp_path, photos, reduction):
     """20 steps of a batch of 16, at once, in 4 parts, and in 3 that are not alike."""
     options = options_of(photos)
@@ -92,8 +92,11 @@ def test_accumulate__is_the_whole_batch(monkeypatch, tmp_path, photos, reduction
     options['datasets']['train']['batch_size_per_gpu'] = 16
     options['datasets']['train']['dataset_enlarge_ratio'] = 40
     options['train'].update(total_iter=20, optim_g={'type': 'SGD', 'lr': 0.01})
-    options['train']['pixel_opt']['reduction'] = reduction
-    if reduction == 'sum':
+    if reduction == 'of patches':
+        options['datasets']['train'].update(patch=True, num_samples=144, lq_size=12)
+        options['train']['fft_opt'] = {'type': 'FFTLoss'}
+    options['train']['pixel_opt']['reduction'] = 'mean' if reduction == 'mean' else 'sum'
+    if reduction != 'mean':
         options['train']['optim_g']['lr'] = 1e-6
     for count in (1, 4, 3):
         options['train']['accumulate'] = count
