@@ -90,7 +90,6 @@ class Server:
 
     def __init__(self, gallery: Gallery, hosts: set[str] | None, framed: bool = False) -> None:
         self.gallery, self.token = gallery, secrets.token_urlsafe(16)
-        self.running: uvicorn.Server | None = None
         self.headers = HEADERS
         if framed:
             policy = HEADERS['content-security-policy'].partition('; frame-ancestors')[0]
@@ -107,19 +106,18 @@ class Server:
         self.app = Starlette(
             routes=routes, middleware=[Middleware(Guard, hosts=hosts, framed=framed)]
         )
-
-    def run(self, listener: socket.socket) -> None:
-        """Answer at a socket, until Ctrl+C; on a thread, as long as the process lives."""
         config = uvicorn.Config(
             self.app, log_level='error', access_log=False, lifespan='off', server_header=False
         )
-        self.running = uvicorn.Server(config)
-        self.running.run(sockets=[listener])
+        self.server = uvicorn.Server(config)  # which may be told to stop before it runs
+
+    def run(self, listener: socket.socket) -> None:
+        """Answer at a socket, until Ctrl+C or `stop`."""
+        self.server.run(sockets=[listener])
 
     def stop(self) -> None:
-        """Let `run` end, on whatever thread it is."""
-        if self.running is not None:
-            self.running.should_exit = True
+        """Let `run` end, on whatever thread it is or will be."""
+        self.server.should_exit = True
 
     def _known(self, request: Request) -> bool:
         """Whether a request has the token; compared in constant time."""

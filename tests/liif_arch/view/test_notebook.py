@@ -1,6 +1,8 @@
 """The page within a notebook: who may show it, and that it shows."""
 
+import socket
 import sys
+import threading
 import urllib.error
 import urllib.request
 from types import ModuleType, SimpleNamespace
@@ -119,3 +121,13 @@ def test_view__shows_the_image_in_another_page(view, browser):
     page.set_content(view._repr_html_())
     page.frame_locator('iframe').locator('body[data-ready=true]').wait_for()
     page.close()
+
+
+def test_server__told_to_stop_before_it_runs(view):
+    server = Server(view.gallery, None)
+    server.stop()
+    thread = threading.Thread(target=server.run, args=(socket.create_server(('127.0.0.1', 0)),))
+    thread.daemon = True
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
