@@ -17,8 +17,8 @@ from liif_arch.errors import UserError
 
 pytest.importorskip('starlette')
 
-from liif_arch.view.notebook import View  # noqa: E402
-from liif_arch.view.server import Server  # noqa: E402
+from liif_arch.view.notebook import View
+from liif_arch.view.server import Server
 
 
 @pytest.fixture(scope='module')
