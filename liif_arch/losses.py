@@ -4,6 +4,8 @@ They compare images (B, C, H, W), as BasicSR's own do. LIIFModel uses them on th
 a data set with `patch: true`.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM (Wang et 
 C1, C2 = 0.01**2, 0.03**2
 
 
-class _ImageLoss(nn.Module):
+class _ImageLoss(nn.Module, ABC):
     """What they have in common.
 
     Args:
@@ -34,9 +36,9 @@ class _ImageLoss(nn.Module):
         """The loss of images against others, a number ()."""
         return self.loss_weight * self.distance(pred, target)
 
+    @abstractmethod
     def distance(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss before its weight."""
-        raise NotImplementedError
 
 
 @LOSS_REGISTRY.register()

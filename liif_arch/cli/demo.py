@@ -2,10 +2,10 @@
 
 import argparse
 
+from liif_arch.cli import serving
 from liif_arch.weights import names, shipped
 
 STOPPED = 'closed.'
-LOCAL = '127.0.0.1'
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,20 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--weights', nargs='+', metavar='W', help=f'{names()}; default: all that ship'
     )
-    parser.add_argument('--no-browser', action='store_true', help='only print the address')
-    parser.add_argument('--port', type=int, default=0, metavar='N', help='default: a free one')
-    parser.add_argument(
-        '--host',
-        default=LOCAL,
-        metavar='NAME',
-        help=f'address to listen at (default: {LOCAL}, this machine alone); with another one, '
-        'everybody who reaches it can use the page',
-    )
-    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, ...')
-    parser.add_argument(
-        '--precision', default='auto', metavar='P', help='float32, bfloat16, or auto (default)'
-    )
-    parser.add_argument('--threads', type=int, metavar='N', help='threads to compute with')
+    serving.add_flags(parser, 'everybody who reaches it can use the page')
     return parser
 
 
@@ -42,7 +29,6 @@ def main() -> None:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from liif_arch.cli.listening import listening
     from liif_arch.cli.networks import load_on
     from liif_arch.errors import UserError, require_whole
     from liif_arch.threads import use_threads
@@ -51,7 +37,7 @@ def main() -> None:
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
     use_threads(args.threads)
-    with listening(args.host, args.port) as listener:
+    with serving.listening(args.host, args.port) as listener:
         port = listener.getsockname()[1]  # free, and there is such a host
     load = cache(lambda name: load_on(name, args.device, args.precision))
     for name in args.weights or []:

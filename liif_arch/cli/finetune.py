@@ -3,7 +3,7 @@
 import argparse
 import re
 import shlex
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def main() -> int:
     import torch
     import yaml
 
+    from liif_arch.cli import train
     from liif_arch.errors import UserError
     from liif_arch.metrics.report import read_report
     from liif_arch.training import finetuning
@@ -78,23 +79,22 @@ def main() -> int:
     if pictures.exists():
         raise UserError(f'{pictures} exists; remove it, or choose another --name.')
     options = finetuning.options_for(
-        name,
-        finetuning.shipped_name(weights),
-        pictures.resolve(),
-        scales,
-        args.degradation,
-        device,
+        name, weights, pictures.resolve(), scales, args.degradation, device
     )
-    finetuning.lay_out(split, pictures)
     print(f'Measuring {weights} on the pictures held out, and timing an iteration.', flush=True)
-    start = finetuning.figures_of(options)
-    seconds = finetuning.seconds_of_iteration(options)
+    try:
+        finetuning.lay_out(split, pictures)
+        start = finetuning.figures_of(options)
+        seconds = finetuning.seconds_of_iteration(options)
+    except BaseException:
+        shutil.rmtree(pictures, ignore_errors=True)  # the links; the same command begins anew
+        raise
     count = max(finetuning.FEWEST, int(60 * args.minutes * finetuning.SPENT / seconds))
     print(f'{count} iterations of {seconds:.2f} s: about {count * seconds / 60:.1f} minutes.')
     text = yaml.safe_dump(finetuning.with_length(options, count), sort_keys=False)
     file.write_text(f'# Written by basicsr finetune {args.folder}\n{text}', encoding='utf-8')
-    command = [sys.executable, '-m', 'liif_arch.cli', 'train', '-opt', str(file)]
-    status = subprocess.run(command).returncode
+    sys.argv = ['basicsr train', '-opt', str(file)]
+    status = train.main()
     if status:
         return status
     found = read_report(results)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from liif_arch.errors import UserError, suggest
 from liif_arch.files.atomic import atomic_write
 from liif_arch.weights import shipped, weights_path
-from liif_arch.weights.one_scale import is_packed, unpacked
+from liif_arch.weights.one_scale import is_packed, unpacked_checkpoint
 from liif_arch.weights.safetensors_files import (
     is_safetensors,
     load_safetensors,
@@ -59,17 +59,8 @@ def load_file(path: str | Path) -> dict:
         )
     for parameters in (content, content.get('params')):
         if is_packed(parameters):
-            return _of_one_scale(parameters, path)
+            return unpacked_checkpoint(parameters, path)
     return content
-
-
-def _of_one_scale(state_dict: StateDict, path: str | Path) -> dict:
-    """A file for other programs as a checkpoint of this package."""
-    try:
-        parameters, network_g, _ = unpacked(state_dict)
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from None
-    return {'params': parameters, 'network_g': network_g}
 
 
 def _on_hub(path: str | Path) -> str:

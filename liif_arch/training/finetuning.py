@@ -2,7 +2,6 @@
 on this machine.
 """
 
-import os
 import random
 import re
 import shutil
@@ -18,8 +17,8 @@ import yaml
 from liif_arch.errors import MachineError, UserError
 from liif_arch.files.decoding import header_size
 from liif_arch.files.formats import EXTENSIONS
+from liif_arch.metrics.report import read_report
 from liif_arch.training.checkpoints import load_file
-from liif_arch.weights import FOLDER as SHIPPED
 
 LQ_SIZE = {'cpu': 24, 'cuda': 48}  # pixels of the side of an input
 LEAST = 5  # pictures
@@ -103,6 +102,8 @@ def options_for(
         UserError: The weights do not say what network they are of.
     """
     network = load_file(weights).get('network_g')
+    if Path(weights).exists():
+        weights = str(Path(weights).resolve())  # they are measured in other folders
     if not isinstance(network, dict):
         raise UserError(f'--weights: {weights} does not say what network it is of (network_g).')
     side = LQ_SIZE[device]
@@ -137,7 +138,7 @@ def options_for(
         'manual_seed': 0,
         'datasets': {'train': train, 'val': val},
         'network_g': {**network, 'precision': 'auto'},
-        'path': {'pretrain_network_g': str(weights)},
+        'path': {'pretrain_network_g': weights},
         'train': {
             'precision': 'auto',
             'ema_decay': 0.999,
@@ -185,36 +186,38 @@ def seconds_of_iteration(options: dict[str, Any]) -> float:
     short.pop('val')
     short['datasets'] = {'train': short['datasets']['train']}
     with tempfile.TemporaryDirectory(prefix='basicsr_') as folder:
-        log = run('train', short, Path(folder), quiet=True)
+        log = _run('train', short, Path(folder))
     times = re.findall(r'time \(data\): ([\d.]+)', log)
     return float(times[-1])
 
 
 def figures_of(options: dict[str, Any]) -> dict:
-    """What the weights that a training begins at give on its held-out pictures, by scale."""
-    import json
+    """What the weights that a training begins at give on its held-out pictures, by scale.
 
-    val = {**options['datasets']['val'], 'phase': 'val'}
-    val.pop('phase')
+    Raises:
+        UserError, MachineError: They cannot be measured; says why.
+    """
     test = {
         'name': 'start',
         'model_type': 'LIIFModel',
         'num_gpu': 'auto',
-        'datasets': {'test': val},
+        'datasets': {'test': options['datasets']['val']},
         'network_g': options['network_g'],
         'path': options['path'],
         'val': {'save_img': False},
     }
     with tempfile.TemporaryDirectory(prefix='basicsr_') as folder:
-        run('test', test, Path(folder), quiet=True)
-        return json.loads(Path(folder, 'results/start/metrics.json').read_text('utf-8'))['held_out']
+        _run('test', test, Path(folder))
+        results = read_report(Path(folder, 'results/start'))
+    assert results is not None  # a test ends with one
+    return results['held_out']
 
 
-def run(command: str, options: dict[str, Any], folder: Path, quiet: bool = False) -> str:
-    """`basicsr train` or `test` with options, in a folder.
+def _run(command: str, options: dict[str, Any], folder: Path) -> str:
+    """`basicsr train` or `test` with options, in a folder and a process of its own.
 
     Returns:
-        What it printed, if it is to be quiet.
+        What it printed.
 
     Raises:
         UserError, MachineError: It ended with an error, which they tell.
@@ -222,23 +225,15 @@ def run(command: str, options: dict[str, Any], folder: Path, quiet: bool = False
     path = folder / 'options.yml'
     path.write_text(yaml.safe_dump(options, sort_keys=False), encoding='utf-8')
     result = subprocess.run(
-        [sys.executable, '-m', 'liif_arch.cli', command, '-opt', str(path)],
+        [sys.executable, '-m', 'liif_arch.cli', command, '-opt', path.name],
         cwd=folder,
-        capture_output=quiet,
+        capture_output=True,
         text=True,
-        env=os.environ,
     )
+    if result.returncode == 0:
+        return result.stdout + result.stderr
+    last = (result.stderr.strip().splitlines() or [f'status {result.returncode}'])[-1]
+    text = last.removeprefix(f'basicsr {command}: ')
     if result.returncode == 2:
-        line = (result.stderr or '').strip().splitlines()[-1:]
-        raise UserError(' '.join(line).partition(': ')[2] or f'basicsr {command} was refused.')
-    if result.returncode:
-        line = (result.stderr or '').strip().splitlines()[-1:]
-        raise MachineError(f'basicsr {command} ended: {" ".join(line)}', result.returncode)
-    return (result.stdout or '') + (result.stderr or '')
-
-
-def shipped_name(weights: str) -> str:
-    """How weights are called in an option file that lies elsewhere: a path in full."""
-    if Path(weights).exists():
-        return str(Path(weights).resolve())
-    return weights if not str(weights).startswith(str(SHIPPED)) else Path(weights).stem
+        raise UserError(text)
+    raise MachineError(f'basicsr {command} ended: {text}', result.returncode)

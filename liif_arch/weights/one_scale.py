@@ -6,6 +6,7 @@ Beside the network's tensors it holds its option `network_g`, as the bytes of it
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -55,3 +56,19 @@ def unpacked(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict,
         if name.startswith(PREFIX):
             parameters[name.removeprefix(PREFIX)] = value
     return parameters, network_g, int(scale)
+
+
+def unpacked_checkpoint(state_dict: Mapping[str, Tensor], path: str | Path) -> dict:
+    """One of these as a checkpoint of this package, whose network has any scale.
+
+    Args:
+        path: What errors call the file.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        parameters, network_g, _ = unpacked(state_dict)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+    return {'params': parameters, 'network_g': network_g}

@@ -12,6 +12,7 @@ from chromium import NEEDS_CHROMIUM
 from chromium import browser as browser
 from helpers import photo, run_here, write_photos
 from PIL import Image
+from served import served
 
 from liif_arch import load_network, read_image, upscale
 from liif_arch.errors import UserError
@@ -118,21 +119,10 @@ def in_browser(test):
 
 @pytest.fixture(scope='module')
 def address(tmp_path_factory):
-    """Where it listens; it must close on Ctrl+C with a line, and leave nothing."""
+    """Where it listens; it leaves nothing on the disk."""
     folder = tmp_path_factory.mktemp('demo')
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'liif_arch.cli', 'demo', '--no-browser'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'TMPDIR': str(folder), 'OMP_NUM_THREADS': '2'},
-    )
-    line = process.stdout.readline()
-    assert line.startswith('http://127.0.0.1:'), process.stderr.read()
-    yield line.split()[0]
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'basicsr demo: closed.' in errors
+    with served('demo', cwd=folder, TMPDIR=str(folder)) as found:
+        yield found
     assert not list(folder.iterdir())
 
 

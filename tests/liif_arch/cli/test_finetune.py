@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
-from helpers import run_here, write_photos
+from helpers import run_basicsr, run_here, write_photos
 
 from liif_arch import load_network
 from liif_arch.errors import UserError
@@ -110,3 +112,60 @@ def test_finetune__whole(monkeypatch, tmp_path, folder, capsys, degradation):
     assert set(found['held_out']) == {'x2', 'x3'}
     assert run_here(monkeypatch, tmp_path, 'finetune', 'own', *flags) == 2  # it is there
     assert 'finetune_own.yml exists; go on with' in capsys.readouterr().err
+
+
+def started(tmp_path, *flags: str) -> subprocess.Popen:
+    """The command, as a process whose output can be read."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'liif_arch.cli', 'finetune', 'own', *flags],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize('number,status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_finetune__stopped_while_it_measures(tmp_path, folder, number, status):
+    """Nothing is left, so that the same command begins anew."""
+    before = sorted(tmp_path.iterdir())
+    process = started(tmp_path)
+    while 'Measuring' not in process.stdout.readline():
+        pass
+    while not list(tmp_path.glob('finetune_own_pictures/val/*')):
+        time.sleep(0.05)
+    process.send_signal(number)  # to the command alone, as a service manager does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_finetune__stopped_while_it_trains_goes_on(tmp_path, folder, number):
+    process = started(tmp_path, '--minutes', '9')
+    for line in process.stderr:
+        if 'iter:      20' in line:
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert 'the same command with --auto_resume' in errors.lower()
+    options = yaml.safe_load((tmp_path / 'finetune_own.yml').read_text())
+    [state] = (tmp_path / 'experiments/finetune_own/training_states').glob('*.state')
+    last = int(state.stem) + 2
+    options['train']['total_iter'] = last
+    (tmp_path / 'finetune_own.yml').write_text(yaml.safe_dump(options))
+    result = run_basicsr('train', '-opt', 'finetune_own.yml', '--auto_resume', cwd=tmp_path)
+    assert result.returncode == 0 and f'Resuming training from epoch: 0, iter: {state.stem}' in (
+        result.stdout + result.stderr
+    )
+
+
+def test_finetune__of_a_damaged_picture_leaves_nothing(monkeypatch, tmp_path, folder, capsys):
+    (folder / 'p3.png').write_bytes((folder / 'p3.png').read_bytes()[:300])
+    before = sorted(tmp_path.iterdir())
+    assert run_here(monkeypatch, tmp_path, 'finetune', 'own', '--minutes', '0.001') == 2
+    assert 'p3.png' in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before

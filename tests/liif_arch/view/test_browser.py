@@ -2,10 +2,6 @@
 
 import base64
 import math
-import os
-import signal
-import subprocess
-import sys
 import time
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +12,7 @@ from chromium import NEEDS_CHROMIUM
 from chromium import browser as browser
 from helpers import photo
 from PIL import Image
+from served import served
 
 from liif_arch import load_network, upscale, write_image
 from liif_arch.view.pictures import Shown, size_at
@@ -37,23 +34,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def address(folder) -> str:
-    """Of a command that runs; it must close on Ctrl+C with a line."""
-    command = [sys.executable, '-m', 'liif_arch.cli', 'view', 'a.png', 'b.png', '--no-browser']
-    command += ['--gt', 'gt.png', 'b.png', '--weights', 'fast', 'small', '--precision', 'float32']
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'},
-    )
-    line = process.stdout.readline()
-    assert line.startswith('http://127.0.0.1:'), process.stderr.read()
-    yield line.split()[0]
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'basicsr view: closed.' in errors
+    """Of a command that runs."""
+    flags = ['a.png', 'b.png', '--gt', 'gt.png', 'b.png', '--weights', 'fast', 'small']
+    with served('view', *flags, '--precision', 'float32', cwd=folder) as found:
+        yield found
 
 
 @pytest.fixture
