@@ -30,6 +30,7 @@ from liif_arch.precision import PRECISIONS
 from liif_data.store import open_store
 
 SCALES = [2, 3, 4, 6, 8, 12]
+PROBED = 60  # iterations that tell how long one takes
 
 
 def basicsr(
@@ -56,48 +57,65 @@ def basicsr(
         )
 
 
-def iterations_for(run: Run, args: argparse.Namespace) -> int:
-    """Iterations that fit the minutes of `--minutes`, from a run of forty."""
-    probe = training_options(run, argparse.Namespace(**{**vars(args), 'iterations': 40}))
+def seconds_per_iteration(run: Run, args: argparse.Namespace) -> float:
+    """Seconds of an iteration: the least mean of ten, which other work disturbs least."""
+    probe = training_options(run, args, PROBED)
     probe['name'] = 'probe'
-    probe['logger'].update(print_freq=20, save_checkpoint_freq=10**9)
+    probe['logger'].update(print_freq=10, save_checkpoint_freq=10**9)
     basicsr('train', probe, 'probe', args, quiet=True)
     logs = sorted((args.out / 'experiments/probe').glob('train_*.log'))
-    seconds = float(re.findall(r'time \(data\): ([\d.]+)', logs[-1].read_text())[-1])
-    return max(40, int(args.minutes * 60 / seconds))
+    seconds = re.findall(r'time \(data\): ([\d.]+)', logs[-1].read_text())
+    return min(map(float, seconds))
 
 
-def execute(run: Run, args: argparse.Namespace) -> dict:
+def iterations_of(run: Run, first: Run, args: argparse.Namespace) -> int:
+    """Iterations of a run: those of an earlier command, or as many as its budget allows.
+
+    Args:
+        run: The training.
+        first: The first of its group, whose iterations `--iterations` are with `--equal-time`.
+        args: The command line's.
+    """
+    begun = args.out / f'options/train_{run.name(args.seeds[0])}.yml'
+    if not args.minutes and not (args.equal_time and run != first):
+        return args.iterations
+    if begun.exists():
+        return load_options(begun)['train']['total_iter']
+    if args.minutes:
+        return max(PROBED, int(args.minutes * 60 / seconds_per_iteration(run, args)))
+    if 'first' not in args.measured:
+        args.measured['first'] = seconds_per_iteration(first, args)
+    ratio = args.measured['first'] / seconds_per_iteration(run, args)
+    print(f'{run.label}: {ratio:.2f} iterations in the time of one of {first.label}', flush=True)
+    return max(PROBED, round(args.iterations * ratio))
+
+
+def execute(run: Run, iterations: int, seed: int, args: argparse.Namespace) -> dict:
     """Train (or resume) and test one run, unless both are done.
 
     Returns:
         The figures of its test set by scale.
     """
-    if args.minutes and not (args.out / f'options/train_{run.option}.yml').exists():
-        args.iterations = iterations_for(run, args)
-    elif args.minutes:
-        args.iterations = load_options(args.out / f'options/train_{run.option}.yml')['train'][
-            'total_iter'
-        ]
-    opt = training_options(run, args)
-    path = args.out / f'options/train_{run.option}.yml'
+    name = run.name(seed)
+    opt = training_options(run, args, iterations, seed)
+    path = args.out / f'options/train_{name}.yml'
     if path.exists() and load_options(path) != json.loads(
         json.dumps(opt), object_pairs_hook=OrderedDict
     ):
         raise UserError(
             f'{path} says something else than this command; name another --out, or remove the run.'
         )
-    weights = args.out / f'experiments/{run.option}/models/net_g_latest.pth'
+    weights = args.out / f'experiments/{name}/models/net_g_latest.pth'
     if not weights.exists():
-        print(f'\n== {run.label}: {args.iterations} iterations', flush=True)
-        basicsr('train', opt, run.option, args, '--auto_resume')
-    results = args.out / f'results/{run.option}/metrics.json'
-    test = test_options(run, opt, args)
-    tested = args.out / f'options/test_{run.option}.yml'
+        print(f'\n== {run.label}, seed {seed}: {iterations} iterations', flush=True)
+        basicsr('train', opt, name, args, '--auto_resume')
+    results = args.out / f'results/{name}/metrics.json'
+    test = test_options(run, opt, args, seed)
+    tested = args.out / f'options/test_{name}.yml'
     if not results.exists() or json.loads(json.dumps(load_options(tested))) != json.loads(
         json.dumps(test)
     ):
-        basicsr('test', test, run.option, args)
+        basicsr('test', test, name, args)
     return next(iter(json.loads(results.read_text()).values()))
 
 
@@ -138,6 +156,19 @@ def parse_arguments() -> argparse.Namespace:
     )
     budget.add_argument('--minutes', type=float, help='minutes of every run, instead')
     parser.add_argument(
+        '--equal-time',
+        action='store_true',
+        help="--iterations are those of the group's first run; the others have as many as take "
+        'that time',
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0],
+        help='repeat every run with these seeds (default 0); the table tells mean and deviation',
+    )
+    parser.add_argument(
         '--network',
         choices=['small', 'paper'],
         default='small',
@@ -163,6 +194,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the chosen groups and write their reports."""
     args = parse_arguments()
+    if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
+        raise UserError(f'--seeds: found {args.seeds}; needed different numbers from 0 on.')
     if args.iterations < 20 or (args.minutes is not None and args.minutes <= 0):
         raise UserError('--iterations: needed at least 20; --minutes: above 0.')
     args.test_name = (
@@ -174,7 +207,7 @@ def main() -> None:
             setattr(args, key, str(Path(value).expanduser().absolute()))
     args.out = args.out.absolute()
     groups = list(GROUPS) if args.group == 'all' else [args.group]
-    args.budgets = {}
+    args.budgets, args.measured = {}, {}
     if 'size-varied' in groups:
         if not args.faces:
             raise UserError('--faces: the size-varied group needs a folder of square faces.')
@@ -183,8 +216,9 @@ def main() -> None:
         results = {}
         for run in GROUPS[group]:
             if args.runs is None or run.label in args.runs:
-                results[run.label] = execute(run, args)
-                args.budgets[run.option] = args.iterations
+                iterations = iterations_of(run, GROUPS[group][0], args)
+                args.budgets[run.label] = iterations
+                results[run.label] = [execute(run, iterations, seed, args) for seed in args.seeds]
         if not results:
             raise UserError(
                 f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.'

@@ -13,7 +13,7 @@ REPEATS = 3
 
 def write_cost(
     runs: list[Run],
-    curves: dict[str, dict[int, float | None]],
+    curves: dict[str, dict[int, float]],
     title: str,
     args: argparse.Namespace,
     folder: Path,
@@ -38,7 +38,9 @@ def write_cost(
             label, macs, seconds = 'bicubic', '-', _seconds_of_bicubic(size)
         else:
             label = run.label
-            net = load_network(args.out / f'experiments/{run.option}/models/net_g_latest.pth')
+            net = load_network(
+                args.out / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
+            )
             seconds = _seconds_of_network(net, size)
             macs = f'{complexity(net).of_image(SIZE, size) / (size[0] * size[1]) / 1e3:.1f}'
         psnr = curves[label].get(SCALE)

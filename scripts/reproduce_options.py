@@ -2,6 +2,7 @@
 
 import argparse
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from reproduce_runs import Run
 
@@ -12,10 +13,20 @@ from liif_data.store import open_store
 SMALL_ENCODER = {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8}
 
 
-def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
-    """A shipped option file with the command line's data, network size and schedule."""
+def training_options(
+    run: Run, args: argparse.Namespace, iterations: int, seed: int = 0
+) -> OrderedDict:
+    """A shipped option file with the command line's data, network size and schedule.
+
+    Args:
+        run: The training.
+        args: The command line's.
+        iterations: Of the run.
+        seed: Of its start and its samples.
+    """
     opt = load_options(shipped_options()[run.option])
-    opt['name'] = run.option
+    opt['name'] = run.name(seed)
+    opt['manual_seed'] = seed
     train = opt['datasets']['train']
     if 'scale_range' in train:
         train.update(dataroot_gt=args.train, cache=args.train.startswith('builtin:') or args.cache)
@@ -41,7 +52,6 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
         opt['train']['optim_g']['lr'] = (
             1e-3  # the paper's 1e-4 is for a schedule hundreds of times longer
         )
-    iterations = args.iterations
     opt['train'].update(
         precision=args.precision,
         total_iter=iterations,
@@ -54,6 +64,10 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
         if args.network == 'small'
         else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations),
     )
+    lay_over(opt, run.changes)
+    scheduler = opt['train']['scheduler']
+    if any(step < 1 for step in scheduler.get('milestones', [])):  # shares of the run
+        scheduler['milestones'] = [max(1, int(m * iterations)) for m in scheduler['milestones']]
     images = len(open_store(train['dataroot_gt'], '--train'))
     train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
     opt['val'] = None
@@ -65,12 +79,23 @@ def training_options(run: Run, args: argparse.Namespace) -> OrderedDict:
     return opt
 
 
+def lay_over(opt: dict, changes: Mapping) -> None:
+    """Lay a nested mapping over options, in place; a `scheduler` is replaced as a whole."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(opt.get(key), dict) and key != 'scheduler':
+            lay_over(opt[key], value)
+        elif isinstance(value, Mapping):
+            opt[key] = dict(value)
+        else:
+            opt[key] = value
+
+
 def stretched(scheduler: dict, old: int, new: int) -> dict:
     """A step schedule on another number of iterations, its milestones at the same shares."""
     return {**scheduler, 'milestones': [max(1, m * new // old) for m in scheduler['milestones']]}
 
 
-def test_options(run: Run, trained: dict, args: argparse.Namespace) -> OrderedDict:
+def test_options(run: Run, trained: dict, args: argparse.Namespace, seed: int = 0) -> OrderedDict:
     """Options that test a run's weights at its scales."""
     if 'scale_range' in trained['datasets']['train']:
         dataset = {
@@ -89,13 +114,21 @@ def test_options(run: Run, trained: dict, args: argparse.Namespace) -> OrderedDi
             'scales': run.scales,
             'dataroot_gt': str(args.out / f'faces/heldout/{side}'),
         }
-    weights = args.out / f'experiments/{run.option}/models/net_g_latest.pth'
+    weights = args.out / f'experiments/{run.name(seed)}/models/net_g_latest.pth'
+    path = {'pretrain_network_g': str(weights.absolute())}
+    if averages(trained['train']):
+        path['param_key_g'] = 'params_ema'
     return OrderedDict(
-        name=run.option,
+        name=run.name(seed),
         model_type='LIIFModel',
         num_gpu='auto',
         datasets={'test': dataset},
         network_g=trained['network_g'],
-        path={'pretrain_network_g': str(weights.absolute())},
+        path=path,
         val={'save_img': False, 'bicubic': True},
     )
+
+
+def averages(train: Mapping) -> bool:
+    """Whether a training keeps an average of the parameters, which is what is tested then."""
+    return bool(train.get('ema_decay')) or train['optim_g']['type'].startswith('ScheduleFree')

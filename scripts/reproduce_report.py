@@ -1,6 +1,8 @@
 """The reports of `scripts/reproduce.py`: tables, curves and zoom panels."""
 
 import argparse
+import statistics
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reproduce_cost import write_cost
@@ -11,10 +13,19 @@ from liif_data.store import open_store
 PANEL_SCALES = [4, 8, 30]
 
 
-def write_comparison(group: str, results: dict[str, dict], args: argparse.Namespace) -> Path:
+Figures = dict[int, list[float]]  # of a run by scale, one for each seed
+
+
+def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.Namespace) -> Path:
     """Write a table in the paper's layout beside the paper's figures, and plots.
 
-    The plots are curves, and for the decoders zoom panels.
+    The plots are curves, and for the decoders zoom panels. Of several seeds the table tells the
+    mean and the standard deviation.
+
+    Args:
+        group: What is compared.
+        results: What `basicsr test` has measured, of every run, once for each seed.
+        args: The command line's.
     """
     from liif_arch.metrics.report import TITLES, markdown_table
 
@@ -22,20 +33,24 @@ def write_comparison(group: str, results: dict[str, dict], args: argparse.Namesp
     if group == 'size-varied':
         metric, data = 'psnr', f'faces of {args.faces}'
     runs = [run for run in GROUPS[group] if run.label in results]
-    curves = _curves(results, metric)
+    figures = _figures(results, metric)
+    curves = {label: _means(of_run) for label, of_run in figures.items()}
     scales = sorted(set().union(*curves.values()))
     rows = [['bicubic', '', *_cells(curves['bicubic'], scales)]]
     for run in runs:
-        budget = f'{args.budgets[run.option]} it.'
-        rows.append([run.label, budget, *_cells(curves[run.label], scales)])
+        budget = f'{args.budgets[run.label]} it.'
+        rows.append([run.label, budget, *_cells_of_seeds(figures[run.label], scales)])
     for run in runs:
         if run.paper:
             rows.append([f'paper: {run.label}', '', *_cells(run.paper, scales)])
+    seeds = ''
+    if len(args.seeds) > 1:
+        seeds = f', mean and standard deviation of {len(args.seeds)} seeds'
     header = ['method', 'budget', *map('x{}'.format, scales)]
     text = [
         f'# {group}',
         '',
-        f'{TITLES[metric]} (dB); network: {args.network}, trained in {args.precision}; {data}.',
+        f'{TITLES[metric]} (dB){seeds}; network: {args.network}, trained in {args.precision}; {data}.',
         "The paper's figures are for its own data (DIV2K; CelebAHQ), networks and schedule: "
         'compare the order, not the level.',
         '',
@@ -57,19 +72,27 @@ def write_comparison(group: str, results: dict[str, dict], args: argparse.Namesp
     return folder / 'report.md'
 
 
-def _curves(results: dict[str, dict], metric: str) -> dict[str, dict[int, float | None]]:
+def _figures(results: dict[str, list[dict]], metric: str) -> dict[str, Figures]:
     """A metric by scale, of bicubic first and then of every run in the results."""
-    curves: dict[str, dict[int, float | None]] = {'bicubic': {}}
-    for label, entries in results.items():
-        curves[label] = {}
-        for scale, entry in entries.items():
-            number = int(scale.removeprefix('x'))
-            curves[label][number] = entry[metric]
-            curves['bicubic'][number] = entry['bicubic'][metric]
-    return curves
+    figures: dict[str, Figures] = {'bicubic': {}}
+    for label, of_seeds in results.items():
+        figures[label] = {}
+        for entries in of_seeds:
+            for scale, entry in entries.items():
+                if entry[metric] is None:  # infinite
+                    continue
+                number = int(scale.removeprefix('x'))
+                figures[label].setdefault(number, []).append(entry[metric])
+                figures['bicubic'][number] = [entry['bicubic'][metric]]
+    return figures
 
 
-def plot_curves(curves: dict[str, dict[int, float | None]], title: str, path: Path) -> None:
+def _means(figures: Figures) -> dict[int, float]:
+    """The mean over the seeds by scale."""
+    return {scale: statistics.fmean(values) for scale, values in figures.items()}
+
+
+def plot_curves(curves: dict[str, dict[int, float]], title: str, path: Path) -> None:
     """Gain over bicubic against scale, which shows differences that absolute PSNR hides.
 
     Args:
@@ -108,7 +131,7 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     nets = {}
     for run in sorted(runs, key=lambda run: run.label != 'MetaSR'):  # MetaSR first
         if run.scales is None:
-            weights = args.out / f'experiments/{run.option}/models/net_g_latest.pth'
+            weights = args.out / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
             nets[run.label] = load_network(weights)
     store = open_store(args.test, '--test')
     rows = []
@@ -127,13 +150,17 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     write_panel(rows, path)
 
 
-def _cells(curve: dict[int, float | None], scales: list[int]) -> list[str]:
+def _cells(curve: Mapping[int, float], scales: Iterable[int]) -> list[str]:
     """A row's figures at the scales, with a dash where there is none."""
+    return [f'{curve[scale]:.2f}' if scale in curve else '-' for scale in scales]
+
+
+def _cells_of_seeds(figures: Figures, scales: Iterable[int]) -> list[str]:
+    """A row's means at the scales, of several seeds with their standard deviations."""
     cells = []
-    for scale in scales:
-        value = curve.get(scale)
-        if value is None:
-            cells.append('-')
-        else:
-            cells.append(f'{value:.2f}')
+    for scale, mean in zip(scales, _cells(_means(figures), scales), strict=True):
+        values = figures.get(scale, [])
+        if len(values) > 1:
+            mean += f' \u00b1 {statistics.stdev(values):.2f}'
+        cells.append(mean)
     return cells

@@ -1,20 +1,39 @@
 """The trainings that `scripts/reproduce.py` compares, and the figures of the papers."""
 
-from typing import NamedTuple
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from reproduce_recipe import CHANGES
+
+UNCHANGED: Mapping[str, Any] = MappingProxyType({})
 
 
 class Run(NamedTuple):
     """One training.
 
-    Its fields are what the table calls it, the option file it starts from, the scales it is for
-    (None: all), and the paper's figures in dB by scale (None: it has none): of DIV2K's validation
-    images, or plain PSNR of CelebAHQ.
+    Attributes:
+        label: What the table calls it.
+        option: The option file it starts from.
+        scales: Those it is for; None: all.
+        paper: The paper's figures in dB by scale, of DIV2K's validation images, or plain PSNR of
+            CelebAHQ; None: it has none.
+        changes: Options that are laid over the file, a nested mapping.
     """
 
     label: str
     option: str
     scales: list[int] | None = None
     paper: dict[int, float] | None = None
+    changes: Mapping[str, Any] = UNCHANGED
+
+    def name(self, seed: int = 0) -> str:
+        """What its files are called, with a seed."""
+        name = self.option
+        if self.changes:
+            name += '_' + re.sub(r'[^a-z0-9]+', '_', self.label.lower()).strip('_')
+        return f'{name}_seed{seed}' if seed else name
 
 
 def _paper(*values: float) -> dict[int, float]:
@@ -82,4 +101,5 @@ GROUPS = {
         Run('32 to 256: LIIF, size-varied', 'train_celebahq_32_256', [8], {8: 27.74}),
         Run('32 to 256: resized ground truth', 'train_celebahq_32_256_resized', [8], {8: 27.56}),
     ],
+    'recipe': [LIIF, *(Run(c.label, LIIF.option, None, None, c.options) for c in CHANGES)],
 }
