@@ -3,8 +3,8 @@ at once.
 
 Every figure equals the one that the loader makes of the same crop: Pillow's 8-bit bicubic reduction
 in exact integer arithmetic, and a subset of pixels that a hash of (seed, pixel) picks. Nothing here
-waits for the device. Letters in shapes: B batch, C channels, M side of the padded crops, s side of
-a crop in its top-left corner, Q queries.
+waits for the device. Letters in shapes: B batch, C channels, M side of the padded crops, h and w
+height and width of a crop in its top-left corner, Q queries.
 """
 
 import math
@@ -25,7 +25,7 @@ INDEX_BITS = 31  # of a key, below the 32 bits of its hash: together a non-negat
 
 def make_batch(
     crop: Tensor,
-    side: Tensor,
+    size: Tensor,
     seed: Tensor,
     lq_size: int,
     num_samples: int,
@@ -36,10 +36,10 @@ def make_batch(
 
     Args:
         crop: Crops in the top-left corners, (B, M, M, C) uint8, RGB.
-        side: Sides s of the crops, (B,), at most M.
+        size: Heights and widths of the crops, (B, 2), at most M.
         seed: Seeds of the pixel subsets, (B,), int64 in [0, 2**32).
         lq_size: Side of the low-resolution images, in pixels.
-        num_samples: Pixels Q drawn from every crop, at most its s * s.
+        num_samples: Pixels Q drawn from every crop, at most its h * w.
         patch: They are a square, in row-major order.
         lq: The low-resolution images, (B, C, lq_size, lq_size) in [0, 1], where they are not the
             crops' reductions.
@@ -48,9 +48,9 @@ def make_batch(
         lq (B, C, lq_size, lq_size) and gt (B, Q, C) in [0, 1]; coord and cell (B, Q, 2), (y, x);
         all float32.
     """
-    coord, cell, colours = draw_pixels(crop, side, seed, num_samples, patch)
+    coord, cell, colours = draw_pixels(crop, size, seed, num_samples, patch)
     if lq is None:
-        lq = _unit_range(reduce_crops(crop, side, lq_size))
+        lq = _unit_range(reduce_crops(crop, size, lq_size))
     return {
         'lq': lq,
         'gt': _unit_range(colours),
@@ -65,7 +65,7 @@ def batch_of_crops(
     """`make_batch` of what a data loader gives, on a device.
 
     Args:
-        data: crop, side and seed of a batch, and lq where it is degraded, see `make_batch`.
+        data: crop, size and seed of a batch, and lq where it is degraded, see `make_batch`.
         options: Of the dataset, of which lq_size, num_samples and patch are read.
         device: Where to make it.
     """
@@ -74,7 +74,7 @@ def batch_of_crops(
         lq = from_host(data['lq'], device)
     return make_batch(
         from_host(data['crop'], device),
-        from_host(data['side'], device),
+        from_host(data['size'], device),
         from_host(data['seed'], device),
         options['lq_size'],
         options['num_samples'],
@@ -94,8 +94,8 @@ def _unit_range(pixels: Tensor) -> Tensor:
 # Pillow's bicubic reduction
 
 
-def reduce_crops(crop: Tensor, side: Tensor, lq_size: int) -> Tensor:
-    """Reduce crops of different sides to one size, bit for bit as
+def reduce_crops(crop: Tensor, size: Tensor, lq_size: int) -> Tensor:
+    """Reduce crops of different sizes to one, bit for bit as
     `liif_arch.files.images.resize_bicubic` does.
 
     Pillow multiplies 8-bit pixels by integer weights along rows, rounds and clips to 8 bits, then
@@ -104,15 +104,15 @@ def reduce_crops(crop: Tensor, side: Tensor, lq_size: int) -> Tensor:
 
     Args:
         crop: Crops in the top-left corners, (B, M, M, C) uint8.
-        side: Sides of the crops, (B,).
+        size: Heights and widths of the crops, (B, 2).
         lq_size: Side of the reduced images.
 
     Returns:
         (B, C, lq_size, lq_size), whole float64 values in 0..255.
     """
-    weights = reduction_weights(side, lq_size, crop.shape[1])
-    rows = _to_8_bits(torch.einsum('bjx,byxc->bcyj', weights, crop.double()))
-    return _to_8_bits(torch.einsum('biy,bcyj->bcij', weights, rows))
+    down, across = (reduction_weights(side, lq_size, crop.shape[1]) for side in size.unbind(1))
+    rows = _to_8_bits(torch.einsum('bjx,byxc->bcyj', across, crop.double()))
+    return _to_8_bits(torch.einsum('biy,bcyj->bcij', down, rows))
 
 
 def reduction_weights(side: Tensor, lq_size: int, width: int) -> Tensor:
@@ -186,7 +186,7 @@ def patch_corner(
 
 
 def draw_pixels(
-    crop: Tensor, side: Tensor, seed: Tensor, num_samples: int, patch: bool = False
+    crop: Tensor, size: Tensor, seed: Tensor, num_samples: int, patch: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels of every crop, without replacement: those whose hash of (seed, row-major index) is
     smallest.
@@ -195,7 +195,7 @@ def draw_pixels(
 
     Args:
         crop: Crops in the top-left corners, (B, M, M, C).
-        side: Sides of the crops, (B,).
+        size: Heights and widths of the crops, (B, 2).
         seed: Seeds, (B,), int64 in [0, 2**32).
         num_samples: Pixels Q to draw from each.
 
@@ -203,29 +203,36 @@ def draw_pixels(
         coord (B, Q, 2) pixel centres (y, x) in [-1, 1], and cell (B, Q, 2), float32; colours (B, Q,
         C).
     """
-    width, channels = crop.shape[1], crop.shape[3]
+    padded, channels = crop.shape[1], crop.shape[3]
+    height, width = size.unbind(1)
     if patch:
         inner = torch.arange(num_samples, device=crop.device)
         length = math.isqrt(num_samples)
-        top, left = patch_corner(seed, side - length + 1, side - length + 1)
+        top, left = patch_corner(seed, height - length + 1, width - length + 1)
         rows, cols = top[:, None] + inner // length, left[:, None] + inner % length
     else:
-        keys = _pixel_keys(width, side[:, None, None], seed[:, None, None]).flatten(1)
+        keys = _pixel_keys(padded, size, seed).flatten(1)
         drawn = keys.topk(num_samples, largest=False, sorted=True).values & (2**INDEX_BITS - 1)
-        rows, cols = drawn // side[:, None], drawn % side[:, None]
-    pixels = (rows * width + cols)[..., None].expand(-1, -1, channels)
+        rows, cols = drawn // width[:, None], drawn % width[:, None]
+    pixels = (rows * padded + cols)[..., None].expand(-1, -1, channels)
     colours = crop.flatten(1, 2).gather(1, pixels)
-    size = side.double()[:, None, None]
-    coord = (-1 + (2 * torch.stack([rows, cols], dim=-1) + 1) / size).float()
-    return coord, (torch.full_like(size, 2) / size).float().expand_as(coord), colours
+    sizes = size.double()[:, None]
+    coord = (-1 + (2 * torch.stack([rows, cols], dim=-1) + 1) / sizes).float()
+    return coord, (torch.full_like(sizes, 2) / sizes).float().expand_as(coord), colours
 
 
-def _pixel_keys(width: int, side: Tensor, seed: Tensor) -> Tensor:
-    """Hash and index of every pixel in one number, (B, width, width) int64; padding has the
+def _pixel_keys(padded: int, size: Tensor, seed: Tensor) -> Tensor:
+    """Hash and index of every pixel in one number, (B, padded, padded) int64; padding has the
     largest.
+
+    Args:
+        padded: Side of the padded crops.
+        size: Heights and widths of the crops, (B, 2).
+        seed: Seeds, (B,).
     """
-    pixel = torch.arange(width, device=side.device)
+    height, width = size[..., None, None].unbind(1)
+    pixel = torch.arange(padded, device=size.device)
     row, col = pixel[:, None], pixel
-    index = row * side + col
-    keys = hash32(hash32(index) ^ seed) << INDEX_BITS | index
-    return torch.where((row < side) & (col < side), keys, torch.iinfo(torch.int64).max)
+    index = row * width + col
+    keys = hash32(hash32(index) ^ seed[:, None, None]) << INDEX_BITS | index
+    return torch.where((row < height) & (col < width), keys, torch.iinfo(torch.int64).max)

@@ -13,6 +13,8 @@ from liif_arch.crop_batches import INDEX_BITS, hash32, patch_corner
 
 Window = tuple[slice, slice]
 
+SCALE_DISTRIBUTIONS = ('uniform', 'log', 'reciprocal')
+
 
 def generator(seed: int, index: int) -> np.random.Generator:
     """The random generator of one sample, addressed by (seed, epoch, repeat, index) and not
@@ -38,28 +40,76 @@ def random_window(rng: np.random.Generator, size: tuple[int, int], crop: tuple[i
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
-def random_side(rng: np.random.Generator, lq_size: int, scale_range: tuple[float, float]) -> int:
-    """Side of a ground-truth crop, round(lq_size * s) pixels with s ~ U(scale_range)."""
-    return round(lq_size * rng.uniform(*scale_range))
+def random_scale(
+    rng: np.random.Generator, scale_range: tuple[float, float], distribution: str = 'uniform'
+) -> float:
+    """A scale in a range, of one of `SCALE_DISTRIBUTIONS`.
+
+    Args:
+        rng: Source of randomness; one number is drawn of it.
+        scale_range: Lowest and highest scale, above 0.
+        distribution: Of what is uniform: the scale itself, its logarithm (every doubling as often),
+            or its reciprocal (low scales oftener still).
+    """
+    low, high = scale_range
+    if distribution == 'log':
+        return math.exp(rng.uniform(math.log(low), math.log(high)))
+    if distribution == 'reciprocal':
+        return 1 / rng.uniform(1 / high, 1 / low)
+    return rng.uniform(low, high)
 
 
-def enlarged_side(
-    rng: np.random.Generator, side: int, most: int, probability: float, low: float, high: float
-) -> int:
-    """Side of the crop that is reduced to `side` pixels first: Thera's augmentation of scales.
+def random_size(
+    rng: np.random.Generator,
+    lq_size: int,
+    scale_range: tuple[float, float],
+    distribution: str = 'uniform',
+    per_axis: bool = False,
+) -> tuple[int, int]:
+    """Height and width of a ground-truth crop, round(lq_size * s) pixels with a scale s that is
+    drawn as `random_scale` does: one for both, or one for each (`per_axis`).
+    """
+    scales = [random_scale(rng, scale_range, distribution)]
+    scales.append(random_scale(rng, scale_range, distribution) if per_axis else scales[0])
+    return round(lq_size * scales[0]), round(lq_size * scales[1])
+
+
+def enlarged_size(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    image: tuple[int, int],
+    probability: float,
+    low: float,
+    high: float,
+) -> tuple[int, int]:
+    """Height and width of the crop that is reduced to `size` first: Thera's augmentation of scales.
 
     Args:
         rng: Source of randomness; two numbers are drawn of it.
-        side: Side of the ground truth.
-        most: Pixels that the image has room for.
+        size: Height and width of the ground truth, no more than the image's.
+        image: Height and width of the image, which the crop stays within.
         probability: How often it is reduced at all.
         low: Least factor.
         high: Greatest factor.
     """
     drawn, factor = rng.random(), rng.uniform(low, high)
     if drawn >= probability:
-        return side
-    return max(side, min(most, round(side * factor)))
+        return size
+    factor = min(factor, image[0] / size[0], image[1] / size[1])
+    return (
+        max(size[0], min(image[0], round(size[0] * factor))),
+        max(size[1], min(image[1], round(size[1] * factor))),
+    )
+
+
+def mean_gradient(image: np.ndarray) -> float:
+    """The mean absolute difference of neighbouring pixels, of an image (h, w, C): how much there
+    is to see in it.
+    """
+    pixels = image.mean(2, dtype=np.float32)
+    across = np.abs(np.diff(pixels, axis=1)).mean() if pixels.shape[1] > 1 else 0
+    down = np.abs(np.diff(pixels, axis=0)).mean() if pixels.shape[0] > 1 else 0
+    return float(across + down)
 
 
 def scaled_window(window: Window, scale: int) -> Window:

@@ -1,7 +1,7 @@
 """Training samples at random scales (LIIF section 4.1)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -11,19 +11,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.config.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, suggest
 from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
 from liif_arch.metrics.contact_sheet import Pair
 from liif_arch.training.datasets import fill_template
+from liif_data.augmentations import Augmentations
 from liif_data.crops import (
+    SCALE_DISTRIBUTIONS,
     Window,
     augment,
     draw_seed,
-    enlarged_side,
+    enlarged_size,
     generator,
+    mean_gradient,
     pad_square,
     query_samples,
-    random_side,
+    random_size,
     random_window,
     scaled_window,
 )
@@ -40,6 +43,7 @@ from liif_data.dataset_options import (
     scale_range,
     to_tensor,
 )
+from liif_data.mixed_store import MixedStore
 from liif_data.store import ImageStore, open_store
 
 DEGRADE = ('loader', 'device')
@@ -55,12 +59,18 @@ class RandomScalePairedDataset(Dataset):
     taken as they are, at their scale. A sample depends on (seed, epoch, index) alone.
 
     Options (of `datasets.train`):
-        dataroot_gt: Folder, .lmdb, or builtin:photos/train.
+        dataroot_gt: Folder, .lmdb, or builtin:photos/train. Or several of them with weights, such
+            as {datasets/a.lmdb: 3, datasets/b.lmdb: 1}.
         dataroot_lq: Given low-resolution images; optional, excludes scale_range.
         filename_tmpl: Name of the low-resolution image for a ground truth's, as in BasicSR. Default
             '{}'.
         lq_size: Side of the low-resolution crop.
         scale_range: [lowest, highest] scale.
+        scale_distribution: What is uniform in this range: the scale (uniform, the default), its
+            logarithm (log), or its reciprocal (reciprocal).
+        scale_per_axis: Draw a scale for each axis. Default false.
+        crop_candidates: So many crops are drawn, of which one becomes the sample; the probability
+            is in proportion to the mean gradient, so that harder ones come oftener. Default 1.
         reduce_gt: [probability, lowest, highest], as Thera trains: so often the ground truth is a
             larger crop, reduced by U(lowest, highest), or by what the image has room for. Excludes
             dataroot_lq. Default no such reduction.
@@ -71,6 +81,10 @@ class RandomScalePairedDataset(Dataset):
         patch: These pixels are a square, for losses on images (LIIFGANModel); num_samples is a
             square number then. Default false.
         use_hflip, use_rot: Augmentations: horizontal flip; vertical flip and transpose.
+        mixup, cutmix: How often the ground truth is mixed with that of another sample, as a
+            weighted mean or in a rectangle. Default 0.
+        channel_shuffle, color_blend: How often its channels change places, or it is blended with
+            one colour. Default 0.
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
         cache: Keep decoded images in memory (per worker process). Default false.
@@ -83,17 +97,21 @@ class RandomScalePairedDataset(Dataset):
     """
 
     own_options: ClassVar = {  # beside `config.tables.LOADER`
-        'dataroot_gt': TEXT,
+        'dataroot_gt': {'type': ['string', 'object']},
         'dataroot_lq': maybe(TEXT),
         'filename_tmpl': TEXT,
         'lq_size': WHOLE,
         'scale_range': NUMBERS,
+        'scale_distribution': {'enum': list(SCALE_DISTRIBUTIONS)},
+        'scale_per_axis': FLAG,
+        'crop_candidates': WHOLE,
         'reduce_gt': maybe(NUMBERS),
         'degradation': DEGRADATION,
         'num_samples': maybe(WHOLE),
         'patch': FLAG,
         'use_hflip': FLAG,
         'use_rot': FLAG,
+        **Augmentations.own_options,
         'color': {'enum': list(COLORS)},
         'cache': FLAG,
         'degrade': {'enum': list(DEGRADE)},
@@ -107,8 +125,11 @@ class RandomScalePairedDataset(Dataset):
         self.num_samples = optional_int(opt, 'num_samples')
         self.color = require_color(opt)
         self.seed = opt.get('seed', 0)
-        self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
+        self.gt_store = self._open_ground_truth()
         self.lq_store = optional_store(opt, 'dataroot_lq')
+        self.candidates = optional_int(opt, 'crop_candidates') or 1
+        self.augmentations = Augmentations(opt)
+        self._require_scales()
         if self.lq_store is None:
             self.scale_range = scale_range(opt.get('scale_range'))
             largest = round(self.lq_size * self.scale_range[1])
@@ -131,6 +152,35 @@ class RandomScalePairedDataset(Dataset):
         self.patch = self._patch()
         self.on_device = self._on_device()
         self._cache: dict[str, np.ndarray] = {}
+
+    def _open_ground_truth(self) -> ImageStore:
+        root = self.opt.get('dataroot_gt')
+        if not isinstance(root, Mapping):
+            return open_store(root, 'dataroot_gt')
+        if self.opt.get('dataroot_lq'):
+            raise UserError(
+                'found several folders beside dataroot_lq, which has the pairs of one; name one.',
+                key='dataroot_gt',
+            )
+        return MixedStore(root, 'dataroot_gt')
+
+    def _require_scales(self) -> None:
+        """Raise UserError for options of scales that are not drawn, or unknown."""
+        distribution = self.opt.get('scale_distribution', 'uniform')
+        if distribution not in SCALE_DISTRIBUTIONS:
+            raise UserError(
+                f'found {distribution!r}; {suggest(distribution, SCALE_DISTRIBUTIONS)}',
+                key='scale_distribution',
+            )
+        if self.lq_store is None:
+            return
+        for key in ('scale_distribution', 'scale_per_axis'):
+            if self.opt.get(key):
+                raise UserError(
+                    'found both it and dataroot_lq, whose images have a scale of their own; remove '
+                    'one.',
+                    key=key,
+                )
 
     def _require_size(self, store: ImageStore, side: int, at_scale: str, options: str) -> None:
         """Raise UserError where an image is smaller than the largest crop.
@@ -257,8 +307,7 @@ class RandomScalePairedDataset(Dataset):
             lq_path, gt_path. With `degrade: device`: what `liif_arch.crop_batches.make_batch` makes
             these of, and the paths.
         """
-        crops, seed = self._crops(index)
-        key = self.gt_store.keys[index]
+        crops, key, seed = self._crops(index)
         paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
         if self.on_device:
             return {**self._crop_sample(crops, seed), **paths}
@@ -266,24 +315,27 @@ class RandomScalePairedDataset(Dataset):
 
     def pair(self, index: int) -> Pair:
         """The low-resolution crop and the ground-truth crop of a sample, to be looked at."""
-        crops, _ = self._crops(index)
+        crops, _, _ = self._crops(index)
         return Pair(self._lq_of(crops), crops[0])
 
-    def _crops(self, index: int) -> tuple[list[np.ndarray], int]:
-        """The ground-truth crop of a sample, its low-resolution crop unless that is the bicubic
-        reduction; and the seed of its subset of pixels.
+    def _crops(self, index: int) -> tuple[list[np.ndarray], str, int]:
+        """The ground-truth crop of a sample, and its low-resolution crop unless that is the bicubic
+        reduction; the key of its image; and the seed of its subset of pixels.
         """
         rng = generator(self.seed, index)
         key = self.gt_store.keys[index]
+        if isinstance(self.gt_store, MixedStore):
+            key = self.gt_store.draw(rng)
         if self.lq_store is None:
-            crops = self._scaled_crop(rng, key)
+            crops = [self._scaled_crop(rng, key)]
         else:
             crops = self._paired_crops(rng, self.lq_store, key)
         crops = augment(rng, crops, self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
+        crops = self.augmentations.recolor(rng, crops)
         seed = draw_seed(rng)
         if self.degradation is not None:
             crops.append(self.degradation(crops[0], (self.lq_size, self.lq_size), rng))
-        return crops, seed
+        return crops, key, seed
 
     def _lq_of(self, crops: list[np.ndarray]) -> np.ndarray:
         """The low-resolution crop of what `_crops` returns."""
@@ -291,30 +343,68 @@ class RandomScalePairedDataset(Dataset):
             return resize_bicubic(crops[0], (self.lq_size, self.lq_size))
         return crops[1]
 
-    def _scaled_crop(self, rng: np.random.Generator, key: str) -> list[np.ndarray]:
-        """The ground-truth crop alone, (s, s, C)."""
-        size = self.gt_store.size(key)
-        side = random_side(rng, self.lq_size, self.scale_range)
-        larger = side
+    def _scaled_crop(self, rng: np.random.Generator, key: str) -> np.ndarray:
+        """A ground-truth crop, (h, w, C), of a scale that is drawn, perhaps mixed with another."""
+        distribution = self.opt.get('scale_distribution', 'uniform')
+        per_axis = self.opt.get('scale_per_axis', False)
+        size = random_size(rng, self.lq_size, self.scale_range, distribution, per_axis)
+
+        def another() -> np.ndarray:
+            other = self.gt_store.keys[rng.integers(len(self.gt_store))]
+            return self._sized_crop(rng, other, size)
+
+        return self.augmentations.mix(rng, self._sized_crop(rng, key, size), another)
+
+    def _sized_crop(self, rng: np.random.Generator, key: str, size: tuple[int, int]) -> np.ndarray:
+        """A crop of an image, (h, w, C), which may be a larger one that is reduced."""
+        image = self.gt_store.size(key)
+        larger = size
         if self.reduce_gt is not None:
-            larger = enlarged_side(rng, side, min(size), *self.reduce_gt)
-        crop = self._read(self.gt_store, key, random_window(rng, size, (larger, larger)))
-        if larger != side:
-            crop = resize_bicubic(crop, (side, side))
-        return [crop]
+            larger = enlarged_size(rng, size, image, *self.reduce_gt)
+        [crop] = self._choose(rng, image, larger, lambda window: [(self.gt_store, key, window)])
+        if larger != size:
+            crop = resize_bicubic(crop, size)
+        return crop
 
     def _paired_crops(
         self, rng: np.random.Generator, lq_store: ImageStore, key: str
     ) -> list[np.ndarray]:
-        """The same crop of the ground truth and of its low-resolution image, (s, s, C) and
+        """The same crop of the ground truth and of its low-resolution image, (h, w, C) and
         (lq_size, lq_size, C).
         """
         lq_key = fill_template(self.filename_tmpl, key)
-        window = random_window(rng, lq_store.size(lq_key), (self.lq_size, self.lq_size))
-        return [
-            self._read(self.gt_store, key, scaled_window(window, self.scales[key])),
-            self._read(lq_store, lq_key, window),
-        ]
+
+        def places(window: Window) -> list[tuple[ImageStore, str, Window]]:
+            return [
+                (self.gt_store, key, scaled_window(window, self.scales[key])),
+                (lq_store, lq_key, window),
+            ]
+
+        return self._choose(rng, lq_store.size(lq_key), (self.lq_size, self.lq_size), places)
+
+    def _choose(
+        self,
+        rng: np.random.Generator,
+        image: tuple[int, int],
+        crop: tuple[int, int],
+        places: Callable[[Window], list[tuple[ImageStore, str, Window]]],
+    ) -> list[np.ndarray]:
+        """What lies at a window that is drawn: of several, one by the gradients there.
+
+        Args:
+            rng: Source of randomness.
+            image: Height and width of what windows are drawn of.
+            crop: Height and width of a window.
+            places: The stores, keys and windows to read for a window.
+        """
+        candidates = []
+        for _ in range(self.candidates):
+            window = random_window(rng, image, crop)
+            candidates.append([self._read(*place) for place in places(window)])
+        if len(candidates) == 1:
+            return candidates[0]
+        gradients = np.array([mean_gradient(crops[0]) for crops in candidates]) + 1e-6
+        return candidates[rng.choice(len(candidates), p=gradients / gradients.sum())]
 
     def _lq_path(self, key: str) -> str:
         if self.lq_store is None:
@@ -322,15 +412,15 @@ class RandomScalePairedDataset(Dataset):
         return self.lq_store.path(fill_template(self.filename_tmpl, key))
 
     def _crop_sample(self, crops: list[np.ndarray], seed: int) -> dict[str, Tensor | int]:
-        """crop (M, M, C) uint8, M = round(lq_size * highest scale); its side; the seed of its
-        subset of pixels; and lq where it is degraded.
+        """crop (M, M, C) uint8, M = round(lq_size * highest scale); its height and width; the seed
+        of its subset of pixels; and lq where it is degraded.
         """
         crop, *degraded = crops
         require_8_bits(crop)
         padded = pad_square(crop, round(self.lq_size * self.scale_range[1]))
         sample: dict[str, Tensor | int] = {
             'crop': torch.from_numpy(padded),
-            'side': len(crop),
+            'size': torch.tensor(crop.shape[:2]),
             'seed': seed,
         }
         if not degraded:

@@ -178,13 +178,14 @@ def samples(args: argparse.Namespace, device: torch.device) -> list[Check]:
     """`make_batch`, scattered pixels and squares: the CPU's bits, and nothing that waits."""
     generator = torch.Generator().manual_seed(0)
     crop = torch.randint(256, (4, 192, 192, 3), generator=generator).to(torch.uint8)
-    side, seed = torch.tensor([48, 101, 150, 192]), torch.tensor([1, 2, 3, 2**32 - 1])
+    size = torch.tensor([[48, 48], [101, 101], [150, 60], [192, 192]])
+    seed = torch.tensor([1, 2, 3, 2**32 - 1])
     found = []
     for patch in (False, True):
-        there = [x.to(device) for x in (crop, side, seed)]
+        there = [x.to(device) for x in (crop, size, seed)]
         with no_waiting(device):
             made = make_batch(*there, 48, 2304, patch)
-        expected = make_batch(crop, side, seed, 48, 2304, patch)
+        expected = make_batch(crop, size, seed, 48, 2304, patch)
         differ = [key for key, value in expected.items() if not torch.equal(made[key].cpu(), value)]
         found.append(
             Check(

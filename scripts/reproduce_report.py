@@ -50,7 +50,8 @@ def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.
     text = [
         f'# {group}',
         '',
-        f'{TITLES[metric]} (dB){seeds}; network: {args.network}, trained in {args.precision}; {data}.',
+        f'{TITLES[metric]} (dB){seeds}; network: {args.network}, trained in {args.precision}; '
+        f'{data}.',
         "The paper's figures are for its own data (DIV2K; CelebAHQ), networks and schedule: "
         'compare the order, not the level.',
         '',

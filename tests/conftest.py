@@ -51,6 +51,7 @@ SLOW = {
     'test_gpu_check.py',
     'test_prepare.py',
     'test_reproduce.py',
+    'test_reproduce_recipe.py',
     'test_scripts.py',
     'test_stops.py',
     'test_stress.py',

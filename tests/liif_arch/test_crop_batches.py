@@ -24,9 +24,16 @@ def pictures(side: int, channels: int) -> list[np.ndarray]:
 
 
 def padded_batch(image: np.ndarray, sides: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Top-left crops of the given sides, padded to the image's, (B, M, M, C), and their sides."""
-    crops = [pad_square(image[:s, :s], len(image)) for s in sides]
-    return torch.from_numpy(np.stack(crops)), torch.tensor(sides)
+    """Top-left crops of the given sides, padded to the image's, (B, M, M, C), and their sizes."""
+    return padded_crops(image, [(side, side) for side in sides])
+
+
+def padded_crops(
+    image: np.ndarray, sizes: list[tuple[int, int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Top-left crops of the given heights and widths, padded to the image's side."""
+    crops = [pad_square(image[:h, :w], len(image)) for h, w in sizes]
+    return torch.from_numpy(np.stack(crops)), torch.tensor(sizes)
 
 
 @pytest.mark.parametrize('lq_size,channels', [(24, 1), (24, 4), (13, 3), (7, 1), (31, 3), (1, 3)])
@@ -34,8 +41,8 @@ def test_reduce_crops__is_pillows_bicubic_to_the_bit(lq_size, channels):
     """Every side from half of lq_size (where Pillow enlarges) to four times it."""
     sides = list(range(max(1, lq_size // 2), 4 * lq_size + 1))
     for image in pictures(4 * lq_size, channels):
-        crop, side = padded_batch(image, sides)
-        found = reduce_crops(crop, side, lq_size).permute(0, 2, 3, 1).numpy()
+        crop, size = padded_batch(image, sides)
+        found = reduce_crops(crop, size, lq_size).permute(0, 2, 3, 1).numpy()
         for i, s in enumerate(sides):
             assert np.array_equal(found[i], resize_bicubic(image[:s, :s], (lq_size, lq_size))), s
 
@@ -43,11 +50,27 @@ def test_reduce_crops__is_pillows_bicubic_to_the_bit(lq_size, channels):
 def test_reduce_crops__the_papers_size():
     image = pictures(192, 3)[0]
     sides = [48, 49, 72, 95, 96, 97, 101, 127, 144, 150, 163, 179, 191, 192]
-    crop, side = padded_batch(image, sides)
-    found = reduce_crops(crop, side, 48).permute(0, 2, 3, 1).numpy()
+    crop, size = padded_batch(image, sides)
+    found = reduce_crops(crop, size, 48).permute(0, 2, 3, 1).numpy()
     for i, s in enumerate(sides):
         pillow = Image.fromarray(image[:s, :s]).resize((48, 48), Image.Resampling.BICUBIC)
         assert np.array_equal(found[i], np.asarray(pillow))
+
+
+def test_make_batch__crops_that_are_not_square():
+    """What Pillow reduces and the loader draws of them, pixels and squares."""
+    image, sizes = pictures(48, 3)[0], [(12, 48), (48, 13), (31, 20), (40, 40)]
+    seeds = [0, 3, 2**32 - 1, 77]
+    crop, size = padded_crops(image, sizes)
+    for patch in (False, True):
+        batch = make_batch(crop, size, torch.tensor(seeds), 12, 100, patch)
+        for i, (h, w) in enumerate(sizes):
+            reduced = resize_bicubic(image[:h, :w], (12, 12)).transpose(2, 0, 1)
+            assert np.array_equal((batch['lq'][i] * 255).round().numpy(), reduced)
+            coord, cell, colours = query_samples(image[:h, :w], 100, seeds[i], patch)
+            assert np.array_equal(batch['coord'][i], coord)
+            assert np.array_equal(batch['cell'][i], cell)
+            assert np.array_equal((batch['gt'][i] * 255).round().numpy(), colours)
 
 
 def test_reduction_weights__whole_normalised_and_none_on_padding():
@@ -71,8 +94,8 @@ def test_draw_pixels__equals_the_loaders_draw(num_samples):
     image = pictures(48, 3)[0]
     sides = [12, 13, 29, 48, 48]
     seeds = [0, 1, 2**31, 2**32 - 1, 7]
-    crop, side = padded_batch(image, sides)
-    coord, cell, colours = draw_pixels(crop, side, torch.tensor(seeds), num_samples)
+    crop, size = padded_batch(image, sides)
+    coord, cell, colours = draw_pixels(crop, size, torch.tensor(seeds), num_samples)
     assert coord.dtype == cell.dtype == torch.float32 and colours.dtype == torch.uint8
     for i, (s, seed) in enumerate(zip(sides, seeds, strict=True)):
         expected = query_samples(image[:s, :s], num_samples, seed)
@@ -84,8 +107,8 @@ def test_draw_pixels__equals_the_loaders_draw(num_samples):
 
 
 def test_make_batch__what_the_model_takes():
-    crop, side = padded_batch(pictures(32, 3)[0], [8, 17, 32])
-    batch = make_batch(crop, side, torch.tensor([1, 2, 3]), 8, 20)
+    crop, size = padded_batch(pictures(32, 3)[0], [8, 17, 32])
+    batch = make_batch(crop, size, torch.tensor([1, 2, 3]), 8, 20)
     assert {k: tuple(v.shape) for k, v in batch.items()} == {
         'lq': (3, 3, 8, 8),
         'gt': (3, 20, 3),
@@ -112,8 +135,8 @@ def test_make_batch__waits_for_no_device(device):
     """A meta tensor has no values to wait for; on CUDA waiting is an error here, and the bits are
     the CPU's.
     """
-    crop, side = padded_batch(pictures(48, 3)[0], [12, 25, 48])
-    arguments = (crop, side, torch.tensor([5, 6, 2**32 - 1]))
+    crop, size = padded_batch(pictures(48, 3)[0], [12, 25, 48])
+    arguments = (crop, size, torch.tensor([5, 6, 2**32 - 1]))
     moved = [a.to(device) for a in arguments]
     if device == 'meta':
         assert make_batch(*moved, 12, 100)['gt'].shape == (3, 100, 3)

@@ -111,8 +111,8 @@ def test_render__by_the_kernel_where_it_has_one(case, launches):
 def test_make_batch__on_a_gpu(patch):
     with fake_cuda():
         crop = torch.zeros(3, 48, 48, 3, dtype=torch.uint8, device=CUDA)
-        side, seed = (torch.zeros(3, dtype=torch.int64, device=CUDA) for _ in range(2))
-        batch = make_batch(crop, side, seed, 12, 100, patch)
+        size = torch.zeros(3, 2, dtype=torch.int64, device=CUDA)
+        batch = make_batch(crop, size, size[:, 0], 12, 100, patch)
         assert {x.device for x in batch.values()} == {CUDA}
         assert batch['lq'].shape == (3, 3, 12, 12) and batch['gt'].shape == (3, 100, 3)
 
@@ -146,7 +146,7 @@ def test_step__of_a_training_waits_for_nothing(tmp_path, photos, monkeypatch, de
     if degrade == 'device':
         batch = {
             'crop': torch.zeros(2, 32, 32, 3, dtype=torch.uint8),
-            'side': torch.tensor([9, 32]),
+            'size': torch.tensor([[9, 32], [32, 20]]),
             'seed': torch.tensor([1, 2]),
         }
     options['train']['optim_g']['type'] = 'Adam'  # BasicSR has taken it out

@@ -69,19 +69,57 @@ def test_draw_indices__where_the_threshold_leaves_too_few(monkeypatch):
     assert np.array_equal(crops.draw_indices(500, 100, 3), expected)
 
 
-def test_random_side__uniform_scales():
-    sides = [crops.random_side(rng(seed), 12, (1, 4)) for seed in range(200)]
+@pytest.mark.parametrize(
+    'distribution,transform',
+    [('uniform', lambda s: s), ('log', np.log), ('reciprocal', lambda s: 1 / s)],
+)
+def test_random_scale__what_is_uniform_in_the_range(distribution, transform):
+    source = rng()
+    scales = [crops.random_scale(source, (0.5, 4), distribution) for _ in range(4000)]
+    assert 0.5 <= min(scales) and max(scales) <= 4
+    low, high = sorted(transform(np.array([0.5, 4])))
+    counts, _ = np.histogram(transform(np.array(scales)), 8, (low, high))
+    assert counts.sum() == 4000 and counts.min() > 420 and counts.max() < 580
+
+
+def test_random_size__an_axis_alone_or_both_alike():
+    alike = [crops.random_size(rng(seed), 12, (1, 4)) for seed in range(50)]
+    apart = [crops.random_size(rng(seed), 12, (1, 4), per_axis=True) for seed in range(400)]
+    assert all(h == w for h, w in alike)
+    heights, widths = np.array(apart).T
+    assert abs(np.corrcoef(heights, widths)[0, 1]) < 0.15
+    assert min(heights) < 15 and max(widths) > 45
+
+
+def test_mean_gradient__of_a_ramp():
+    y, x = np.mgrid[:9, :7]
+    ramp = np.dstack([3 * y + 2 * x] * 3).astype(np.uint8)
+    assert crops.mean_gradient(ramp) == pytest.approx(5)
+    assert crops.mean_gradient(ramp[:1, :1]) == 0
+
+
+def test_random_size__uniform_scales():
+    sides = [crops.random_size(rng(seed), 12, (1, 4))[0] for seed in range(200)]
     assert min(sides) < 15 and max(sides) > 45 and 12 <= min(sides) and max(sides) <= 48
     assert np.mean(sides) == pytest.approx(30, abs=2)
 
 
-def test_enlarged_side__as_often_and_as_far_as_asked():
-    sides = [crops.enlarged_side(rng(seed), 20, 100, 0.5, 1, 2) for seed in range(400)]
+def test_enlarged_size__as_often_and_as_far_as_asked():
+    sides = [
+        crops.enlarged_size(rng(seed), (20, 20), (100, 110), 0.5, 1, 2)[0] for seed in range(400)
+    ]
     enlarged = [side for side in sides if side > 20]
     assert 150 < len(enlarged) < 230  # a factor near 1 rounds to 20
     assert max(enlarged) in (39, 40) and np.mean(enlarged) == pytest.approx(30.4, abs=1)
-    assert {crops.enlarged_side(rng(seed), 20, 22, 1, 2, 2) for seed in range(9)} == {22}
-    assert {crops.enlarged_side(rng(seed), 20, 99, 0, 2, 2) for seed in range(9)} == {20}
+    for image, probability, size in [
+        ((30, 22), 1, (22, 22)),
+        ((22, 30), 1, (22, 22)),
+        ((99, 99), 0, (20, 20)),
+    ]:
+        for seed in range(9):
+            found = crops.enlarged_size(rng(seed), (20, 20), image, probability, 2, 2)
+            assert found == size
+    assert crops.enlarged_size(rng(), (20, 10), (30, 99), 1, 2, 2) == (30, 15)  # its shape stays
 
 
 def test_random_window__reaches_every_border():

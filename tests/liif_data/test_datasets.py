@@ -102,7 +102,7 @@ def test_samples__folder_and_lmdb_and_workers_agree_and_epochs_differ(photos, co
 
 def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> list[dict]:
     return [
-        make_batch(b['crop'], b['side'], b['seed'], dataset.lq_size, dataset.num_samples)
+        make_batch(b['crop'], b['size'], b['seed'], dataset.lq_size, dataset.num_samples)
         for b in batches
     ]
 
@@ -115,6 +115,10 @@ def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> li
         {'scale_range': [0.5, 4], 'num_samples': 36},
         {'lq_size': 13, 'use_rot': False},
         {'reduce_gt': [0.7, 1, 2]},
+        {'scale_per_axis': True},
+        {'scale_per_axis': True, 'reduce_gt': [0.7, 1, 2], 'scale_distribution': 'log'},
+        {'crop_candidates': 3, 'scale_distribution': 'reciprocal'},
+        {'mixup': 0.5, 'cutmix': 0.5, 'channel_shuffle': 0.5, 'color_blend': 0.5},
     ],
 )
 def test_samples__degraded_by_loader_and_device_agree(photos, options):
@@ -135,9 +139,10 @@ def test_samples__degraded_by_loader_and_device_agree(photos, options):
 def test_degrade_device__a_sample_is_a_padded_crop(photos):
     dataset = train_set(photos, degrade='device', use_hflip=False, use_rot=False)
     sample, image = dataset[2], photo(71, 60, 2)
-    side, crop = sample['side'], sample['crop'].numpy()
+    (side, width), crop = sample['size'].tolist(), sample['crop'].numpy()
     assert (
-        set(sample) == {'crop', 'side', 'seed', 'lq_path', 'gt_path'}
+        set(sample) == {'crop', 'size', 'seed', 'lq_path', 'gt_path'}
+        and side == width
         and 0 <= sample['seed'] < 2**32
     )
     assert (

@@ -13,6 +13,7 @@ import pytest
 from liif_arch.config.check import Problems, check_option_file
 from liif_arch.config.sources import keys_read_by, keys_read_in
 from liif_arch.config.tables import LOADER
+from liif_data.augmentations import Augmentations
 from liif_data.dataset_options import require_color, require_options
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.scale_set_dataset import ScaleSetDataset
@@ -40,6 +41,8 @@ for name, path in shipped_options().items():
 def test_own_options__are_the_keys_that_the_source_reads(cls):
     shared = ast.parse(inspect.getsource(require_color) + inspect.getsource(require_options))
     read = {key for key in {*keys_read_by(cls), *keys_read_in(shared)} if key.isidentifier()}
+    if Augmentations.own_options.keys() <= cls.own_options.keys():
+        read |= keys_read_by(Augmentations) - {'key'}
     assert set(cls.own_options) == read - set(LOADER)
 
 

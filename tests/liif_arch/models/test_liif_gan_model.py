@@ -65,7 +65,12 @@ def test_gan__patches_are_squares_of_the_ground_truth(degrade):
         padded = np.zeros((1, 50, 50, 3), np.uint8)
         padded[0, :40, :40] = gt
         batch = make_batch(
-            torch.from_numpy(padded), torch.tensor([40]), torch.tensor([123456]), 20, 64, patch=True
+            torch.from_numpy(padded),
+            torch.tensor([[40, 40]]),
+            torch.tensor([123456]),
+            20,
+            64,
+            patch=True,
         )
         np.testing.assert_array_equal(batch['coord'][0], coord)  # the same square as the loader's
         np.testing.assert_array_equal(batch['cell'][0], cell)

@@ -1,0 +1,72 @@
+"""Several folders behind one interface, of which samples are drawn by weights."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from liif_arch.errors import UserError
+from liif_data.store import ImageStore, open_store
+
+
+class MixedStore(ImageStore):
+    """The images of several folders or LMDBs.
+
+    Args:
+        weights: How often a sample is of a folder, by the folder's name; of any sum.
+        option: What names them in an option file.
+
+    Raises:
+        UserError: A weight is no positive number, or a folder has no images.
+    """
+
+    def __init__(self, weights: Mapping[str, float], option: str = 'dataroot_gt') -> None:
+        self.root = ', '.join(map(str, weights))
+        self._stores: dict[str, ImageStore] = {}
+        self._places: dict[str, tuple[ImageStore, str]] = {}
+        for root, weight in weights.items():
+            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise UserError(
+                    f'found {weight!r} for {root}; needed a weight above 0: how often a sample is '
+                    'of this folder.',
+                    key=option,
+                )
+            store = open_store(root, option)
+            self._stores[root] = store
+            for key in store.keys:
+                self._places[f'{root}/{key}'] = store, key
+        if not self._stores:
+            raise UserError('found no folder; needed a weight by folder.', key=option)
+        total = sum(map(float, weights.values()))
+        self._shares = [float(weight) / total for weight in weights.values()]
+        self.keys = sorted(self._places)
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """The key of an image: of a folder by its weight, and there each as often as another."""
+        root = list(self._stores)[rng.choice(len(self._shares), p=self._shares)]
+        keys = self._stores[root].keys
+        return f'{root}/{keys[rng.integers(len(keys))]}'
+
+    def path(self, key: str) -> str:
+        store, name = self._places[key]
+        return store.path(name)
+
+    def read_bytes(self, key: str) -> bytes:
+        store, name = self._places[key]
+        return store.read_bytes(name)
+
+    def size(self, key: str) -> tuple[int, int]:
+        store, name = self._places[key]
+        return store.size(name)
+
+    def read(self, key: str, color: str = 'rgb') -> np.ndarray:
+        store, name = self._places[key]
+        return store.read(name, color)
+
+    def read_window(self, key: str, rows: slice, cols: slice, color: str = 'rgb') -> np.ndarray:
+        store, name = self._places[key]
+        return store.read_window(name, rows, cols, color)
+
+    def verify(self, color: str = 'rgb') -> None:
+        for store in self._stores.values():
+            store.verify(color)
