@@ -59,7 +59,10 @@ def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.
     ]
     folder = args.out / f'report_{group}'
     folder.mkdir(parents=True, exist_ok=True)
-    if len(scales) > 2:
+    if group == 'recipe':
+        plot_changes(figures, TITLES[metric], folder / 'changes.png')
+        text += ['', '![What each change brings](changes.png)']
+    elif len(scales) > 2:
         plot_curves(curves, TITLES[metric], folder / 'psnr_scale.png')
         text += ['', '![PSNR gain over bicubic against scale](psnr_scale.png)']
     if group == 'decoders':
@@ -69,7 +72,7 @@ def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.
         text += ['', 'What they cost: [cost.md](cost.md).']
         text += ['', '![PSNR against time](psnr_time.png)']
     (folder / 'report.md').write_text('\n'.join(text) + '\n')
-    print('\n' + '\n'.join(text[2 : 6 + len(rows) + 2]) + f'\n{folder / "report.md"}')
+    print('\n' + '\n'.join(text[2:6]) + f'\n{folder / "report.md"}')
     return folder / 'report.md'
 
 
@@ -115,6 +118,40 @@ def plot_curves(curves: dict[str, dict[int, float]], title: str, path: Path) -> 
     axes.axvspan(1, 4, color='0.5', alpha=0.1, label='training scales')
     axes.set(xlabel='scale', ylabel=f'{title} over bicubic (dB)')
     axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+def plot_changes(figures: dict[str, Figures], title: str, path: Path) -> None:
+    """What each run brings over the first one, at the lowest scale and at x4, with the standard
+    deviation of the seeds.
+
+    Args:
+        figures: By scale, of `bicubic` and of every run; the first of these is compared with.
+        title: Name of the metric.
+        path: Picture to write.
+    """
+    from matplotlib.figure import Figure
+
+    first, *labels = [label for label in figures if label != 'bicubic']
+    scales = sorted({min(figures[first]), 4} & figures[first].keys())
+    figure = Figure(figsize=(6.4, 1 + 0.32 * len(labels)), layout='constrained')
+    axes = figure.add_subplot()
+    for i, scale in enumerate(scales):
+        base = statistics.fmean(figures[first][scale])
+        gains, deviations = [], []
+        for label in labels:
+            values = figures[label][scale]
+            gains.append(statistics.fmean(values) - base)
+            deviations.append(statistics.stdev(values) if len(values) > 1 else 0)
+        height = 0.8 / len(scales)
+        places = [place + (i - (len(scales) - 1) / 2) * height for place in range(len(labels))]
+        axes.barh(places, gains, height, xerr=deviations, label=f'x{scale}')
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.axvline(0, color='0.3', linewidth=1)
+    axes.set(xlabel=f'{title} over {first} (dB)')
+    axes.grid(alpha=0.3, axis='x')
     axes.legend()
     figure.savefig(path, dpi=130)
 

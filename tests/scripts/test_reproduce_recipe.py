@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers import write_photos
+from PIL import Image
 
 from liif_arch.config.check import Problems, check_option_file
 
@@ -101,10 +102,13 @@ def test_table__tells_mean_and_deviation_of_several_seeds(tmp_path, capsys):
     }
     text = write_comparison('recipe', results, args).read_text()
     rows = {
-        line.split('|')[1].strip(): line.split('|')[2:] for line in text.splitlines()[4:] if line
+        line.split('|')[1].strip(): line.split('|')[2:]
+        for line in text.splitlines()
+        if line.startswith('|')
     }
     assert rows[RECIPE[0].label][1].strip() == '32.00 \u00b1 1.00'
     assert rows[RECIPE[1].label][1].strip() == '32.50 \u00b1 0.00'
+    assert Image.open(tmp_path / 'report_recipe/changes.png').size[0] > 500
     assert rows['bicubic'][1].strip() == '30.00' and 'of 3 seeds' in text
     assert '3 seeds' in capsys.readouterr().out
 
