@@ -66,6 +66,30 @@ def missing_pair(store: ImageStore, lq_key: str, gt_path: str) -> UserError:
     )
 
 
+def require_size(store: ImageStore, side: int, needed_by: str, options: str) -> None:
+    """Raise UserError where an image is smaller than the largest crop.
+
+    Args:
+        store: The images that are cropped.
+        side: Side of the largest crop, in pixels.
+        needed_by: What needs it, such as `lq_size 48 at scale 4`.
+        options: What the message says to lower.
+    """
+    small = [key for key in store.keys if min(store.size(key)) < side]
+    if not small:
+        return
+    height, width = store.size(small[0])
+    others = ''
+    if len(small) > 1:
+        others = f', and {len(small) - 1} more are'
+    raise UserError(
+        f'{store.path(small[0])}: this image is {width}x{height} (width x height){others} '
+        f'smaller than the {side}-pixel crop that {needed_by} needs; remove small images, or '
+        f'lower {options}.',
+        map(store.path, small),
+    )
+
+
 def require_color(opt: Mapping) -> str:
     """The option `color`; raises UserError where it is not one of `COLORS`."""
     color = opt.get('color', 'rgb')

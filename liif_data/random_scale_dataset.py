@@ -37,9 +37,11 @@ from liif_data.dataset_options import (
     positive_int,
     require_color,
     require_options,
+    require_size,
     scale_range,
     to_tensor,
 )
+from liif_data.repeats import fingerprint, number_of, repeated
 from liif_data.store import ImageStore, open_store
 
 DEGRADE = ('loader', 'device')
@@ -73,6 +75,9 @@ class RandomScalePairedDataset(Dataset):
         use_hflip, use_rot: Augmentations: horizontal flip; vertical flip and transpose.
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
+        repeat_epochs: The samples of epoch e are those of epoch e mod this number, images *
+            dataset_enlarge_ratio * repeat_epochs in all. Needed by a cache of a teacher's colours
+            (`train.distill_opt.cache`). Default: every epoch has its own.
         cache: Keep decoded images in memory (per worker process). Default false.
         degrade: Who reduces the crop and draws its pixels: loader (default), or device,
             LIIFModel's, for the whole batch, from 8-bit ground truth alone. The samples are the
@@ -97,6 +102,7 @@ class RandomScalePairedDataset(Dataset):
         'color': {'enum': list(COLORS)},
         'cache': FLAG,
         'degrade': {'enum': list(DEGRADE)},
+        'repeat_epochs': maybe(WHOLE),
     }
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
@@ -109,17 +115,18 @@ class RandomScalePairedDataset(Dataset):
         self.seed = opt.get('seed', 0)
         self.gt_store = open_store(opt.get('dataroot_gt'), 'dataroot_gt')
         self.lq_store = optional_store(opt, 'dataroot_lq')
+        needed = f'lq_size {self.lq_size}'
         if self.lq_store is None:
             self.scale_range = scale_range(opt.get('scale_range'))
             largest = round(self.lq_size * self.scale_range[1])
             at_scale = f' at scale {self.scale_range[1]:g}'
-            self._require_size(self.gt_store, largest, at_scale, 'lq_size or scale_range')
+            require_size(self.gt_store, largest, needed + at_scale, 'lq_size or scale_range')
         else:
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
             self.scales: dict[str, int] = {}
             for key in self.gt_store.keys:
                 self.scales[key] = self._pair_scale(self.lq_store, key)
-            self._require_size(self.lq_store, self.lq_size, '', 'lq_size')
+            require_size(self.lq_store, self.lq_size, needed, 'lq_size')
         self._require_pixels()
         self.reduce_gt = self._reduce_gt()
         self.degradation = optional_degradation(opt.get('degradation'), self.color)
@@ -130,30 +137,9 @@ class RandomScalePairedDataset(Dataset):
             )
         self.patch = self._patch()
         self.on_device = self._on_device()
+        self.repeat_epochs = optional_int(opt, 'repeat_epochs')
+        self.fingerprint = 0 if self.repeat_epochs is None else fingerprint(self.stores())
         self._cache: dict[str, np.ndarray] = {}
-
-    def _require_size(self, store: ImageStore, side: int, at_scale: str, options: str) -> None:
-        """Raise UserError where an image is smaller than the largest crop.
-
-        Args:
-            store: The images that are cropped.
-            side: Side of the largest crop, in pixels.
-            at_scale: What the message adds to lq_size, such as ` at scale 4`.
-            options: What the message says to lower.
-        """
-        small = [key for key in store.keys if min(store.size(key)) < side]
-        if not small:
-            return
-        height, width = store.size(small[0])
-        others = ''
-        if len(small) > 1:
-            others = f', and {len(small) - 1} more are'
-        raise UserError(
-            f'{store.path(small[0])}: this image is {width}x{height} (width x height){others} '
-            f'smaller than the {side}-pixel crop that lq_size {self.lq_size}{at_scale} needs; '
-            f'remove small images, or lower {options}.',
-            map(store.path, small),
-        )
 
     def _lowest_scale(self) -> float:
         """The lowest scale of any sample."""
@@ -255,14 +241,22 @@ class RandomScalePairedDataset(Dataset):
         Returns:
             lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x);
             lq_path, gt_path. With `degrade: device`: what `liif_arch.crop_batches.make_batch` makes
-            these of, and the paths.
+            these of, and the paths. With `repeat_epochs` also draw (2,), int64: the number of the
+            sample among all of them, and the fingerprint of the images.
         """
         crops, seed = self._crops(index)
         key = self.gt_store.keys[index]
-        paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+        more: dict[str, Tensor | str] = {
+            'lq_path': self._lq_path(key),
+            'gt_path': self.gt_store.path(key),
+        }
+        if self.repeat_epochs is not None:
+            address = repeated(index, self.repeat_epochs)
+            number = number_of(address, len(self), self.opt.get('dataset_enlarge_ratio', 1))
+            more.update(draw=torch.tensor([number, self.fingerprint]))
         if self.on_device:
-            return {**self._crop_sample(crops, seed), **paths}
-        return {**self._query_sample(crops, seed), **paths}
+            return {**self._crop_sample(crops, seed), **more}
+        return {**self._query_sample(crops, seed), **more}
 
     def pair(self, index: int) -> Pair:
         """The low-resolution crop and the ground-truth crop of a sample, to be looked at."""
@@ -273,7 +267,7 @@ class RandomScalePairedDataset(Dataset):
         """The ground-truth crop of a sample, its low-resolution crop unless that is the bicubic
         reduction; and the seed of its subset of pixels.
         """
-        rng = generator(self.seed, index)
+        rng = generator(self.seed, repeated(index, self.repeat_epochs))
         key = self.gt_store.keys[index]
         if self.lq_store is None:
             crops = self._scaled_crop(rng, key)
