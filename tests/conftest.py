@@ -21,6 +21,7 @@ SHARED = ROOT.parent / 'shared'
 # suite takes a minute or two.
 SLOW = {
     'test_distillation.py',
+    'test_consistency.py',
     'test_ends.py',
     'test_processes.py',
     'test_run.py',

@@ -14,6 +14,7 @@ from liif_arch.config.kinds import (
     EVERY_FILE,
     IO_BACKEND,
     LOSS,
+    LOSS_AT_SCALE,
     METRIC_KIND,
     NOT_REGISTERED,
     OPTIMIZER,
@@ -48,7 +49,7 @@ from liif_arch.config.tables import (
 DRAFT = 'http://json-schema.org/draft-07/schema#'
 NO_NETWORK = ', which is no network of this file'
 METRICS = '"NAME: {type: ...}" of each metric, or ~'
-KINDS = (IO_BACKEND, DATASET, TRAINING_SET, OPTIMIZER, SCHEDULER, LOSS, METRIC_KIND)
+KINDS = (IO_BACKEND, DATASET, TRAINING_SET, OPTIMIZER, SCHEDULER, LOSS, LOSS_AT_SCALE, METRIC_KIND)
 
 
 def schema_of(opt: dict, is_train: bool) -> Fragment:
@@ -236,6 +237,8 @@ def _kind_in_training(key: str, value: object) -> Kind | None:
         return SCHEDULER
     if key.startswith('optim_'):
         return OPTIMIZER
+    if key == 'consistency_opt':
+        return LOSS_AT_SCALE
     is_other_loss = key.endswith('_opt') and (
         value is EVERY_FILE or part(value, 'type') is not None
     )

@@ -102,9 +102,8 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         fake, real = as_patch(self.output), as_patch(self.gt)
         losses: dict[str, Tensor] = {}
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
-            if self.distillation is not None:
-                taught = self.distillation.losses(found.colours, found.codes, batch)
-                losses.update({f'l_g_{k.removeprefix("l_")}': v for k, v in taught.items()})
+            for name, loss in self._losses_beside(found, batch).items():
+                losses[f'l_g_{name.removeprefix("l_")}'] = loss
             self._step_generator(fake, real, losses, current_iter)
         self._step_discriminator(fake.detach(), real, losses)
         self.log_dict = OrderedDict()

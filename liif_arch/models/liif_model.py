@@ -48,9 +48,12 @@ class LIIFModel(TrainingStep):
         compile: torch.compile the encoder. Default false.
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
-        fft_opt, gradient_opt, ssim_opt, perceptual_opt: Losses of square samples (a data set's
-            `patch: true`), added to pixel_opt: FFTLoss, GradientLoss, MSSSIMLoss, or others that
-            compare images; and BasicSR's PerceptualLoss.
+        fft_opt, gradient_opt, ssim_opt, dists_opt, perceptual_opt: Losses of square samples (a data
+            set's `patch: true`), added to pixel_opt: FFTLoss, GradientLoss, MSSSIMLoss, DISTSLoss,
+            or others that compare images; and BasicSR's PerceptualLoss, of style too.
+        consistency_opt: A loss of inputs against the network's enlargements of them by `scale` (a
+            number or a pair (sy, sx), default 2), reduced again by Pillow's bicubic. It needs no
+            square samples.
         distill_opt: What is learnt from a teacher (`path.pretrain_network_t`), beside pixel_opt:
             `colours`, a loss of the colours against the teacher's of the same samples; `features`,
             one of the encoders' features, through a learned 1x1 convolution where they have

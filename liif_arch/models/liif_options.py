@@ -39,6 +39,8 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
         'gradient_opt': maybe(OBJECT),
         'ssim_opt': maybe(OBJECT),
         'perceptual_opt': maybe(OBJECT),
+        'dists_opt': maybe(OBJECT),
+        'consistency_opt': maybe(OBJECT),
         'distill_opt': maybe(DISTILLATION),
         'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
         'precision': {'enum': list(PRECISIONS)},
@@ -82,6 +84,7 @@ def require_consistent(opt: dict) -> None:
     _require_average(opt['train'])
     _require_patches(opt)
     require_teacher(opt)
+    _require_enlargement(opt['train'].get('consistency_opt'))
     if not opt['train'].get('pixel_opt'):
         raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
     device = 'cpu'
@@ -94,13 +97,24 @@ def _require_patches(opt: dict) -> None:
     """Raise UserError where losses of images would see scattered pixels."""
     if opt['datasets']['train'].get('patch'):
         return
-    for name in ('fft', 'gradient', 'ssim', 'perceptual'):
+    for name in ('fft', 'gradient', 'ssim', 'dists', 'perceptual'):
         if opt['train'].get(f'{name}_opt'):
             raise UserError(
                 'it compares images, and samples are scattered pixels; set datasets.train.patch: '
                 'true, for squares of sqrt(num_samples) pixels, or remove it.',
                 key=f'train.{name}_opt',
             )
+
+
+def _require_enlargement(found: dict | None) -> None:
+    """Raise UserError where inputs would be compared with something smaller than they are."""
+    if not found or 'scale' not in found:
+        return
+    key = 'train.consistency_opt.scale'
+    if min(as_scale(found['scale'], key)) < 1:
+        raise UserError(
+            f'found {found["scale"]}; needed a number of at least 1, or a pair of them.', key=key
+        )
 
 
 def require_teacher(opt: dict) -> None:

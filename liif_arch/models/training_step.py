@@ -14,11 +14,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from liif_arch.errors import UserError
+from liif_arch.models.consistency import Consistency
 from liif_arch.models.distillation import Batch, Distillation, is_sum
 from liif_arch.precision import autocast, resolve
 from liif_arch.training.optimizers import parameter_groups, split_for_muon, values_of
 
-PATCH_LOSSES = ('fft', 'gradient', 'ssim')  # `train.fft_opt`, ...: of square samples
+PATCH_LOSSES = ('fft', 'gradient', 'ssim', 'dists')  # `train.fft_opt`, ...: of square samples
 WARM, WARMED = 1, 10  # of the average's decay in its first iterations: (1 + t) / (10 + t)
 
 
@@ -29,11 +30,14 @@ class Predicted(NamedTuple):
         colours: At the queries, (B, Q, C), float32.
         variation: A field's total variation, where it is asked for, a number ().
         codes: What `encode` returned, (B, code_channels, h, w), where a teacher's are compared.
+        image: The pixels of the whole enlargement, (B, H * W, C), float32; none where its
+            consistency is no loss.
     """
 
     colours: Tensor
     variation: Tensor | None
     codes: Tensor | None
+    image: Tensor
 
 
 class TrainingStep(SRModel):
@@ -46,6 +50,7 @@ class TrainingStep(SRModel):
     cell: Tensor | None
     draw: Tensor | None = None  # of samples that come again
     distillation: Distillation | None = None
+    consistency: Consistency | None = None
 
     def init_training_settings(self) -> None:
         """SRModel's, the precision of the step, a teacher, and a network for what is averaged."""
@@ -65,7 +70,10 @@ class TrainingStep(SRModel):
         self.cri_patch = {}
         for name in PATCH_LOSSES:
             if train.get(f'{name}_opt'):
-                self.cri_patch[name] = build_loss(train[f'{name}_opt']).to(self.device)
+                self.cri_patch[name] = self._build_loss(f'{name}_opt')
+        if train.get('consistency_opt'):
+            net = self.get_bare_model(self.net_g)
+            self.consistency = Consistency(train['consistency_opt'], net)
         rules = train.get('param_groups') or []
         self.frozen = values_of(self._parameters(), rules, 'frozen_until')
         if train.get('compile', False):
@@ -73,6 +81,13 @@ class TrainingStep(SRModel):
         if self._averages_itself():
             self.optimizer_g.train()
             self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+
+    def _build_loss(self, key: str) -> nn.Module:
+        """The loss that a key of `train` describes."""
+        try:
+            return build_loss(self.opt['train'][key]).to(self.device)
+        except UserError as error:
+            raise error.within(f'train.{key}') from None
 
     def _find_teacher(self) -> None:
         """The teacher of `train.distill_opt`, and what is trained beside the network for it."""
@@ -141,6 +156,8 @@ class TrainingStep(SRModel):
         found = set() if self.distillation is None else set(self.distillation.summed)
         if is_sum(self.cri_pix):
             found.add('l_pix')
+        if self.consistency is not None and is_sum(self.consistency.criterion):
+            found.add('l_consistency')
         return found
 
     def _unsynchronised(self, is_part: bool) -> ExitStack:
@@ -155,7 +172,11 @@ class TrainingStep(SRModel):
         return stack
 
     def _predict(self, batch: Batch, with_variation: bool = False) -> Predicted:
-        """What the network makes of a batch, in the precision of the step."""
+        """What the network makes of a batch, in the precision of the step.
+
+        A field's variation is also taken at the pixels of the enlargement, where there is one.
+        """
+        shown = batch if self.consistency is None else self.consistency.with_image(batch)
         with_codes = self.distillation is not None and self.distillation.needs_codes
         asked: dict[str, bool] = {}
         if with_codes:
@@ -163,12 +184,21 @@ class TrainingStep(SRModel):
         if with_variation:
             asked['with_variation'] = True
         with autocast(self.device, self.dtype):
-            found = self.net_g(batch.lq, batch.coord, batch.cell, **asked)
-        if not asked:
-            return Predicted(found.float(), None, None)
-        colours, *more = found
+            found = self.net_g(shown.lq, shown.coord, shown.cell, **asked)
+        colours, *more = found if asked else (found,)
         variation = more.pop(0) if with_variation else None
-        return Predicted(colours.float(), variation, more[0] if with_codes else None)
+        codes = more.pop(0) if with_codes else None
+        count = batch.coord.shape[1]
+        return Predicted(colours[:, :count].float(), variation, codes, colours[:, count:].float())
+
+    def _losses_beside(self, found: Predicted, batch: Batch) -> dict[str, Tensor]:
+        """The losses that compare with something else than the ground truth, by their names."""
+        losses: dict[str, Tensor] = {}
+        if self.distillation is not None:
+            losses.update(self.distillation.losses(found.colours, found.codes, batch))
+        if self.consistency is not None:
+            losses['l_consistency'] = self.consistency.loss(found.image, batch.lq)
+        return losses
 
     def _losses(self, batch: Batch, gt: Tensor) -> dict[str, Tensor]:
         """The losses of a part of the batch, numbers (), by what they are called in the log.
@@ -184,8 +214,7 @@ class TrainingStep(SRModel):
         if found.variation is not None:
             losses['l_variation'] = found.variation * weight
         losses['l_pix'] = self.cri_pix(colours, gt)
-        if self.distillation is not None:
-            losses.update(self.distillation.losses(colours, found.codes, batch))
+        losses.update(self._losses_beside(found, batch))
         if not (self.cri_patch or self.cri_perceptual):
             return losses
         fake, real = as_patch(colours), as_patch(gt)
