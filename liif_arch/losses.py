@@ -1,4 +1,4 @@
-"""Losses of images, for BasicSR's registry: of their spectra, their edges, their structure.
+"""Losses of images, for BasicSR's registry: of their spectra, edges, structure and textures.
 
 They compare images (B, C, H, W), as BasicSR's own do. LIIFModel uses them on the square samples of
 a data set with `patch: true`.
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liif_arch.errors import UserError
+from liif_arch.metrics.perceptual import LEAST, network_of
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian (Wang et al., 2004)
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM (Wang et al., 2003)
@@ -97,6 +98,35 @@ class MSSSIMLoss(_ImageLoss):
         # A negative correlation has no real power.
         product = torch.stack(values).clamp_min(1e-6).pow(weights[:, None]).prod(0)
         return 1 - product.mean()
+
+
+@LOSS_REGISTRY.register()
+class DISTSLoss(_ImageLoss):
+    """DISTS of images in [0, 1], RGB or gray: structure and texture of VGG's features (Ding et al.,
+    arXiv 2004.07728).
+
+    It is pyiqa's, which fetches its weights. They stay as they are.
+
+    Args:
+        loss_weight, reduction: As of the others.
+
+    Raises:
+        UserError: pyiqa is missing, or its weights are.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__(loss_weight, reduction)
+        self.net = network_of('dists').requires_grad_(False).eval()
+
+    def distance(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See the class."""
+        side = min(pred.shape[-2:])
+        if side < LEAST['dists']:
+            raise UserError(
+                f'DISTSLoss: found squares of {side} pixels; needed {LEAST["dists"]} or more a '
+                'side (num_samples).'
+            )
+        return self.net(pred.expand(-1, 3, -1, -1), target.expand(-1, 3, -1, -1)).mean()
 
 
 def scales_of(side: int) -> int:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from liif_arch.config.tables import LOADER
-from liif_arch.errors import UserError, require_known, require_whole
+from liif_arch.errors import UserError, require_known, require_whole, suggest
 from liif_arch.files.images import COLORS, unit_range
 from liif_arch.training.datasets import nearest
+from liif_data.crops import SCALE_DISTRIBUTIONS
 from liif_data.degradations import Degradation
 from liif_data.store import ImageStore, open_store
 
+DEGRADE = ('loader', 'device')
 DEGRADATION = {'type': ['string', 'object', 'array', 'null']}
 
 
@@ -66,6 +68,30 @@ def missing_pair(store: ImageStore, lq_key: str, gt_path: str) -> UserError:
     )
 
 
+def require_size(store: ImageStore, side: int, needed_by: str, options: str) -> None:
+    """Raise UserError where an image is smaller than the largest crop.
+
+    Args:
+        store: The images that are cropped.
+        side: Side of the largest crop, in pixels.
+        needed_by: What needs it, such as `lq_size 48 at scale 4`.
+        options: What the message says to lower.
+    """
+    small = [key for key in store.keys if min(store.size(key)) < side]
+    if not small:
+        return
+    height, width = store.size(small[0])
+    others = ''
+    if len(small) > 1:
+        others = f', and {len(small) - 1} more are'
+    raise UserError(
+        f'{store.path(small[0])}: this image is {width}x{height} (width x height){others} '
+        f'smaller than the {side}-pixel crop that {needed_by} needs; remove small images, or '
+        f'lower {options}.',
+        map(store.path, small),
+    )
+
+
 def require_color(opt: Mapping) -> str:
     """The option `color`; raises UserError where it is not one of `COLORS`."""
     color = opt.get('color', 'rgb')
@@ -104,8 +130,41 @@ def scale_range(value: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def augmentation_of_scales(found: Any) -> tuple[float, float, float]:
-    """The option `reduce_gt`, [probability, lowest, highest]; raises UserError otherwise."""
+def scale_distribution(opt: Mapping) -> str:
+    """The option `scale_distribution`, what is uniform in the range of scales.
+
+    Raises:
+        UserError: There is none of that name, or scales are not drawn, but the images' own.
+    """
+    found = opt.get('scale_distribution', 'uniform')
+    if found not in SCALE_DISTRIBUTIONS:
+        raise UserError(
+            f'found {found!r}; {suggest(found, SCALE_DISTRIBUTIONS)}', key='scale_distribution'
+        )
+    for key in ('scale_distribution', 'scale_per_axis'):
+        if opt.get(key) and opt.get('dataroot_lq'):
+            raise UserError(
+                'found both it and dataroot_lq, whose images have a scale of their own; remove '
+                'one.',
+                key=key,
+            )
+    return found
+
+
+def reduction_of_ground_truth(opt: Mapping) -> tuple[float, float, float] | None:
+    """The option `reduce_gt`, [probability, lowest, highest]; None where it is null.
+
+    Raises:
+        UserError: It is something else, or ground truth has inputs that it would not fit.
+    """
+    found = opt.get('reduce_gt')
+    if found is None:
+        return None
+    if opt.get('dataroot_lq'):
+        raise UserError(
+            'found both it and dataroot_lq, whose images it would not fit; remove one.',
+            key='reduce_gt',
+        )
     if not isinstance(found, (list, tuple)) or len(found) != 3:
         raise UserError(
             f'found {found!r}; needed [probability, lowest, highest], for instance [0.5, 1, 2].',
@@ -118,3 +177,33 @@ def augmentation_of_scales(found: Any) -> tuple[float, float, float]:
             key='reduce_gt',
         )
     return probability, low, high
+
+
+def takes_patches(opt: Mapping) -> bool:
+    """The option `patch`; raises UserError where its pixels are no square."""
+    patch, count = bool(opt.get('patch', False)), opt.get('num_samples')
+    if patch and (count is None or math.isqrt(count) ** 2 != count):
+        raise UserError(
+            f'found {count}; patch: true needs a square number, the pixels of a square.',
+            key='num_samples',
+        )
+    return patch
+
+
+def is_made_on_device(opt: Mapping) -> bool:
+    """Whether the option `degrade` leaves samples to the device.
+
+    Raises:
+        UserError: It is none of `DEGRADE`, or the device cannot make these samples.
+    """
+    degrade = opt.get('degrade', 'loader')
+    if degrade not in DEGRADE:
+        raise UserError(f'found {degrade!r}; needed {" or ".join(DEGRADE)}.', key='degrade')
+    if degrade == 'device' and (opt.get('dataroot_lq') or opt.get('num_samples') is None):
+        raise UserError(
+            'found device, which makes low-resolution images and draws pixels from '
+            'ground truth alone; set scale_range and num_samples and remove '
+            'dataroot_lq, or set loader.',
+            key='degrade',
+        )
+    return degrade == 'device'

@@ -12,6 +12,9 @@ from liif_data.store import ImageStore, open_store
 class MixedStore(ImageStore):
     """The images of several folders or LMDBs.
 
+    Attributes:
+        shares: How often a sample is of each folder, which make 1.
+
     Args:
         weights: How often a sample is of a folder, by the folder's name; of any sum.
         option: What names them in an option file.
@@ -22,9 +25,9 @@ class MixedStore(ImageStore):
 
     def __init__(self, weights: Mapping[str, float], option: str = 'dataroot_gt') -> None:
         self.root = ', '.join(map(str, weights))
-        self._stores: dict[str, ImageStore] = {}
+        self._stores: list[ImageStore] = []
         self._places: dict[str, tuple[ImageStore, str]] = {}
-        for root, weight in weights.items():
+        for number, (root, weight) in enumerate(weights.items()):
             if not isinstance(weight, int | float) or not 0 < weight < math.inf:
                 raise UserError(
                     f'found {weight!r} for {root}; needed a weight above 0: how often a sample is '
@@ -32,20 +35,20 @@ class MixedStore(ImageStore):
                     key=option,
                 )
             store = open_store(root, option)
-            self._stores[root] = store
+            self._stores.append(store)
             for key in store.keys:
-                self._places[f'{root}/{key}'] = store, key
+                self._places[f'{number}/{key}'] = store, key
         if not self._stores:
             raise UserError('found no folder; needed a weight by folder.', key=option)
         total = sum(map(float, weights.values()))
-        self._shares = [float(weight) / total for weight in weights.values()]
+        self.shares = [float(weight) / total for weight in weights.values()]
         self.keys = sorted(self._places)
 
     def draw(self, rng: np.random.Generator) -> str:
         """The key of an image: of a folder by its weight, and there each as often as another."""
-        root = list(self._stores)[rng.choice(len(self._shares), p=self._shares)]
-        keys = self._stores[root].keys
-        return f'{root}/{keys[rng.integers(len(keys))]}'
+        number = rng.choice(len(self.shares), p=self.shares)
+        keys = self._stores[number].keys
+        return f'{number}/{keys[rng.integers(len(keys))]}'
 
     def path(self, key: str) -> str:
         store, name = self._places[key]
@@ -68,5 +71,5 @@ class MixedStore(ImageStore):
         return store.read_window(name, rows, cols, color)
 
     def verify(self, color: str = 'rgb') -> None:
-        for store in self._stores.values():
+        for store in self._stores:
             store.verify(color)

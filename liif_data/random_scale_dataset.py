@@ -1,6 +1,5 @@
 """Training samples at random scales (LIIF section 4.1)."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liif_arch.config.fragments import FLAG, NUMBERS, TEXT, WHOLE, maybe
-from liif_arch.errors import UserError, suggest
+from liif_arch.errors import UserError
 from liif_arch.files.images import COLORS, require_8_bits, resize_bicubic, unit_range
 from liif_arch.metrics.contact_sheet import Pair
 from liif_arch.training.datasets import fill_template
@@ -32,21 +31,25 @@ from liif_data.crops import (
 )
 from liif_data.dataset_options import (
     DEGRADATION,
-    augmentation_of_scales,
+    DEGRADE,
+    is_made_on_device,
     missing_pair,
     optional_degradation,
     optional_int,
     optional_store,
     positive_int,
+    reduction_of_ground_truth,
     require_color,
     require_options,
+    require_size,
+    scale_distribution,
     scale_range,
+    takes_patches,
     to_tensor,
 )
 from liif_data.mixed_store import MixedStore
+from liif_data.repeats import fingerprint, number_of, repeated
 from liif_data.store import ImageStore, open_store
-
-DEGRADE = ('loader', 'device')
 
 
 @DATASET_REGISTRY.register()
@@ -87,6 +90,9 @@ class RandomScalePairedDataset(Dataset):
             one colour. Default 0.
         color: rgb (default), gray or unchanged.
         seed: Default: the run's manual_seed.
+        repeat_epochs: The samples of epoch e are those of epoch e mod this number, images *
+            dataset_enlarge_ratio * repeat_epochs in all. Needed by a cache of a teacher's colours
+            (`train.distill_opt.cache`). Default: every epoch has its own.
         cache: Keep decoded images in memory (per worker process). Default false.
         degrade: Who reduces the crop and draws its pixels: loader (default), or device,
             LIIFModel's, for the whole batch, from 8-bit ground truth alone. The samples are the
@@ -115,6 +121,7 @@ class RandomScalePairedDataset(Dataset):
         'color': {'enum': list(COLORS)},
         'cache': FLAG,
         'degrade': {'enum': list(DEGRADE)},
+        'repeat_epochs': maybe(WHOLE),
     }
     addressed = True  # its randomness, by (seed, epoch, repeat, index)
 
@@ -129,28 +136,31 @@ class RandomScalePairedDataset(Dataset):
         self.lq_store = optional_store(opt, 'dataroot_lq')
         self.candidates = optional_int(opt, 'crop_candidates') or 1
         self.augmentations = Augmentations(opt)
-        self._require_scales()
+        self.scale_distribution = scale_distribution(opt)
+        needed = f'lq_size {self.lq_size}'
         if self.lq_store is None:
             self.scale_range = scale_range(opt.get('scale_range'))
             largest = round(self.lq_size * self.scale_range[1])
             at_scale = f' at scale {self.scale_range[1]:g}'
-            self._require_size(self.gt_store, largest, at_scale, 'lq_size or scale_range')
+            require_size(self.gt_store, largest, needed + at_scale, 'lq_size or scale_range')
         else:
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
             self.scales: dict[str, int] = {}
             for key in self.gt_store.keys:
                 self.scales[key] = self._pair_scale(self.lq_store, key)
-            self._require_size(self.lq_store, self.lq_size, '', 'lq_size')
+            require_size(self.lq_store, self.lq_size, needed, 'lq_size')
         self._require_pixels()
-        self.reduce_gt = self._reduce_gt()
+        self.reduce_gt = reduction_of_ground_truth(opt)
         self.degradation = optional_degradation(opt.get('degradation'), self.color)
         if self.degradation is not None and self.lq_store is not None:
             raise UserError(
                 'found both it and dataroot_lq, whose images it would replace; remove one.',
                 key='degradation',
             )
-        self.patch = self._patch()
-        self.on_device = self._on_device()
+        self.patch = takes_patches(opt)
+        self.on_device = is_made_on_device(opt)
+        self.repeat_epochs = optional_int(opt, 'repeat_epochs')
+        self.fingerprint = 0 if self.repeat_epochs is None else fingerprint(self.stores())
         self._cache: dict[str, np.ndarray] = {}
 
     def _open_ground_truth(self) -> ImageStore:
@@ -163,47 +173,6 @@ class RandomScalePairedDataset(Dataset):
                 key='dataroot_gt',
             )
         return MixedStore(root, 'dataroot_gt')
-
-    def _require_scales(self) -> None:
-        """Raise UserError for options of scales that are not drawn, or unknown."""
-        distribution = self.opt.get('scale_distribution', 'uniform')
-        if distribution not in SCALE_DISTRIBUTIONS:
-            raise UserError(
-                f'found {distribution!r}; {suggest(distribution, SCALE_DISTRIBUTIONS)}',
-                key='scale_distribution',
-            )
-        if self.lq_store is None:
-            return
-        for key in ('scale_distribution', 'scale_per_axis'):
-            if self.opt.get(key):
-                raise UserError(
-                    'found both it and dataroot_lq, whose images have a scale of their own; remove '
-                    'one.',
-                    key=key,
-                )
-
-    def _require_size(self, store: ImageStore, side: int, at_scale: str, options: str) -> None:
-        """Raise UserError where an image is smaller than the largest crop.
-
-        Args:
-            store: The images that are cropped.
-            side: Side of the largest crop, in pixels.
-            at_scale: What the message adds to lq_size, such as ` at scale 4`.
-            options: What the message says to lower.
-        """
-        small = [key for key in store.keys if min(store.size(key)) < side]
-        if not small:
-            return
-        height, width = store.size(small[0])
-        others = ''
-        if len(small) > 1:
-            others = f', and {len(small) - 1} more are'
-        raise UserError(
-            f'{store.path(small[0])}: this image is {width}x{height} (width x height){others} '
-            f'smaller than the {side}-pixel crop that lq_size {self.lq_size}{at_scale} needs; '
-            f'remove small images, or lower {options}.',
-            map(store.path, small),
-        )
 
     def _lowest_scale(self) -> float:
         """The lowest scale of any sample."""
@@ -228,40 +197,6 @@ class RandomScalePairedDataset(Dataset):
                 f'(lq_size {self.lq_size} at scale {lowest:g}); lower num_samples.',
                 key='num_samples',
             )
-
-    def _reduce_gt(self) -> tuple[float, float, float] | None:
-        """Probability, lowest and highest factor of the option `reduce_gt`."""
-        found = self.opt.get('reduce_gt')
-        if found is None:
-            return None
-        if self.lq_store is not None:
-            raise UserError(
-                'found both it and dataroot_lq, whose images it would not fit; remove one.',
-                key='reduce_gt',
-            )
-        return augmentation_of_scales(found)
-
-    def _patch(self) -> bool:
-        patch, count = bool(self.opt.get('patch', False)), self.num_samples
-        if patch and (count is None or math.isqrt(count) ** 2 != count):
-            raise UserError(
-                f'found {count}; patch: true needs a square number, the pixels of a square.',
-                key='num_samples',
-            )
-        return patch
-
-    def _on_device(self) -> bool:
-        degrade = self.opt.get('degrade', 'loader')
-        if degrade not in DEGRADE:
-            raise UserError(f'found {degrade!r}; needed {" or ".join(DEGRADE)}.', key='degrade')
-        if degrade == 'device' and (self.lq_store is not None or self.num_samples is None):
-            raise UserError(
-                'found device, which makes low-resolution images and draws pixels from '
-                'ground truth alone; set scale_range and num_samples and remove '
-                'dataroot_lq, or set loader.',
-                key='degrade',
-            )
-        return degrade == 'device'
 
     def _pair_scale(self, lq_store: ImageStore, key: str) -> int:
         """By how much a ground truth is larger than its low-resolution image."""
@@ -305,13 +240,21 @@ class RandomScalePairedDataset(Dataset):
         Returns:
             lq (C, lq_size, lq_size) and gt (Q, C) in [0, 1]; coord and cell (Q, 2), (y, x);
             lq_path, gt_path. With `degrade: device`: what `liif_arch.crop_batches.make_batch` makes
-            these of, and the paths.
+            these of, and the paths. With `repeat_epochs` also draw (2,), int64: the number of the
+            sample among all of them, and the fingerprint of the images.
         """
         crops, key, seed = self._crops(index)
-        paths = {'lq_path': self._lq_path(key), 'gt_path': self.gt_store.path(key)}
+        more: dict[str, Tensor | str] = {
+            'lq_path': self._lq_path(key),
+            'gt_path': self.gt_store.path(key),
+        }
+        if self.repeat_epochs is not None:
+            address = repeated(index, self.repeat_epochs)
+            number = number_of(address, len(self), self.opt.get('dataset_enlarge_ratio', 1))
+            more.update(draw=torch.tensor([number, self.fingerprint]))
         if self.on_device:
-            return {**self._crop_sample(crops, seed), **paths}
-        return {**self._query_sample(crops, seed), **paths}
+            return {**self._crop_sample(crops, seed), **more}
+        return {**self._query_sample(crops, seed), **more}
 
     def pair(self, index: int) -> Pair:
         """The low-resolution crop and the ground-truth crop of a sample, to be looked at."""
@@ -322,7 +265,7 @@ class RandomScalePairedDataset(Dataset):
         """The ground-truth crop of a sample, and its low-resolution crop unless that is the bicubic
         reduction; the key of its image; and the seed of its subset of pixels.
         """
-        rng = generator(self.seed, index)
+        rng = generator(self.seed, repeated(index, self.repeat_epochs))
         key = self.gt_store.keys[index]
         if isinstance(self.gt_store, MixedStore):
             key = self.gt_store.draw(rng)
@@ -345,9 +288,13 @@ class RandomScalePairedDataset(Dataset):
 
     def _scaled_crop(self, rng: np.random.Generator, key: str) -> np.ndarray:
         """A ground-truth crop, (h, w, C), of a scale that is drawn, perhaps mixed with another."""
-        distribution = self.opt.get('scale_distribution', 'uniform')
-        per_axis = self.opt.get('scale_per_axis', False)
-        size = random_size(rng, self.lq_size, self.scale_range, distribution, per_axis)
+        size = random_size(
+            rng,
+            self.lq_size,
+            self.scale_range,
+            self.scale_distribution,
+            self.opt.get('scale_per_axis', False),
+        )
 
         def another() -> np.ndarray:
             other = self.gt_store.keys[rng.integers(len(self.gt_store))]

@@ -20,6 +20,8 @@ SHARED = ROOT.parent / 'shared'
 # Files whose tests train, start processes or compile. Without them (`pytest -m "not slow"`) the
 # suite takes a minute or two.
 SLOW = {
+    'test_distillation.py',
+    'test_consistency.py',
     'test_ends.py',
     'test_processes.py',
     'test_run.py',

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +173,8 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
         coord: Tensor | None = None,
         cell: Tensor | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Tensor:
+        with_codes: bool = False,
+    ) -> Any:
         """Colours at `coord` (training), or the image at `size`, or at this network's `scale`.
 
         Args:
@@ -180,9 +182,11 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
             coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1]; with `cell`, (B, Q, 2).
             cell: See `query`.
             size: Output size (H, W), for a whole image.
+            with_codes: Return, beside the colours at `coord`, the codes that they are made of.
 
         Returns:
-            (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W).
+            (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W); with the codes a pair of
+            colours and what `encode` returned.
 
         Raises:
             UserError: None of coord, size and the option `scale` is given.
@@ -193,7 +197,8 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
                 raise UserError(
                     'cell: missing; coord needs the sizes of its query pixels, (B, Q, 2).'
                 )
-            return self.query(feat, coord, cell)
+            colours = self.query(feat, coord, cell)
+            return (colours, feat) if with_codes else colours
         if size is None:
             size = self._own_size((lq.shape[-2], lq.shape[-1]))
         if torch.is_grad_enabled():

@@ -12,6 +12,7 @@ WHOLE: Fragment = {'type': 'integer', 'minimum': 1, 'maximum': 2**31 - 1}
 COUNT: Fragment = {'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1}
 NUMBER: Fragment = {'type': 'number'}
 NUMBERS: Fragment = {'type': 'array', 'items': NUMBER}
+A_LOSS: Fragment = {'type': ['object', 'null'], 'x-kind': 'loss'}  # `type: NAME` and its options
 KINDS = {
     'string': str,
     'boolean': bool,

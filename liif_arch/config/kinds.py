@@ -13,7 +13,7 @@ from typing import NamedTuple
 from liif_arch.config import registries
 from liif_arch.config.fragments import ANY, NUMBER, TEXT, Fragment, maybe
 from liif_arch.config.sources import EVERYTHING, signature
-from liif_arch.config.tables import DATASET_TYPES, LOADER, METRIC, SKIPPING
+from liif_arch.config.tables import DATASET_TYPES, LOADER, METRIC, SCALE, SKIPPING
 
 EVERY_FILE = object()  # in place of what the file at hand holds: whatever any file may hold
 READ: Fragment = {'$comment': "read by the class's source, which does not say what it holds"}
@@ -275,6 +275,9 @@ SCHEDULER = Kind(
     unknown='',
 )
 LOSS = Kind('loss', registries.losses, keywords_or_any)
+LOSS_AT_SCALE = LOSS._replace(
+    label='loss_at_scale', options=partial(keywords_or_any, more={'scale': SCALE})
+)
 METRIC_KIND = Kind(
     'metric', registries.metrics, partial(keywords_or_any, more=METRIC, skip=('img', 'img2'))
 )

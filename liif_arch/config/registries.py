@@ -143,6 +143,16 @@ def model_options(model: type | None) -> Mapping[str, Iterable[str]]:
     return own
 
 
+def unsaved_networks(opt: Mapping) -> tuple[str, ...]:
+    """The keys of networks that a run's model neither trains nor saves, such as a teacher.
+
+    Args:
+        opt: Options of the run; its model says them as `unsaved_networks`.
+    """
+    model = models().get(str(opt.get('model_type')))
+    return getattr(model, 'unsaved_networks', ())
+
+
 def dataset_options(dataset: type) -> Iterable[str]:
     """The options of a dataset's own: its table `own_options`, or what its source reads."""
     if hasattr(dataset, 'own_options'):

@@ -14,6 +14,7 @@ from liif_arch.config.kinds import (
     EVERY_FILE,
     IO_BACKEND,
     LOSS,
+    LOSS_AT_SCALE,
     METRIC_KIND,
     NOT_REGISTERED,
     OPTIMIZER,
@@ -48,7 +49,7 @@ from liif_arch.config.tables import (
 DRAFT = 'http://json-schema.org/draft-07/schema#'
 NO_NETWORK = ', which is no network of this file'
 METRICS = '"NAME: {type: ...}" of each metric, or ~'
-KINDS = (IO_BACKEND, DATASET, TRAINING_SET, OPTIMIZER, SCHEDULER, LOSS, METRIC_KIND)
+KINDS = (IO_BACKEND, DATASET, TRAINING_SET, OPTIMIZER, SCHEDULER, LOSS, LOSS_AT_SCALE, METRIC_KIND)
 
 
 def schema_of(opt: dict, is_train: bool) -> Fragment:
@@ -200,13 +201,34 @@ def _train(found: object, own: Iterable[str], is_train: bool | None) -> Fragment
         value = part(found, key)
         kind = _kind_in_training(str(key), value)
         fragment = lookup(table, key)
-        if kind is None or fragment is None:
+        if fragment is None:
             continue
-        if isinstance(value, dict):
-            table[key] = typed(kind, value)
-        elif value is EVERY_FILE:
-            table[key] = {'anyOf': [typed(kind, value), {'type': 'null'}]}
+        if kind is None:
+            table[key] = _with_losses(fragment, value)
+        else:
+            table[key] = _chosen(kind, fragment, value)
     return mapping(table, needed('train', is_train), own is EVERYTHING)
+
+
+def _chosen(kind: Kind, fragment: Fragment, value: object) -> Fragment:
+    """A fragment, or in its place the keys of the type that a value names."""
+    if isinstance(value, dict):
+        return typed(kind, value)
+    if value is EVERY_FILE:
+        return {'anyOf': [typed(kind, value), {'type': 'null'}]}
+    return fragment
+
+
+def _with_losses(fragment: Fragment, found: object) -> Fragment:
+    """A fragment in which losses stand under keys of their own (`A_LOSS`), with their keys."""
+    properties = {}
+    for key, inner in fragment.get('properties', {}).items():
+        properties[key] = inner
+        if inner.get('x-kind') == 'loss':
+            properties[key] = _chosen(LOSS, inner, part(found, key))
+    if not properties:
+        return fragment
+    return {**fragment, 'properties': properties}
 
 
 def _kind_in_training(key: str, value: object) -> Kind | None:
@@ -215,6 +237,8 @@ def _kind_in_training(key: str, value: object) -> Kind | None:
         return SCHEDULER
     if key.startswith('optim_'):
         return OPTIMIZER
+    if key == 'consistency_opt':
+        return LOSS_AT_SCALE
     is_other_loss = key.endswith('_opt') and (
         value is EVERY_FILE or part(value, 'type') is not None
     )

@@ -5,12 +5,14 @@ optional extra.
 import importlib.util
 import math
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from liif_arch.errors import UserError
 from liif_arch.metrics.fidelity import FIDELITY, Metric
+from liif_arch.training import randomness
 
 # Pixels that an image has at least on each side; NIQE compares blocks of 96, and one is too few.
 LEAST = {'lpips': 32, 'dists': 32, 'niqe': 192}
@@ -41,19 +43,50 @@ def perceptual(metric: str, sr: Tensor, gt: Tensor, scale: tuple[float, float]) 
         return float(model(*images))
 
 
+def network_of(metric: str) -> nn.Module:
+    """The network of a metric that compares images, by which gradients pass, on the CPU.
+
+    It takes images, (B, 3, H, W) in [0, 1], and originals, and returns a number for each.
+
+    Raises:
+        UserError: pyiqa is missing, or cannot fetch the metric's weights.
+    """
+    if importlib.util.find_spec('pyiqa') is None:
+        raise UserError(f'{metric}: needs pyiqa: {INSTALL}; or set it to ~.')
+    try:
+        with randomness.preserved():  # pyiqa seeds the global generators
+            return _created(metric, 'cpu').net
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f'{metric}: pyiqa cannot load its weights ({_reason(error)}); connect this machine to '
+            'the internet once, or set it to ~.'
+        ) from None
+
+
 @lru_cache
 def _model(metric: str) -> nn.Module:
     require_pyiqa([metric])
-    import pyiqa
-
     device = 'cpu'
     if torch.cuda.is_available():
         device = 'cuda'
     try:
-        return pyiqa.create_metric(metric, device=device)
+        return _created(metric, device)
     except (OSError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f'val.metrics: {metric}: pyiqa cannot load it ({reason}).') from None
+        raise UserError(
+            f'val.metrics: {metric}: pyiqa cannot load it ({_reason(error)}).'
+        ) from None
+
+
+def _created(metric: str, device: str) -> Any:
+    """pyiqa's metric on a device, with the weights that it fetches."""
+    import pyiqa
+
+    return pyiqa.create_metric(metric, device=device)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an exception says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 METRICS: dict[str, Metric] = dict(FIDELITY)

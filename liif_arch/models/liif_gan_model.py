@@ -15,7 +15,6 @@ from liif_arch.config.fragments import COUNT, OBJECT, WHOLE, maybe
 from liif_arch.errors import UserError
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.models.training_step import as_patch
-from liif_arch.precision import autocast
 
 
 @MODEL_REGISTRY.register()
@@ -97,11 +96,14 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the
         discriminator.
         """
-        with autocast(self.device, self.dtype):
-            self.output = self.net_g(self.lq, self.coord, self.cell)
-        fake, real = as_patch(self.output.float()), as_patch(self.gt)
+        [(batch, _)] = self._parts(1)
+        found = self._predict(batch)
+        self.output = found.colours
+        fake, real = as_patch(self.output), as_patch(self.gt)
         losses: dict[str, Tensor] = {}
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
+            for name, loss in self._losses_beside(found, batch).items():
+                losses[f'l_g_{name.removeprefix("l_")}'] = loss
             self._step_generator(fake, real, losses, current_iter)
         self._step_discriminator(fake.detach(), real, losses)
         self.log_dict = OrderedDict()

@@ -48,9 +48,17 @@ class LIIFModel(TrainingStep):
         compile: torch.compile the encoder. Default false.
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
-        fft_opt, gradient_opt, ssim_opt, perceptual_opt: Losses of square samples (a data set's
-            `patch: true`), added to pixel_opt: FFTLoss, GradientLoss, MSSSIMLoss, or others that
-            compare images; and BasicSR's PerceptualLoss.
+        fft_opt, gradient_opt, ssim_opt, dists_opt, perceptual_opt: Losses of square samples (a data
+            set's `patch: true`), added to pixel_opt: FFTLoss, GradientLoss, MSSSIMLoss, DISTSLoss,
+            or others that compare images; and BasicSR's PerceptualLoss, of style too.
+        consistency_opt: A loss of inputs against the network's enlargements of them by `scale` (a
+            number or a pair (sy, sx), default 2), reduced again by Pillow's bicubic. It needs no
+            square samples.
+        distill_opt: What is learnt from a teacher (`path.pretrain_network_t`), beside pixel_opt:
+            `colours`, a loss of the colours against the teacher's of the same samples; `features`,
+            one of the encoders' features, through a learned 1x1 convolution where they have
+            another number of channels; and `cache`, a folder that keeps the teacher's colours in
+            float16, for a data set with repeat_epochs. Features are not kept. Default: none.
         max_grad_norm: Gradients of a greater norm are scaled to it. Default 0: never.
         accumulate: A batch is worked on in so many parts, one after the other, for less memory; the
             step is that of the whole batch, to rounding. Default 1.
@@ -64,6 +72,9 @@ class LIIFModel(TrainingStep):
         pretrain_encoder: Weights for the encoder alone: of the network of one scale that it is, or
             of another network's encoder. They are read before training, unless it goes on from a
             state.
+        pretrain_network_t: Weights of the teacher: those that ship by name, a file, or
+            hf:OWNER/NAME. The option network_t describes its network where they do not. It is
+            frozen, and read again when a run goes on.
 
     And under `val`:
         metrics: Which of psnr, psnr_y, psnr_div2k, ssim, the default, and lpips, dists, niqe, which
@@ -75,6 +86,7 @@ class LIIFModel(TrainingStep):
     """
 
     own_options: ClassVar = OWN_OPTIONS
+    unsaved_networks = ('network_t',)  # a teacher
 
     @staticmethod
     def check_options(opt: dict) -> None:
@@ -110,8 +122,10 @@ class LIIFModel(TrainingStep):
     def feed_data(self, data: dict) -> None:
         """Keep a batch: lq (B, C, h, w) with gt (B, Q, C), coord, cell (B, Q, 2) in training.
 
-        Of crops (a dataset's `degrade: device`) these are made here, on the device.
+        With draw, (B, 2), where a dataset's samples come again. Of crops (a dataset's `degrade:
+        device`) the others are made here, on the device.
         """
+        draw = data.get('draw')
         if 'crop' in data:
             data = batch_of_crops(data, self.opt['datasets']['train'], self.device)
         tensors = {}
@@ -119,7 +133,7 @@ class LIIFModel(TrainingStep):
             if key in data:  # SRModel's own copies would wait for the device
                 tensors[key] = from_host(data[key], self.device)
         super().feed_data(tensors)
-        self.coord, self.cell = tensors.get('coord'), tensors.get('cell')
+        self.coord, self.cell, self.draw = tensors.get('coord'), tensors.get('cell'), draw
 
     def get_current_log(self) -> dict[str, float]:
         """The last losses, averaged over the processes; only here the step waits for the device."""

@@ -3,7 +3,17 @@
 import torch
 
 from liif_arch.archs.self_ensemble import SIZES
-from liif_arch.config.fragments import FLAG, LIST, OBJECT, TEXT, WHOLE, maybe
+from liif_arch.config.fragments import (
+    A_LOSS,
+    FLAG,
+    LIST,
+    OBJECT,
+    TEXT,
+    WHOLE,
+    closed,
+    maybe,
+    short,
+)
 from liif_arch.coordinates import as_scale
 from liif_arch.errors import UserError
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
@@ -19,8 +29,9 @@ RULE = {  # of `train.param_groups`; what else it holds is the optimiser's
         'weight_decay': {'type': 'number', 'minimum': 0},
     },
 }
+DISTILLATION = closed({'colours': A_LOSS, 'features': A_LOSS, 'cache': maybe(TEXT)})
 OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
-    'path': {'pretrain_encoder': maybe(TEXT)},
+    'path': {'pretrain_encoder': maybe(TEXT), 'pretrain_network_t': maybe(TEXT)},
     'train': {
         'optim_g': OBJECT,
         'pixel_opt': OBJECT,
@@ -28,6 +39,9 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
         'gradient_opt': maybe(OBJECT),
         'ssim_opt': maybe(OBJECT),
         'perceptual_opt': maybe(OBJECT),
+        'dists_opt': maybe(OBJECT),
+        'consistency_opt': maybe(OBJECT),
+        'distill_opt': maybe(DISTILLATION),
         'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
         'precision': {'enum': list(PRECISIONS)},
         'compile': FLAG,
@@ -69,6 +83,8 @@ def require_consistent(opt: dict) -> None:
         )
     _require_average(opt['train'])
     _require_patches(opt)
+    require_teacher(opt)
+    _require_enlargement(opt['train'].get('consistency_opt'))
     if not opt['train'].get('pixel_opt'):
         raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
     device = 'cpu'
@@ -81,13 +97,71 @@ def _require_patches(opt: dict) -> None:
     """Raise UserError where losses of images would see scattered pixels."""
     if opt['datasets']['train'].get('patch'):
         return
-    for name in ('fft', 'gradient', 'ssim', 'perceptual'):
+    for name in ('fft', 'gradient', 'ssim', 'dists', 'perceptual'):
         if opt['train'].get(f'{name}_opt'):
             raise UserError(
                 'it compares images, and samples are scattered pixels; set datasets.train.patch: '
                 'true, for squares of sqrt(num_samples) pixels, or remove it.',
                 key=f'train.{name}_opt',
             )
+
+
+def _require_enlargement(found: dict | None) -> None:
+    """Raise UserError where inputs would be compared with something smaller than they are."""
+    if not found or 'scale' not in found:
+        return
+    key = 'train.consistency_opt.scale'
+    if min(as_scale(found['scale'], key)) < 1:
+        raise UserError(
+            f'found {found["scale"]}; needed a number of at least 1, or a pair of them.', key=key
+        )
+
+
+def require_teacher(opt: dict) -> None:
+    """Raise UserError where a teacher is missing, or has nothing to teach, or cannot be cached."""
+    found, weights = opt['train'].get('distill_opt'), opt['path'].get('pretrain_network_t')
+    if not found:
+        if weights or opt.get('network_t'):
+            raise UserError(
+                'found a teacher, and nothing is learnt from it; set train.distill_opt: {colours: '
+                '{type: L1Loss}}, or remove it.',
+                key='path.pretrain_network_t' if weights else 'network_t',
+            )
+        return
+    if not weights:
+        raise UserError(
+            'missing; train.distill_opt needs a trained teacher: the name of weights that ship '
+            '(edsr), a file, or hf:OWNER/NAME.',
+            key='path.pretrain_network_t',
+        )
+    if not (found.get('colours') or found.get('features')):
+        raise UserError(
+            f'found {short(found)}; needed colours, features, or both, each "type: NAME" of a loss '
+            'and its options.',
+            key='train.distill_opt',
+        )
+    if found.get('cache'):
+        _require_repetition(opt, found)
+
+
+def _require_repetition(opt: dict, found: dict) -> None:
+    """Raise UserError where a cache of a teacher's colours would never be read."""
+    key = 'train.distill_opt.cache'
+    if not found.get('colours'):
+        raise UserError('it keeps colours, which are not compared; set colours.', key=key)
+    if not opt['datasets']['train'].get('repeat_epochs'):
+        raise UserError(
+            'random crops are seen once, and nothing would be read from it; set '
+            'datasets.train.repeat_epochs (of RandomScalePairedDataset), for instance to 4, or '
+            'remove it.',
+            key=key,
+        )
+    if opt.get('manual_seed_drawn'):
+        raise UserError(
+            'every run draws other samples, and its colours would be of no use to the next; set '
+            'manual_seed to a number.',
+            key=key,
+        )
 
 
 def _require_average(train: dict) -> None:

@@ -2,8 +2,8 @@
 
 import math
 from collections import OrderedDict
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import torch
 from basicsr.archs import build_network
@@ -14,11 +14,30 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from liif_arch.errors import UserError
+from liif_arch.models.consistency import Consistency
+from liif_arch.models.distillation import Batch, Distillation, is_sum
 from liif_arch.precision import autocast, resolve
 from liif_arch.training.optimizers import parameter_groups, split_for_muon, values_of
 
-PATCH_LOSSES = ('fft', 'gradient', 'ssim')  # `train.fft_opt`, ...: of square samples
+PATCH_LOSSES = ('fft', 'gradient', 'ssim', 'dists')  # `train.fft_opt`, ...: of square samples
 WARM, WARMED = 1, 10  # of the average's decay in its first iterations: (1 + t) / (10 + t)
+
+
+class Predicted(NamedTuple):
+    """What the network makes of a batch.
+
+    Attributes:
+        colours: At the queries, (B, Q, C), float32.
+        variation: A field's total variation, where it is asked for, a number ().
+        codes: What `encode` returned, (B, code_channels, h, w), where a teacher's are compared.
+        image: The pixels of the whole enlargement, (B, H * W, C), float32; none where its
+            consistency is no loss.
+    """
+
+    colours: Tensor
+    variation: Tensor | None
+    codes: Tensor | None
+    image: Tensor
 
 
 class TrainingStep(SRModel):
@@ -29,9 +48,16 @@ class TrainingStep(SRModel):
 
     coord: Tensor | None
     cell: Tensor | None
+    draw: Tensor | None = None  # of samples that come again
+    distillation: Distillation | None = None
+    consistency: Consistency | None = None
 
     def init_training_settings(self) -> None:
-        """SRModel's, the precision of the step, and a network for what is averaged."""
+        """SRModel's, the precision of the step, a teacher, and a network for what is averaged."""
+        train = self.opt['train']
+        self.dtype = resolve(train.get('precision', 'float32'), self.device, 'train.precision')
+        if train.get('distill_opt'):
+            self._find_teacher()
         try:
             super().init_training_settings()
         except OSError as error:  # of the download of VGG's weights
@@ -41,12 +67,13 @@ class TrainingStep(SRModel):
                 'it to ~.',
                 key='train.perceptual_opt',
             ) from None
-        train = self.opt['train']
-        self.dtype = resolve(train.get('precision', 'float32'), self.device, 'train.precision')
         self.cri_patch = {}
         for name in PATCH_LOSSES:
             if train.get(f'{name}_opt'):
-                self.cri_patch[name] = build_loss(train[f'{name}_opt']).to(self.device)
+                self.cri_patch[name] = self._build_loss(f'{name}_opt')
+        if train.get('consistency_opt'):
+            net = self.get_bare_model(self.net_g)
+            self.consistency = Consistency(train['consistency_opt'], net)
         rules = train.get('param_groups') or []
         self.frozen = values_of(self._parameters(), rules, 'frozen_until')
         if train.get('compile', False):
@@ -55,15 +82,39 @@ class TrainingStep(SRModel):
             self.optimizer_g.train()
             self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
 
+    def _build_loss(self, key: str) -> nn.Module:
+        """The loss that a key of `train` describes."""
+        try:
+            return build_loss(self.opt['train'][key]).to(self.device)
+        except UserError as error:
+            raise error.within(f'train.{key}') from None
+
+    def _find_teacher(self) -> None:
+        """The teacher of `train.distill_opt`, and what is trained beside the network for it."""
+        net = self.get_bare_model(self.net_g)
+        self.distillation = Distillation(self.opt, net, self.dtype, self.device)
+        if self.distillation.projection is not None:
+            self.projection = self.model_to_device(self.distillation.projection)
+            self.distillation.projection = self.projection
+
     def _parameters(self) -> list[tuple[str, nn.Parameter]]:
         """The network's parameters by name, whatever wraps it."""
         return list(self.get_bare_model(self.net_g).named_parameters())
+
+    def _trained(self) -> list[nn.Parameter]:
+        """The network's parameters, and those that are trained beside it."""
+        found = list(self.get_bare_model(self.net_g).parameters())
+        if hasattr(self, 'projection'):
+            found += self.projection.parameters()
+        return found
 
     def setup_optimizers(self) -> None:
         """SRModel's, with the groups of `train.param_groups`."""
         train = self.opt['train']
         kind = train['optim_g'].pop('type')
         groups = parameter_groups(self._parameters(), train.get('param_groups') or [])
+        if hasattr(self, 'projection'):
+            groups.append({'params': list(self.projection.parameters())})
         if kind == 'Muon':
             groups = split_for_muon(groups)
         self.optimizer_g = self.get_optimizer(kind, groups, **train['optim_g'])
@@ -75,15 +126,14 @@ class TrainingStep(SRModel):
         """One step on the batch (SRModel's step, with queries), in as many parts as asked for."""
         self.optimizer_g.zero_grad()
         self.log_dict: dict[str, Tensor] = OrderedDict()
-        batch: Any = (self.lq, self.coord, self.cell, self.gt)
         count = min(self.opt['train'].get('accumulate', 1), len(self.lq))
-        parts = list(zip(*(each.chunk(count) for each in batch), strict=True))
-        for number, (lq, coord, cell, gt) in enumerate(parts, 1):
-            share = len(lq) / len(self.lq)
+        parts, summed = self._parts(count), self._summed()
+        for number, (batch, gt) in enumerate(parts, 1):
+            share = len(gt) / len(self.gt)
             with self._unsynchronised(number < len(parts)):
-                losses = self._losses(lq, coord, cell, gt)
-                if getattr(self.cri_pix, 'reduction', 'mean') == 'sum':
-                    losses['l_pix'] = losses['l_pix'] / share  # sums of parts are the whole's
+                losses = self._losses(batch, gt)
+                for name in summed & losses.keys():
+                    losses[name] = losses[name] / share  # sums of parts are the whole's
                 torch.stack([loss * share for loss in losses.values()]).sum().backward()
             for name, loss in losses.items():
                 part = loss.detach() * share
@@ -91,28 +141,80 @@ class TrainingStep(SRModel):
         self._update(current_iter)
         self._follow(current_iter)
 
-    def _unsynchronised(self, is_part: bool) -> AbstractContextManager:
-        """Of several processes, gradients are exchanged with the last part alone."""
-        if is_part and hasattr(self.net_g, 'no_sync'):
-            return self.net_g.no_sync()
-        return nullcontext()
+    def _parts(self, count: int) -> list[tuple[Batch, Tensor]]:
+        """The batch in so many parts at most, each with its ground truth."""
+        assert self.coord is not None and self.cell is not None
+        count = len(self.lq.chunk(count))
+        draws = [None] * count if self.draw is None else self.draw.chunk(count)
+        inputs = zip(
+            *(each.chunk(count) for each in (self.lq, self.coord, self.cell)), draws, strict=True
+        )
+        return list(zip(map(Batch._make, inputs), self.gt.chunk(count), strict=True))
 
-    def _losses(self, lq: Tensor, coord: Tensor, cell: Tensor, gt: Tensor) -> dict[str, Tensor]:
+    def _summed(self) -> set[str]:
+        """Names of the losses that are sums, not means."""
+        found = set() if self.distillation is None else set(self.distillation.summed)
+        if is_sum(self.cri_pix):
+            found.add('l_pix')
+        if self.consistency is not None and is_sum(self.consistency.criterion):
+            found.add('l_consistency')
+        return found
+
+    def _unsynchronised(self, is_part: bool) -> ExitStack:
+        """Of several processes, gradients are exchanged with the last part alone."""
+        stack = ExitStack()
+        nets = [self.net_g]
+        if hasattr(self, 'projection'):
+            nets.append(self.projection)
+        for net in nets:
+            if is_part and hasattr(net, 'no_sync'):
+                stack.enter_context(net.no_sync())
+        return stack
+
+    def _predict(self, batch: Batch, with_variation: bool = False) -> Predicted:
+        """What the network makes of a batch, in the precision of the step.
+
+        A field's variation is also taken at the pixels of the enlargement, where there is one.
+        """
+        shown = batch if self.consistency is None else self.consistency.with_image(batch)
+        with_codes = self.distillation is not None and self.distillation.needs_codes
+        asked: dict[str, bool] = {}
+        if with_codes:
+            asked['with_codes'] = True
+        if with_variation:
+            asked['with_variation'] = True
+        with autocast(self.device, self.dtype):
+            found = self.net_g(shown.lq, shown.coord, shown.cell, **asked)
+        colours, *more = found if asked else (found,)
+        variation = more.pop(0) if with_variation else None
+        codes = more.pop(0) if with_codes else None
+        count = batch.coord.shape[1]
+        return Predicted(colours[:, :count].float(), variation, codes, colours[:, count:].float())
+
+    def _losses_beside(self, found: Predicted, batch: Batch) -> dict[str, Tensor]:
+        """The losses that compare with something else than the ground truth, by their names."""
+        losses: dict[str, Tensor] = {}
+        if self.distillation is not None:
+            losses.update(self.distillation.losses(found.colours, found.codes, batch))
+        if self.consistency is not None:
+            losses['l_consistency'] = self.consistency.loss(found.image, batch.lq)
+        return losses
+
+    def _losses(self, batch: Batch, gt: Tensor) -> dict[str, Tensor]:
         """The losses of a part of the batch, numbers (), by what they are called in the log.
 
         Args:
-            lq, coord, cell, gt: See `feed_data`.
+            batch: What the network is shown.
+            gt: Colours at its queries, (B, Q, C) in [0, 1].
         """
         weight = self.opt['train'].get('variation_weight', 0)
         losses: dict[str, Tensor] = {}
-        with autocast(self.device, self.dtype):
-            if weight:
-                self.output, variation = self.net_g(lq, coord, cell, with_variation=True)
-                losses['l_variation'] = variation * weight
-            else:
-                self.output = self.net_g(lq, coord, cell)
-        colours = self.output.float()
+        found = self._predict(batch, bool(weight))
+        self.output = colours = found.colours
+        if found.variation is not None:
+            losses['l_variation'] = found.variation * weight
         losses['l_pix'] = self.cri_pix(colours, gt)
+        losses.update(self._losses_beside(found, batch))
         if not (self.cri_patch or self.cri_perceptual):
             return losses
         fake, real = as_patch(colours), as_patch(gt)
@@ -133,7 +235,7 @@ class TrainingStep(SRModel):
                 if current_iter <= self.frozen.get(name, 0):
                     parameter.grad = None
         if train.get('max_grad_norm'):
-            clip_grad_norm_(self.net_g.parameters(), train['max_grad_norm'])
+            clip_grad_norm_(self._trained(), train['max_grad_norm'])
         self.optimizer_g.step()
 
     # ---------------------------------------------------------------------------------- the average
@@ -166,11 +268,11 @@ class TrainingStep(SRModel):
         if not (self.is_train and self._averages_itself()):
             return
         net = self.get_bare_model(self.net_g)
-        current = [parameter.clone() for parameter in net.parameters()]
+        current = [parameter.clone() for parameter in self._trained()]
         self.optimizer_g.eval()
         self._copy(net, self.net_g_ema)
         self.optimizer_g.train()  # it computes the parameters back, to rounding
-        for parameter, value in zip(net.parameters(), current, strict=True):
+        for parameter, value in zip(self._trained(), current, strict=True):
             parameter.copy_(value)
 
     @staticmethod

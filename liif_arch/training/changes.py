@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from liif_arch.config.fragments import short
+from liif_arch.config.registries import unsaved_networks
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import StateDict, builtin, differences_of, load_file, some
 from liif_arch.weights.networks import state_dict_of
@@ -72,16 +73,26 @@ def check(state: dict | None, opt: dict, networks: Mapping[str, StateDict]) -> d
 
 
 def saved_options(opt: Mapping) -> dict:
-    """Options as a training state keeps them: all but paths and what is this process's own."""
+    """Options as a training state keeps them: all but what is this process's own, and but paths.
+
+    Of paths those to networks that no run saves are kept, such as a teacher's: with other weights
+    the training is another one.
+    """
     kept = dict(opt)
     for key in NOT_OPTIONS:
         kept.pop(key, None)
+    weights = {}
+    for network in unsaved_networks(opt):
+        if opt['path'].get(f'pretrain_{network}'):
+            weights[f'pretrain_{network}'] = opt['path'][f'pretrain_{network}']
+    if weights:
+        kept['path'] = weights
     return builtin(kept)
 
 
 def networks_of(state: Mapping, opt: Mapping) -> list[str]:
     """The networks, by their keys, that a run takes from beside a training state."""
-    ignored = opt['path'].get('ignore_resume_networks') or []
+    ignored = [*(opt['path'].get('ignore_resume_networks') or []), *unsaved_networks(opt)]
     saved = state.get('options', opt)
     return [k for k in opt if k.startswith('network_') and k in saved and k not in ignored]
 

@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
+from liif_arch.config.registries import unsaved_networks
 from liif_arch.errors import UserError, suggest
 from liif_arch.files.atomic import atomic_write
 from liif_arch.weights import shipped, weights_path
@@ -246,7 +247,7 @@ def load_resume_state(opt: dict) -> dict | None:
         UserError: `path.resume_state` cannot be loaded, or --auto_resume finds states and none that
             is whole.
     """
-    from basicsr.utils import check_resume
+    from liif_arch.training.remedies import check_resume
 
     path, state = opt['path'].get('resume_state'), None
     if opt['auto_resume']:
@@ -290,7 +291,7 @@ def load_state(path: Path, opt: dict) -> dict:
             f'path.resume_state: {path} is not a training state (iter, epoch, optimizers, '
             'schedulers).'
         )
-    ignored = opt['path'].get('ignore_resume_networks') or []
+    ignored = [*(opt['path'].get('ignore_resume_networks') or []), *unsaved_networks(opt)]
     saved = state.get('options', opt)
     for key in opt:
         if key.startswith('network_') and key in saved and key not in ignored:

@@ -14,7 +14,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import Dataset, default_collate
 
 from liif_arch.config.check import Problems
-from liif_arch.config.registries import registered
+from liif_arch.config.registries import registered, unsaved_networks
 from liif_arch.errors import UserError
 from liif_arch.training import datasets, randomness
 from liif_arch.training.addressed import SampleSet
@@ -105,13 +105,14 @@ def _check_networks(opt: dict, problems: Problems) -> None:
 def _check_network(opt: dict, key: str, problems: Problems) -> None:
     net = _attempt(key, build_network, opt[key])
     weights = opt['path'].get(f'pretrain_{key}')
-    if weights is None or problems.at('path') or _resumes(opt):
+    is_read = key in unsaved_networks(opt) or not _resumes(opt)
+    if weights is None or problems.at('path') or not is_read:
         return
     label = key.removeprefix('network_')
     strict = opt['path'].get(f'strict_load_{label}', True)
     param_key = opt['path'].get(f'param_key_{label}', 'params')
     try:
-        networks.load_into(net, weights, strict, param_key)
+        networks.load_into(net, weights, strict, param_key, key)
     except UserError as error:
         raise UserError(f'path.pretrain_{key}: {error}') from None
 
@@ -135,9 +136,11 @@ def _check_model(opt: dict, model: type, built_sets: dict[str, Dataset]) -> dict
         The parameters of its networks, see `check`.
     """
     alone = {**deepcopy(opt), 'dist': False, 'num_gpu': min(opt['num_gpu'], 1)}
+    alone['is_rehearsed'] = True  # nothing is written
     if _resumes(opt):
+        kept = [f'pretrain_{network}' for network in unsaved_networks(opt)]
         for key in opt['path']:
-            if key.startswith('pretrain_'):
+            if key.startswith('pretrain_') and key not in kept:
                 del alone['path'][key]
     built = _attempt(opt['model_type'], model, alone)
     _check_channels(built, built_sets)

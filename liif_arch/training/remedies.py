@@ -16,7 +16,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch.config import read
-from liif_arch.config.registries import optimizers
+from liif_arch.config.registries import optimizers, unsaved_networks
 from liif_arch.errors import UserError, require_known
 from liif_arch.files.lmdb_environments import environment
 from liif_arch.training.checkpoints import listed
@@ -79,6 +79,21 @@ def make_exp_dirs(opt: dict) -> None:
         if key.startswith('pretrain_'):
             del path[key]
     basicsr_make_exp_dirs({**opt, 'path': path})
+
+
+def check_resume(opt: dict, resume_iter: int) -> None:
+    """`basicsr.utils.check_resume`; networks that no run saves keep the weights that the options
+    name.
+    """
+    from basicsr.utils import check_resume as check
+
+    unsaved, kept = unsaved_networks(opt), {}
+    for network in unsaved:
+        key = f'param_key_{network.removeprefix("network_")}'
+        if key in opt['path']:
+            kept[key] = opt['path'].pop(key)
+    check({key: value for key, value in opt.items() if key not in unsaved}, resume_iter)
+    opt['path'].update(kept)
 
 
 def init_dist_pytorch(backend: str, **kwargs) -> None:

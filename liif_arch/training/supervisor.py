@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from basicsr.utils.dist_util import get_dist_info
-from torch import Tensor
+from torch import Tensor, nn
 
 from liif_arch.errors import UserError
 from liif_arch.training import checkpoints, processes, randomness, resuming
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from liif_arch.training.run import Run
 
 # What BasicSR's models carry from one iteration to the next beside networks and optimisers:
-# RealESRGAN, StyleGAN2.
-MODEL_STATE = ('queue_lr', 'queue_gt', 'queue_ptr', 'mean_path_length')
+# RealESRGAN, StyleGAN2; a student's projection onto its teacher's features.
+MODEL_STATE = ('queue_lr', 'queue_gt', 'queue_ptr', 'mean_path_length', 'projection')
 
 
 class Stopped(BaseException):
@@ -116,6 +116,9 @@ class Supervisor:
             value = getattr(self.model, name, None)
             if isinstance(value, Tensor):
                 found[name] = value.cpu()
+            elif isinstance(value, nn.Module):
+                state = self.model.get_bare_model(value).state_dict()
+                found[name] = {key: each.cpu() for key, each in state.items()}
             elif value is not None:
                 found[name] = value
         return found
@@ -130,6 +133,10 @@ class Supervisor:
         )
         self._restore_best(state.get('best_metric_results', {}))
         for name, value in state.get('model', {}).items():
+            own = getattr(self.model, name, None)
+            if isinstance(own, nn.Module):
+                self.model.get_bare_model(own).load_state_dict(value)
+                continue
             if isinstance(value, Tensor):
                 value = value.to(self.model.device)
             setattr(self.model, name, value)

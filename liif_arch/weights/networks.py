@@ -104,7 +104,11 @@ class Loaded(NamedTuple):
 
 
 def load_into(
-    net: nn.Module, path: str | Path, strict: bool = True, param_key: str | None = 'params'
+    net: nn.Module,
+    path: str | Path,
+    strict: bool = True,
+    param_key: str | None = 'params',
+    option: str = 'network_g',
 ) -> Loaded:
     """Load the weights in a file into a network.
 
@@ -113,6 +117,7 @@ def load_into(
         path: A file, or the name of weights that ship.
         strict: Whether all must fit; else what does not keeps its initial values.
         param_key: Under which key of the file they are, see `state_dict_of`.
+        option: What messages call the option that describes the network.
 
     Raises:
         UserError: They do not fit (of one that is not strict: hardly any does); says which names.
@@ -123,14 +128,14 @@ def load_into(
     problems = misfits(net, state_dict)
     if strict and problems:
         raise UserError(
-            f'{path}: these weights do not fit {type(net).__name__} as network_g '
+            f'{path}: these weights do not fit {type(net).__name__} as {option} '
             f'describes it ({len(problems)} of its parameters): {some(problems)}.'
         )
     own, fitting = net.state_dict(), {}
     for name, value in state_dict.items():
         if name in own and value.shape == own[name].shape:
             fitting[name] = value
-    _require_share(net, fitting, path, problems)
+    _require_share(net, fitting, path, problems, option)
     net.load_state_dict(fitting, strict=False)
     if not problems:
         return Loaded(None, has_average)
@@ -142,7 +147,7 @@ def load_into(
 
 
 def _require_share(
-    net: nn.Module, fitting: StateDict, path: str | Path, problems: list[str]
+    net: nn.Module, fitting: StateDict, path: str | Path, problems: list[str], option: str
 ) -> None:
     """Raise UserError where what fits is under `LEAST_FIT` of the network's numbers."""
     fit = total = 0
@@ -155,7 +160,7 @@ def _require_share(
             f'{path}: only {fit:,} of the {total:,} numbers of {type(net).__name__} are '
             'in this file, and the rest would stay as it is drawn, though strict_load '
             f'is false: {some(problems)}. Name weights of this network, or correct '
-            'network_g.'
+            f'{option}.'
         )
 
 
@@ -304,7 +309,10 @@ def _build_registered(network: dict) -> nn.Module:
 
 
 def load_network(
-    weights: str | Path = DEFAULT, device: str | torch.device = 'cpu', network: dict | None = None
+    weights: str | Path = DEFAULT,
+    device: str | torch.device = 'cpu',
+    network: dict | None = None,
+    remedy: str = 'name the option file it was trained with (-opt)',
 ) -> nn.Module:
     """Rebuild a trained network from its file.
 
@@ -313,6 +321,7 @@ def load_network(
             (which describes its network), or one of the reference implementation.
         device: Where to put the network.
         network: The option `network_g`, for a file that does not hold it.
+        remedy: What the message of a file without it says to do.
 
     Returns:
         The network with the file's EMA weights if it has them, in evaluation mode.
@@ -327,7 +336,7 @@ def load_network(
     if not isinstance(network, dict) or 'type' not in network:
         raise UserError(
             f'{weights}: found {some(content)}, but not which network they belong to (network_g); '
-            'name the option file it was trained with (-opt).'
+            f'{remedy}.'
         )
     net = build(network, weights)
     state_dict = state_dict_of(content, weights, 'params_ema')

@@ -10,6 +10,7 @@ from liif_arch.training.addressed import SampleIndex
 from liif_data.augmentations import Augmentations, blend, cutmix, mixup
 from liif_data.mixed_store import MixedStore
 from liif_data.random_scale_dataset import RandomScalePairedDataset
+from liif_data.repeats import fingerprint
 
 OPTIONS = {
     'name': 't',
@@ -154,11 +155,18 @@ def test_several_folders__by_their_weights(tmp_path):
     assert round(sample['gt'][0, 0].item() * 255) == int(sample['gt_path'][-7:-4])
 
 
+def test_several_folders__weights_tell_one_set_of_samples_from_another(tmp_path):
+    """A cache of a teacher's colours is of samples that are drawn alike."""
+    a, b = flat(tmp_path / 'a', 10), flat(tmp_path / 'b', 20)
+    found = {fingerprint([MixedStore({a: weight, b: 1})]) for weight in (1, 2, 2.0)}
+    assert len(found) == 2
+
+
 def test_several_folders__one_interface(tmp_path):
     write_photos(tmp_path / 'a', [(20, 30)])
     write_photos(tmp_path / 'b', [(40, 24)])
     store = MixedStore({str(tmp_path / 'a'): 1, str(tmp_path / 'b'): 1.5})
-    key = next(key for key in store.keys if key.startswith(str(tmp_path / 'b')))
+    key = next(key for key in store.keys if key.startswith('1/'))
     assert store.size(key) == (40, 24) and store.read(key).shape == (40, 24, 3)
     window = store.read_window(key, slice(3, 9), slice(2, 6))
     assert np.array_equal(window, store.read(key)[3:9, 2:6])

@@ -126,7 +126,7 @@ def test_training_options__the_papers_settings(name):
     else:
         assert train['num_samples'] == train['lq_size'] ** 2
     if name.startswith('train_') and not any(
-        part in name for part in ('celebahq', 'release', 'own')
+        part in name for part in ('celebahq', 'release', 'own', 'distill')
     ):
         assert (train['lq_size'], train['batch_size_per_gpu']) == (48, 16)
         one = re.search(r'_x(\d)(only)?$', name)
