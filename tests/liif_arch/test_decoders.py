@@ -198,6 +198,7 @@ def test_devices__gradients_wait_for_nothing(decoder):
         assert {p.grad.device.type for p in net.parameters()} == {'meta'}
 
 
+@pytest.mark.slow  # it compiles
 def test_export__equals_pytorch_with_free_sizes(decoder, tmp_path):
     pytest.importorskip('onnxruntime')
     compared = list(export_onnx(build(decoder), tmp_path))

@@ -144,7 +144,7 @@ def test_export__of_attention_masks_is_refused(tmp_path, monkeypatch, capsys):
     save(
         {
             'type': 'LIIF',
-            'encoder': {**SWINIR, 'depths': [2, 2], 'num_heads': [2, 2]},
+            'encoder': SWINIR,
             'hidden_list': [8],
         },
         tmp_path / 'w.pth',

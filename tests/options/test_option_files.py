@@ -36,11 +36,17 @@ SMALL = {
 }
 
 
-def lay_out(root, opt: dict, side: int) -> None:
+LARGE = 4 * 48 + 5  # pixels a side: a patch of the paper's size at its highest scale, and a few
+SLOW_ENCODERS = ('RDNEncoder', 'SwinIR')  # patches of 48x48 pixels take them ten seconds
+SMALL_SIDE = 60  # enough for what is tested at every scale, which costs a large image's time
+
+
+def lay_out(root, opt: dict) -> None:
     """Two square images where each data set of an option file expects them, with inputs at its
-    first scale.
+    first scale; those that are trained on are large enough for a patch.
     """
-    for dataset in opt['datasets'].values():
+    for phase, dataset in opt['datasets'].items():
+        side = LARGE if phase == 'train' else SMALL_SIDE
         gt = dataset['dataroot_gt']
         if gt.startswith('builtin:'):
             continue
@@ -66,7 +72,7 @@ def lay_out(root, opt: dict, side: int) -> None:
 @pytest.mark.parametrize('name', TRAIN)
 def test_training_options__two_iterations(monkeypatch, tmp_path, name):
     opt = OPTIONS[name]
-    lay_out(tmp_path, opt, 192 + 5)
+    lay_out(tmp_path, opt)
     force = [
         'train:total_iter=2',
         'logger:print_freq=1',
@@ -78,6 +84,9 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
         force += ['train:perceptual_opt=~', 'path:pretrain_network_g=~']
     if name == 'quickstart':
         force.append('datasets:val:scales=[4, 8]')
+    if opt['network_g'].get('encoder', {}).get('type') in SLOW_ENCODERS:
+        assert opt['datasets']['train']['lq_size'] == 48
+        force += ['datasets:train:lq_size=16', 'datasets:train:num_samples=256']
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', name, '--force_yml', *force) == 0
     root = tmp_path / 'experiments' / name
     assert (root / 'models/net_g_latest.pth').is_file() and (root / f'{name}.yml').is_file()
@@ -89,7 +98,7 @@ def test_training_options__two_iterations(monkeypatch, tmp_path, name):
 @pytest.mark.parametrize('name', TEST)
 def test_test_options__table_of_every_set_and_scale(monkeypatch, tmp_path, name):
     opt = OPTIONS[name]
-    lay_out(tmp_path, opt, 60)
+    lay_out(tmp_path, opt)
     # The full network would take minutes here; its own test is that it builds with the paper's
     # parameter count, or as the weights that ship need it.
     full = build_network(opt['network_g'])

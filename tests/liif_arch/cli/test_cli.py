@@ -1,10 +1,10 @@
 """The command as a user meets it: help, listing, unknown words, upscaling."""
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,12 @@ from liif_arch.errors import exit_status
 from liif_arch.training.checkpoints import load_file
 
 
+def seconds_of_children() -> float:
+    """Time of a processor that this process's children have taken until they ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize(
     'arguments',
     [
@@ -42,13 +48,13 @@ def test_help__answers_without_torch(tmp_path, arguments):
         'try: main()\nexcept SystemExit: pass\n'
         'sys.exit("torch" in sys.modules or "numpy" in sys.modules)'
     )
-    times = []
+    times = []  # of the processor: how long it takes depends on what else runs on this machine
     for _ in range(3):
-        start = time.perf_counter()
+        start = seconds_of_children()
         result = subprocess.run(
             [sys.executable, '-c', code, *arguments], cwd=tmp_path, capture_output=True, text=True
         )
-        times.append(time.perf_counter() - start)
+        times.append(seconds_of_children() - start)
         assert result.returncode == 0, result.stderr
         assert 'basicsr' in result.stdout or 'quickstart' in result.stdout
     assert min(times) < 0.5

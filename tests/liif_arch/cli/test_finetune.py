@@ -9,7 +9,7 @@ import time
 
 import pytest
 import yaml
-from helpers import run_basicsr, run_here, write_photos
+from helpers import catch_logs, run_here, write_photos
 
 from liif_arch import load_network
 from liif_arch.errors import UserError
@@ -143,7 +143,7 @@ def test_finetune__stopped_while_it_measures(tmp_path, folder, number, status):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_finetune__stopped_while_it_trains_goes_on(tmp_path, folder, number):
+def test_finetune__stopped_while_it_trains_goes_on(monkeypatch, tmp_path, folder, caplog, number):
     process = started(tmp_path, '--minutes', '9')
     for line in process.stderr:
         if 'iter:      20' in line:
@@ -157,10 +157,10 @@ def test_finetune__stopped_while_it_trains_goes_on(tmp_path, folder, number):
     last = int(state.stem) + 2
     options['train']['total_iter'] = last
     (tmp_path / 'finetune_own.yml').write_text(yaml.safe_dump(options))
-    result = run_basicsr('train', '-opt', 'finetune_own.yml', '--auto_resume', cwd=tmp_path)
-    assert result.returncode == 0 and f'Resuming training from epoch: 0, iter: {state.stem}' in (
-        result.stdout + result.stderr
-    )
+    catch_logs(caplog)
+    flags = ('-opt', 'finetune_own.yml', '--auto_resume')
+    assert run_here(monkeypatch, tmp_path, 'train', *flags) == 0
+    assert f'Resuming training from epoch: 0, iter: {state.stem}' in caplog.text
 
 
 def test_finetune__of_a_damaged_picture_leaves_nothing(monkeypatch, tmp_path, folder, capsys):

@@ -90,13 +90,13 @@ def test_gan__places_are_spread_over_the_crop():
 
 @pytest.mark.parametrize('network', NETWORKS)
 def test_gan__trains_saves_resumes_and_upscales(network, tmp_path, monkeypatch):
-    """50 iterations on the photographs that come with scikit-image."""
+    """20 iterations on the photographs that come with scikit-image."""
     opt = gan_train(
         'builtin:photos/train',
         network_g=copy.deepcopy(NETWORKS[network]),
-        train__total_iter=50,
+        train__total_iter=20,
         val__val_freq=100,
-        logger__save_checkpoint_freq=25,
+        logger__save_checkpoint_freq=10,
         datasets__train__dataset_enlarge_ratio=50,
         datasets__train__cache=True,
     )
@@ -115,13 +115,13 @@ def test_gan__trains_saves_resumes_and_upscales(network, tmp_path, monkeypatch):
                     '-opt',
                     'o.yml',
                     '--force_yml',
-                    'train:total_iter=25',
+                    'train:total_iter=10',
                 )
                 == 0
             )
         assert run_here(monkeypatch, folder, 'train', '-opt', 'o.yml', '--auto_resume') == 0
         run = folder / 'experiments/tiny'
-        results.append([load_file(run / f'models/net_{n}_50.pth') for n in 'gd'])
+        results.append([load_file(run / f'models/net_{n}_20.pth') for n in 'gd'])
     assert differences(*results) == []
     weights = tmp_path / 'cut/experiments/tiny/models/net_g_latest.pth'
     assert type(load_network(weights)).__name__ == network

@@ -181,6 +181,8 @@ def test_train__variation_joins_the_loss(monkeypatch, tmp_path, photos, caplog):
             train__variation_weight=weight,
             train__total_iter=40,
             train__optim_g__lr=1e-2,
+            val__val_freq=100,
+            logger__save_checkpoint_freq=100,
         )
         options = write_options(tmp_path / f'{weight}.yml', opt)
         assert run_here(monkeypatch, tmp_path, 'train', '-opt', options) == 0
@@ -294,7 +296,7 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
     assert not list(tmp_path.glob('experiments/*archived*'))
 
 
-def test_train__two_processes_share_the_validation_out(tmp_path, photos):
+def test_train__two_processes_share_the_validation_out(monkeypatch, tmp_path, photos):
     """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had
     it.
     """
@@ -334,15 +336,8 @@ def test_train__two_processes_share_the_validation_out(tmp_path, photos):
     }
     alone = {**tiny_train(photos), 'name': 'alone', 'path': weights}
     alone['datasets'] = {'test': alone['datasets']['val']}
-    command = [
-        sys.executable,
-        '-m',
-        'liif_arch.cli',
-        'test',
-        '-opt',
-        str(write_options(tmp_path / 'b.yml', alone)),
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    options = write_options(tmp_path / 'b.yml', alone)
+    assert run_here(monkeypatch, tmp_path, 'test', '-opt', options) == 0
     assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
 
 
