@@ -26,6 +26,7 @@ SHARED = ROOT.parent / 'shared'
 # suite takes a minute or two.
 SLOW = {
     'test_distillation.py',
+    'test_teacher_cache.py',
     'test_consistency.py',
     'test_ends.py',
     'test_processes.py',
