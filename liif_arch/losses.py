@@ -19,7 +19,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM (Wang et 
 C1, C2 = 0.01**2, 0.03**2
 
 
-class _ImageLoss(nn.Module, ABC):
+class ImageLoss(nn.Module, ABC):
     """What they have in common.
 
     Args:
@@ -43,7 +43,7 @@ class _ImageLoss(nn.Module, ABC):
 
 
 @LOSS_REGISTRY.register()
-class FFTLoss(_ImageLoss):
+class FFTLoss(ImageLoss):
     """The mean absolute difference of the spectra (Cho et al., 2021), whose transform keeps the
     norm.
     """
@@ -57,7 +57,7 @@ class FFTLoss(_ImageLoss):
 
 
 @LOSS_REGISTRY.register()
-class GradientLoss(_ImageLoss):
+class GradientLoss(ImageLoss):
     """The mean absolute difference of Sobel's derivatives, which are those of a ramp of 1 a pixel
     1.
     """
@@ -73,7 +73,7 @@ class GradientLoss(_ImageLoss):
 
 
 @LOSS_REGISTRY.register()
-class MSSSIMLoss(_ImageLoss):
+class MSSSIMLoss(ImageLoss):
     """1 - MS-SSIM of images in [0, 1] (Wang et al., 2003).
 
     Images that are too small for five scales have fewer, with the first weights, normalised.
@@ -101,7 +101,7 @@ class MSSSIMLoss(_ImageLoss):
 
 
 @LOSS_REGISTRY.register()
-class DISTSLoss(_ImageLoss):
+class DISTSLoss(ImageLoss):
     """DISTS of images in [0, 1], RGB or gray: structure and texture of VGG's features (Ding et al.,
     arXiv 2004.07728).
 

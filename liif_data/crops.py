@@ -52,11 +52,12 @@ def random_scale(
             or its reciprocal (low scales oftener still).
     """
     low, high = scale_range
+    scale = rng.uniform(low, high) if distribution == 'uniform' else low
     if distribution == 'log':
-        return math.exp(rng.uniform(math.log(low), math.log(high)))
-    if distribution == 'reciprocal':
-        return 1 / rng.uniform(1 / high, 1 / low)
-    return rng.uniform(low, high)
+        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
+    elif distribution == 'reciprocal':
+        scale = 1 / rng.uniform(1 / high, 1 / low)
+    return min(max(scale, low), high)  # rounding may leave the range
 
 
 def random_size(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class MixedStore(ImageStore):
         self._stores: list[ImageStore] = []
         self._places: dict[str, tuple[ImageStore, str]] = {}
         for number, (root, weight) in enumerate(weights.items()):
-            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            if not _is_weight(weight):
                 raise UserError(
                     f'found {weight!r} for {root}; needed a weight above 0: how often a sample is '
                     'of this folder.',
@@ -47,8 +48,7 @@ class MixedStore(ImageStore):
     def draw(self, rng: np.random.Generator) -> str:
         """The key of an image: of a folder by its weight, and there each as often as another."""
         number = rng.choice(len(self.shares), p=self.shares)
-        keys = self._stores[number].keys
-        return f'{number}/{keys[rng.integers(len(keys))]}'
+        return f'{number}/{self._stores[number].draw(rng)}'
 
     def path(self, key: str) -> str:
         store, name = self._places[key]
@@ -73,3 +73,7 @@ class MixedStore(ImageStore):
     def verify(self, color: str = 'rgb') -> None:
         for store in self._stores:
             store.verify(color)
+
+
+def _is_weight(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < math.inf

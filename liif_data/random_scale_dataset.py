@@ -297,8 +297,7 @@ class RandomScalePairedDataset(Dataset):
         )
 
         def another() -> np.ndarray:
-            other = self.gt_store.keys[rng.integers(len(self.gt_store))]
-            return self._sized_crop(rng, other, size)
+            return self._sized_crop(rng, self.gt_store.draw(rng), size)
 
         return self.augmentations.mix(rng, self._sized_crop(rng, key, size), another)
 

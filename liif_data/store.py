@@ -88,6 +88,10 @@ class ImageStore(ABC):
             )
         return image[rows, cols]
 
+    def draw(self, rng: np.random.Generator) -> str:
+        """The key of an image, each as likely as another."""
+        return self.keys[rng.integers(len(self.keys))]
+
     def verify(self, color: str = 'rgb') -> None:
         """Decode the images once (of a large store, evenly spaced ones), so that a broken one is
         named at once.

@@ -47,10 +47,12 @@ def basicsr(
     result = subprocess.run(
         [sys.executable, '-m', 'liif_arch.cli', command, '-opt', str(path.absolute()), *flags],
         cwd=args.out,
-        stdout=subprocess.DEVNULL if quiet else None,
-        stderr=subprocess.DEVNULL if quiet else None,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
     )
     if result.returncode:
+        print((result.stdout or '')[-2000:], file=sys.stderr)
         raise UserError(
             f'basicsr {command} -opt {path} ended with status {result.returncode}; '
             'its output says why.'
@@ -68,6 +70,15 @@ def seconds_per_iteration(run: Run, args: argparse.Namespace) -> float:
     return min(map(float, seconds))
 
 
+def begun_options(run: Run, args: argparse.Namespace) -> Path | None:
+    """The option file that a run was begun with, with any seed; None where it is new."""
+    pattern = re.compile(re.escape(f'train_{run.name()}') + r'(_seed\d+)?\.yml')
+    for path in sorted(args.out.glob('options/train_*.yml')):
+        if pattern.fullmatch(path.name):
+            return path
+    return None
+
+
 def iterations_of(run: Run, first: Run, args: argparse.Namespace) -> int:
     """Iterations of a run: those of an earlier command, or as many as its budget allows.
 
@@ -76,16 +87,16 @@ def iterations_of(run: Run, first: Run, args: argparse.Namespace) -> int:
         first: The first of its group, whose iterations `--iterations` are with `--equal-time`.
         args: The command line's.
     """
-    begun = args.out / f'options/train_{run.name(args.seeds[0])}.yml'
     if not args.minutes and not (args.equal_time and run != first):
         return args.iterations
-    if begun.exists():
+    begun = begun_options(run, args)
+    if begun is not None:
         return load_options(begun)['train']['total_iter']
     if args.minutes:
         return max(PROBED, int(args.minutes * 60 / seconds_per_iteration(run, args)))
-    if 'first' not in args.measured:
-        args.measured['first'] = seconds_per_iteration(first, args)
-    ratio = args.measured['first'] / seconds_per_iteration(run, args)
+    if first.name() not in args.measured:
+        args.measured[first.name()] = seconds_per_iteration(first, args)
+    ratio = args.measured[first.name()] / seconds_per_iteration(run, args)
     print(f'{run.label}: {ratio:.2f} iterations in the time of one of {first.label}', flush=True)
     return max(PROBED, round(args.iterations * ratio))
 
@@ -196,6 +207,8 @@ def main() -> None:
     args = parse_arguments()
     if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
         raise UserError(f'--seeds: found {args.seeds}; needed different numbers from 0 on.')
+    if args.minutes is not None and args.equal_time:
+        raise UserError('--equal-time: --minutes gives every run its own time; leave one out.')
     if args.iterations < 20 or (args.minutes is not None and args.minutes <= 0):
         raise UserError('--iterations: needed at least 20; --minutes: above 0.')
     args.test_name = (

@@ -64,10 +64,10 @@ def training_options(
         if args.network == 'small'
         else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations),
     )
+    pixels = train['num_samples']
     lay_over(opt, run.changes)
-    scheduler = opt['train']['scheduler']
-    if any(step < 1 for step in scheduler.get('milestones', [])):  # shares of the run
-        scheduler['milestones'] = [max(1, int(m * iterations)) for m in scheduler['milestones']]
+    if train['num_samples'] < 1:
+        train['num_samples'] = int(train['num_samples'] * pixels)
     images = len(open_store(train['dataroot_gt'], '--train'))
     train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
     opt['val'] = None

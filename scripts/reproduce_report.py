@@ -59,7 +59,7 @@ def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.
     ]
     folder = args.out / f'report_{group}'
     folder.mkdir(parents=True, exist_ok=True)
-    if group == 'recipe':
+    if group == 'recipe' and GROUPS[group][0].label in results and len(results) > 1:
         plot_changes(figures, TITLES[metric], folder / 'changes.png')
         text += ['', '![What each change brings](changes.png)']
     elif len(scales) > 2:
@@ -134,7 +134,8 @@ def plot_changes(figures: dict[str, Figures], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     first, *labels = [label for label in figures if label != 'bicubic']
-    scales = sorted({min(figures[first]), 4} & figures[first].keys())
+    shared = set.intersection(*(set(figures[label]) for label in (first, *labels)))
+    scales = sorted(shared & {min(shared), 4})
     figure = Figure(figsize=(6.4, 1 + 0.32 * len(labels)), layout='constrained')
     axes = figure.add_subplot()
     for i, scale in enumerate(scales):

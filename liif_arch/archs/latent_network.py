@@ -173,7 +173,6 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
         coord: Tensor | None = None,
         cell: Tensor | None = None,
         size: tuple[int, int] | None = None,
-        with_codes: bool = False,
     ) -> Any:
         """Colours at `coord` (training), or the image at `size`, or at this network's `scale`.
 
@@ -182,11 +181,9 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
             coord: Query pixel centres, (B, Q, 2), (y, x) in [-1, 1]; with `cell`, (B, Q, 2).
             cell: See `query`.
             size: Output size (H, W), for a whole image.
-            with_codes: Return, beside the colours at `coord`, the codes that they are made of.
 
         Returns:
-            (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W); with the codes a pair of
-            colours and what `encode` returned.
+            (B, Q, num_out_ch) with coord, else (B, num_out_ch, H, W).
 
         Raises:
             UserError: None of coord, size and the option `scale` is given.
@@ -197,8 +194,7 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
                 raise UserError(
                     'cell: missing; coord needs the sizes of its query pixels, (B, Q, 2).'
                 )
-            colours = self.query(feat, coord, cell)
-            return (colours, feat) if with_codes else colours
+            return self.query(feat, coord, cell)
         if size is None:
             size = self._own_size((lq.shape[-2], lq.shape[-1]))
         if torch.is_grad_enabled():

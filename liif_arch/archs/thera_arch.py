@@ -169,27 +169,24 @@ class Thera(CoordinateNetwork):
         coord: Tensor | None = None,
         cell: Tensor | None = None,
         size: tuple[int, int] | None = None,
-        with_codes: bool = False,
         with_variation: bool = False,
     ) -> Any:
         """See `LatentNetwork.forward`.
 
         Args:
-            lq, coord, cell, size, with_codes: As there.
+            lq, coord, cell, size: As there.
             with_variation: Return, beside the colours at `coord`, the field's total variation
                 there, which the published networks are trained to keep low: the mean absolute value
                 of `gradient`, a number ().
 
         Returns:
-            As there; the variation stands behind the colours, before the codes.
+            As there; with the variation a pair of both.
         """
         if not with_variation or coord is None or cell is None:
-            return super().forward(lq, coord, cell, size, with_codes)
-        feat = self.encode(lq)
-        table = self.table(feat)
+            return super().forward(lq, coord, cell, size)
+        table = self.table(self.encode(lq))
         colours = to_unit(self._colours_at(table, coord, cell))
-        variation = self._gradient_at(table, coord).abs().mean()
-        return (colours, variation, feat) if with_codes else (colours, variation)
+        return colours, self._gradient_at(table, coord).abs().mean()
 
     def grid_table(self, feat: Tensor, cell: tuple[float, float]) -> Tensor:
         """The codes, (B, h, w, code_channels): what the decoder makes of them, it makes for a block

@@ -97,14 +97,17 @@ def load_options(path: Path, children: tuple[Path, ...] = ()) -> OrderedDict:
     return merge(load_options(base, (path, *children)), opt)
 
 
+WHOLE = ('dataroot_gt',)  # keys of mappings that hold folders, not options
+
+
 def merge(base: OrderedDict, changes: Mapping) -> OrderedDict:
     """`base` with `changes`: mappings are merged key by key, others are replaced.
 
     A mapping that says `_delete_: true`, or another `type`, whose options would not be the base's,
-    is replaced too.
+    is replaced too; so is one of `WHOLE`.
     """
     for key, value in changes.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key not in WHOLE:
             keep = base.get(key)
             if not isinstance(keep, dict):
                 keep = OrderedDict()

@@ -8,7 +8,8 @@ al., arXiv 1412.6550), through a learned convolution where they have another num
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -75,9 +76,13 @@ class Distillation:
             if self.options.get(name):
                 self.criteria[name] = build_loss(self.options[name]).to(device)
         self.projection: nn.Module | None = None
-        wide, self.own_channels = self.teacher.encoder.num_out_feat, student.encoder.num_out_feat
-        if 'features' in self.criteria and wide != self.own_channels:
-            self.projection = nn.Conv2d(self.own_channels, wide, 1)
+        self._features: dict[str, Tensor] = {}
+        if 'features' in self.criteria:
+            for name, net in (('student', student), ('teacher', self.teacher)):
+                net.encoder.register_forward_hook(partial(self._keep, name))
+            own, wide = student.encoder.num_out_feat, self.teacher.encoder.num_out_feat
+            if own != wide:
+                self.projection = nn.Conv2d(own, wide, 1)
         self.summed = set()
         for name, criterion in self.criteria.items():
             if is_sum(criterion):
@@ -95,34 +100,30 @@ class Distillation:
         rehearsed = opt.get('is_rehearsed', False)
         return TeacherCache(self.options['cache'], made_of, rehearsed)
 
-    @property
-    def needs_codes(self) -> bool:
-        """Whether the student's codes are needed, beside its colours."""
-        return 'features' in self.criteria
+    def _keep(self, name: str, encoder: nn.Module, images: Any, features: Tensor) -> None:
+        """Hold on to what an encoder has made of a batch; `losses` takes it."""
+        self._features[name] = features
 
-    def losses(self, colours: Tensor, codes: Tensor | None, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a student, numbers (), by what they are called in the log.
+    def losses(self, colours: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a student that has just predicted a batch, numbers (), by what they are
+        called in the log.
 
         Args:
-            colours: What it predicts, (B, Q, C), float32.
-            codes: What its `encode` returned, (B, code_channels, h, w), where they are needed.
+            colours: What it predicted, (B, Q, C), float32.
             batch: What it was shown.
         """
-        found, taught = {}, None
+        found, codes = {}, None
         if 'features' in self.criteria:
-            taught = self._encode(batch.lq)
-        wanted = self._colours(batch, taught)
-        if wanted is not None:
-            found[_in_log('colours')] = self.criteria['colours'](colours, wanted)
+            codes = self._encode(batch.lq)
+            own, wanted = self._features.pop('student'), self._features.pop('teacher')
+            found[_in_log('features')] = self._feature_loss(own.float(), wanted.float())
+        taught = self._colours(batch, codes)
         if taught is not None:
-            assert codes is not None
-            found[_in_log('features')] = self._feature_loss(codes, taught)
+            found[_in_log('colours')] = self.criteria['colours'](colours, taught)
         return found
 
-    def _feature_loss(self, codes: Tensor, taught: Tensor) -> Tensor:
-        """The loss of a student's codes against the teacher's; features stand first in both."""
-        own = codes[:, : self.own_channels].float()
-        wanted = taught[:, : self.teacher.encoder.num_out_feat].float()
+    def _feature_loss(self, own: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of a student's features, (B, F, h, w), against its teacher's."""
         if wanted.shape[-2:] != own.shape[-2:]:
             raise UserError(
                 f'train.distill_opt.features: found features of {_size(own)} pixels, and the '
@@ -133,17 +134,17 @@ class Distillation:
             own = self.projection(own)
         return self.criteria['features'](own, wanted)
 
-    def _colours(self, batch: Batch, taught: Tensor | None) -> Tensor | None:
+    def _colours(self, batch: Batch, codes: Tensor | None) -> Tensor | None:
         """The teacher's colours, (B, Q, C), float32; None where they are not compared.
 
         Args:
             batch: What it is shown.
-            taught: Its codes of that, where they are there already.
+            codes: What it encodes that to, where it has been done already.
         """
         if 'colours' not in self.criteria:
             return None
         if self.cache is None:
-            return self._teach(batch.lq, batch.coord, batch.cell, taught)
+            return self._teach(batch.lq, batch.coord, batch.cell, codes)
         return self._cached(self.cache, batch)
 
     @torch.no_grad()

@@ -96,34 +96,24 @@ class LIIFGANModel(LIIFModel, SRGANModel):
         """A step of the generator, every `net_d_iters` after `net_d_init_iters`, and one of the
         discriminator.
         """
-        [(batch, _)] = self._parts(1)
-        found = self._predict(batch)
-        self.output = found.colours
-        fake, real = as_patch(self.output), as_patch(self.gt)
+        [(batch, gt)] = self._parts(1)
         losses: dict[str, Tensor] = {}
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
-            for name, loss in self._losses_beside(found, batch).items():
+            for name, loss in self._losses(batch, gt).items():
                 losses[f'l_g_{name.removeprefix("l_")}'] = loss
-            self._step_generator(fake, real, losses, current_iter)
-        self._step_discriminator(fake.detach(), real, losses)
+            self._step_generator(losses, current_iter)
+        else:
+            self.output = self._predict(batch).colours
+        self._step_discriminator(as_patch(self.output.detach()), as_patch(gt), losses)
         self.log_dict = OrderedDict()
         for name, loss in losses.items():
             self.log_dict[name] = loss.detach()
         self._follow(current_iter)
 
-    def _step_generator(
-        self, fake: Tensor, real: Tensor, losses: dict[str, Tensor], current_iter: int
-    ) -> None:
+    def _step_generator(self, losses: dict[str, Tensor], current_iter: int) -> None:
+        """Move the generator by its losses, to which the discriminator's is added."""
         self.net_d.requires_grad_(False)
-        losses['l_g_pix'] = self.cri_pix(fake, real)
-        for name, criterion in self.cri_patch.items():
-            losses[f'l_g_{name}'] = criterion(fake, real)
-        if self.cri_perceptual:
-            for name, loss in zip(
-                ('l_g_percep', 'l_g_style'), self.cri_perceptual(fake, real), strict=True
-            ):
-                if loss is not None:
-                    losses[name] = loss
+        fake = as_patch(self.output)
         losses['l_g_gan'] = self.cri_gan(self.net_d(fake), True, is_disc=False)
         self.optimizer_g.zero_grad()
         sum(losses.values(), torch.zeros((), device=self.device)).backward()

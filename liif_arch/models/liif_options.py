@@ -85,6 +85,8 @@ def require_consistent(opt: dict) -> None:
     _require_patches(opt)
     require_teacher(opt)
     _require_enlargement(opt['train'].get('consistency_opt'))
+    _require_losses_of_colours(opt['train'])
+    _require_reductions(opt['train'])
     if not opt['train'].get('pixel_opt'):
         raise UserError('train.pixel_opt: missing; LIIFModel trains with a pixel loss.')
     device = 'cpu'
@@ -103,6 +105,34 @@ def _require_patches(opt: dict) -> None:
                 'it compares images, and samples are scattered pixels; set datasets.train.patch: '
                 'true, for squares of sqrt(num_samples) pixels, or remove it.',
                 key=f'train.{name}_opt',
+            )
+
+
+def _require_losses_of_colours(train: dict) -> None:
+    """Raise UserError where a loss of images would be shown the colours of scattered pixels."""
+    from liif_arch.losses import ImageLoss
+
+    of_images = {loss.__name__ for loss in ImageLoss.__subclasses__()} | {'PerceptualLoss'}
+    taught = (train.get('distill_opt') or {}).get('colours')
+    for key, found in (('pixel_opt', train.get('pixel_opt')), ('distill_opt.colours', taught)):
+        if isinstance(found, dict) and found.get('type') in of_images:
+            raise UserError(
+                f'found {found["type"]}, which compares images, and not colours at coordinates; '
+                'needed such as L1Loss. Losses of images have keys of their own: fft_opt, ...',
+                key=f'train.{key}.type',
+            )
+
+
+def _require_reductions(train: dict) -> None:
+    """Raise UserError for a loss that is no number."""
+    found = {key: value for key, value in train.items() if key.endswith('_opt')}
+    for name, value in (train.get('distill_opt') or {}).items():
+        found[f'distill_opt.{name}'] = value
+    for key, value in found.items():
+        if isinstance(value, dict) and value.get('reduction', 'mean') not in ('mean', 'sum'):
+            raise UserError(
+                f'found {value["reduction"]}; needed mean or sum, a number to train by.',
+                key=f'train.{key}.reduction',
             )
 
 
@@ -149,11 +179,17 @@ def _require_repetition(opt: dict, found: dict) -> None:
     key = 'train.distill_opt.cache'
     if not found.get('colours'):
         raise UserError('it keeps colours, which are not compared; set colours.', key=key)
-    if not opt['datasets']['train'].get('repeat_epochs'):
+    dataset = opt['datasets']['train']
+    if dataset.get('type') != 'RandomScalePairedDataset':
+        raise UserError(
+            f'found it beside a {dataset.get("type")}; needed a RandomScalePairedDataset, whose '
+            'samples can come again (repeat_epochs). Remove it.',
+            key=key,
+        )
+    if not dataset.get('repeat_epochs'):
         raise UserError(
             'random crops are seen once, and nothing would be read from it; set '
-            'datasets.train.repeat_epochs (of RandomScalePairedDataset), for instance to 4, or '
-            'remove it.',
+            'datasets.train.repeat_epochs, for instance to 4, or remove it.',
             key=key,
         )
     if opt.get('manual_seed_drawn'):

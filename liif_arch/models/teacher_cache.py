@@ -41,7 +41,7 @@ class TeacherCache:
     """
 
     def __init__(self, folder: str | Path, made_of: Mapping, is_rehearsed: bool = False) -> None:
-        self.folder, self.made_of = Path(folder), dict(made_of)
+        self.folder, self.made_of = Path(folder).expanduser(), dict(made_of)
         self.is_rehearsed = is_rehearsed
         self.shape: tuple[int, int] | None = None  # (Q, C), once it is open
         self._file: int | None = None
@@ -60,7 +60,9 @@ class TeacherCache:
             return
         now: Any = builtin({**self.made_of, 'images': f'{images:x}', 'shape': shape})
         try:
-            if not self.is_rehearsed:
+            if self.is_rehearsed:
+                self._require_room()
+            else:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._say(now)
             self._compare(now)
@@ -69,12 +71,24 @@ class TeacherCache:
             raise self._failed(error) from None
         self.shape = shape
 
+    def _require_room(self) -> None:
+        """Raise UserError where the folder is not there and cannot be made."""
+        place = self.folder
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(
+                f'{KEY}: {self.folder}: {place} is no folder that can be written into; name '
+                'another one.'
+            )
+
     def _say(self, now: dict) -> None:
         """Write what the colours are made of, unless another process has; it is there whole."""
         path = self.folder / 'made_of.json'
         if path.exists():
             return
         handle, partial = tempfile.mkstemp(prefix='.made_of.', dir=self.folder)
+        os.fchmod(handle, 0o644)  # as the colours; mkstemp's files are their owner's alone
         with os.fdopen(handle, 'w', encoding='utf-8') as file:
             json.dump(now, file, indent=1)
         try:

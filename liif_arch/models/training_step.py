@@ -29,14 +29,12 @@ class Predicted(NamedTuple):
     Attributes:
         colours: At the queries, (B, Q, C), float32.
         variation: A field's total variation, where it is asked for, a number ().
-        codes: What `encode` returned, (B, code_channels, h, w), where a teacher's are compared.
         image: The pixels of the whole enlargement, (B, H * W, C), float32; none where its
             consistency is no loss.
     """
 
     colours: Tensor
     variation: Tensor | None
-    codes: Tensor | None
     image: Tensor
 
 
@@ -158,6 +156,9 @@ class TrainingStep(SRModel):
             found.add('l_pix')
         if self.consistency is not None and is_sum(self.consistency.criterion):
             found.add('l_consistency')
+        for name, criterion in self.cri_patch.items():
+            if is_sum(criterion):
+                found.add(f'l_{name}')
         return found
 
     def _unsynchronised(self, is_part: bool) -> ExitStack:
@@ -171,34 +172,22 @@ class TrainingStep(SRModel):
                 stack.enter_context(net.no_sync())
         return stack
 
-    def _predict(self, batch: Batch, with_variation: bool = False) -> Predicted:
+    def _predict(self, batch: Batch) -> Predicted:
         """What the network makes of a batch, in the precision of the step.
 
         A field's variation is also taken at the pixels of the enlargement, where there is one.
         """
         shown = batch if self.consistency is None else self.consistency.with_image(batch)
-        with_codes = self.distillation is not None and self.distillation.needs_codes
-        asked: dict[str, bool] = {}
-        if with_codes:
-            asked['with_codes'] = True
-        if with_variation:
-            asked['with_variation'] = True
+        variation = None
         with autocast(self.device, self.dtype):
-            found = self.net_g(shown.lq, shown.coord, shown.cell, **asked)
-        colours, *more = found if asked else (found,)
-        variation = more.pop(0) if with_variation else None
-        codes = more.pop(0) if with_codes else None
+            if self.opt['train'].get('variation_weight'):
+                colours, variation = self.net_g(
+                    shown.lq, shown.coord, shown.cell, with_variation=True
+                )
+            else:
+                colours = self.net_g(shown.lq, shown.coord, shown.cell)
         count = batch.coord.shape[1]
-        return Predicted(colours[:, :count].float(), variation, codes, colours[:, count:].float())
-
-    def _losses_beside(self, found: Predicted, batch: Batch) -> dict[str, Tensor]:
-        """The losses that compare with something else than the ground truth, by their names."""
-        losses: dict[str, Tensor] = {}
-        if self.distillation is not None:
-            losses.update(self.distillation.losses(found.colours, found.codes, batch))
-        if self.consistency is not None:
-            losses['l_consistency'] = self.consistency.loss(found.image, batch.lq)
-        return losses
+        return Predicted(colours[:, :count].float(), variation, colours[:, count:].float())
 
     def _losses(self, batch: Batch, gt: Tensor) -> dict[str, Tensor]:
         """The losses of a part of the batch, numbers (), by what they are called in the log.
@@ -207,14 +196,16 @@ class TrainingStep(SRModel):
             batch: What the network is shown.
             gt: Colours at its queries, (B, Q, C) in [0, 1].
         """
-        weight = self.opt['train'].get('variation_weight', 0)
         losses: dict[str, Tensor] = {}
-        found = self._predict(batch, bool(weight))
+        found = self._predict(batch)
         self.output = colours = found.colours
         if found.variation is not None:
-            losses['l_variation'] = found.variation * weight
+            losses['l_variation'] = found.variation * self.opt['train']['variation_weight']
         losses['l_pix'] = self.cri_pix(colours, gt)
-        losses.update(self._losses_beside(found, batch))
+        if self.distillation is not None:
+            losses.update(self.distillation.losses(colours, batch))
+        if self.consistency is not None:
+            losses['l_consistency'] = self.consistency.loss(found.image, batch.lq)
         if not (self.cri_patch or self.cri_perceptual):
             return losses
         fake, real = as_patch(colours), as_patch(gt)

@@ -8,6 +8,7 @@ a dataset is asked so that it draws by that address (`SampleSet`), which also na
 cannot be made, and leaves them out if asked.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -19,6 +20,7 @@ from liif_arch.errors import UserError, require_whole, suggest
 from liif_arch.training import randomness
 
 OPTIONS = ('on_bad_sample', 'most_bad_samples')
+FAULTS = 2**16  # that are told apart, by checksums of their texts
 ON_BAD_SAMPLE = ('raise', 'skip')
 
 
@@ -109,8 +111,8 @@ class SampleSet(Dataset):
         self.skip = require_choice(opt) == 'skip' and opt['phase'] == 'train'
         self.most_bad = opt.get('most_bad_samples', 100)
         require_whole(least=0, most_bad_samples=self.most_bad)
-        # Which samples were skipped; all workers see the same.
-        self.bad = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
+        # Which faults were met, by their texts, which name a file; all workers see the same.
+        self.bad = torch.zeros(FAULTS, dtype=torch.bool).share_memory_()
 
     def __getattr__(self, name: str):
         if name == 'dataset':  # not there yet, while it is unpickled
@@ -128,7 +130,7 @@ class SampleSet(Dataset):
             except UserError as error:
                 if not self.skip:
                     raise
-                self._skip(place, error)
+                self._skip(error)
         raise UserError(f'{self.opt["name"]}: none of its {len(self)} samples can be made.')
 
     def _sample(self, index: int) -> dict:
@@ -160,13 +162,17 @@ class SampleSet(Dataset):
             f'it{skip}.'
         )
 
-    def _skip(self, place: int, error: UserError) -> None:
-        """Say once of each sample that it is skipped; raise UserError where they are too many."""
+    def _skip(self, error: UserError) -> None:
+        """Say once of each fault that a sample is skipped; raise UserError where they are too many.
+
+        One file may spoil many samples, where these are drawn of several folders or mixed.
+        """
         from basicsr.utils import get_root_logger
 
-        if self.bad[place]:
+        fault = zlib.crc32(str(error).encode()) % FAULTS
+        if self.bad[fault]:
             return
-        self.bad[place] = True
+        self.bad[fault] = True
         number = int(self.bad.sum())
         get_root_logger().warning(f'Sample {number} that is skipped: {error}')
         if number > self.most_bad:

@@ -125,6 +125,7 @@ class Supervisor:
 
     def resume_training(self, state: dict) -> None:
         """BasicSR's, and the best figures so far, and the generators of random numbers."""
+        self._require_same_teaching(state)
         restored(
             state,
             lambda: resuming.resume(self.model, state, self.run.options),
@@ -135,13 +136,37 @@ class Supervisor:
         for name, value in state.get('model', {}).items():
             own = getattr(self.model, name, None)
             if isinstance(own, nn.Module):
-                self.model.get_bare_model(own).load_state_dict(value)
+                self._restore_projection(self.model.get_bare_model(own), value)
                 continue
             if isinstance(value, Tensor):
                 value = value.to(self.model.device)
             setattr(self.model, name, value)
         if state.get('validated'):
             self.validated = dict.fromkeys(range(len(self.run.val_loaders)), self.iteration)
+
+    def _require_same_teaching(self, state: dict) -> None:
+        """Raise UserError where a projection onto a teacher's features is new, or no more there."""
+        saved = 'projection' in state.get('model', {})
+        if saved != hasattr(self.model, 'projection'):
+            was, now = ('with', 'without') if saved else ('without', 'with')
+            raise UserError(
+                f'{self.opt["path"]["resume_state"]}: it was trained {was} a projection onto a '
+                f"teacher's features, and goes on {now} one; use the features and the teacher "
+                '(path.pretrain_network_t) that it began with, or begin anew.',
+                key='train.distill_opt.features',
+            )
+
+    def _restore_projection(self, own: nn.Module, saved: dict) -> None:
+        """A student's projection onto its teacher's features, where both are as wide as before."""
+        try:
+            own.load_state_dict(saved)
+        except RuntimeError:
+            raise UserError(
+                f'{self.opt["path"]["resume_state"]}: it was trained with a teacher whose features '
+                f'have {len(saved["weight"])} channels, and this one has '
+                f'{len(own.weight)}; name that teacher, or begin anew.',
+                key='path.pretrain_network_t',
+            ) from None
 
     def _restore_best(self, saved: dict) -> None:
         """The best figures of each data set, unless a metric is new: then they begin anew."""

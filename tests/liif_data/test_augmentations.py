@@ -1,12 +1,15 @@
 """Crops that are mixed, recoloured, chosen and drawn from several folders, in whole samples too."""
 
+import zlib
+
 import numpy as np
 import pytest
 from helpers import photo, write_photos
 
+from liif_arch.config.read import merge
 from liif_arch.errors import UserError
 from liif_arch.files.images import write_image
-from liif_arch.training.addressed import SampleIndex
+from liif_arch.training.addressed import SampleIndex, SampleSet
 from liif_data.augmentations import Augmentations, blend, cutmix, mixup
 from liif_data.mixed_store import MixedStore
 from liif_data.random_scale_dataset import RandomScalePairedDataset
@@ -155,6 +158,48 @@ def test_several_folders__by_their_weights(tmp_path):
     assert round(sample['gt'][0, 0].item() * 255) == int(sample['gt_path'][-7:-4])
 
 
+def test_several_folders__what_is_mixed_in_is_of_them_by_weight(tmp_path):
+    roots = {flat(tmp_path / 'a', *range(0, 100, 10)): 1, flat(tmp_path / 'b', 200): 9}
+    dataset = train_set(roots, cutmix=1)
+    found = [dataset.pair(SampleIndex(0, epoch)).gt for epoch in range(200)]
+    share = np.mean([(crop == 200).mean() for crop in found])
+    assert share == pytest.approx(0.9, abs=0.05)
+
+
+def test_several_folders__a_child_names_its_own(tmp_path):
+    """Folders are not merged with those of the file that it is based on."""
+    base = {'dataroot_gt': {'a': 1, 'b': 2}, 'lq_size': 3}
+    assert merge(base, {'dataroot_gt': {'a': 5}}) == {'dataroot_gt': {'a': 5}, 'lq_size': 3}
+
+
+def test_several_folders__one_bad_file_is_one_fault(tmp_path, caplog):
+    root = flat(tmp_path / 'a', *range(0, 100, 10))
+    flat(tmp_path / 'b', 200)
+    options = {**OPTIONS, 'dataroot_gt': {root: 1, str(tmp_path / 'b'): 1}, 'phase': 'train'}
+    samples = SampleSet(RandomScalePairedDataset(options), {**options, 'on_bad_sample': 'skip'})
+    (tmp_path / 'b/200.png').write_bytes(b'none')
+    for index in range(11):
+        assert 'gt' in samples[SampleIndex(index)]
+    assert samples.bad.sum() == 1
+
+
+def test_samples__stay_what_they_were(tmp_path):
+    """A seed means the same samples in every version."""
+    write_photos(tmp_path / 'd', [(71, 60), (64, 80)])
+    found = []
+    for options in (
+        {'scale_range': [1, 4]},
+        {'scale_range': [1.5, 3], 'reduce_gt': [0.7, 1, 2], 'patch': True, 'num_samples': 64},
+    ):
+        dataset = train_set(str(tmp_path / 'd'), **options, use_hflip=True, use_rot=True)
+        for address in (SampleIndex(0), SampleIndex(1, 3, 2)):
+            sample = dataset[address]
+            found.append(
+                zlib.crc32(sample['gt'].numpy().tobytes() + sample['lq'].numpy().tobytes())
+            )
+    assert found == [4022705983, 79244623, 2950382522, 830605033]
+
+
 def test_several_folders__weights_tell_one_set_of_samples_from_another(tmp_path):
     """A cache of a teacher's colours is of samples that are drawn alike."""
     a, b = flat(tmp_path / 'a', 10), flat(tmp_path / 'b', 20)
@@ -190,6 +235,7 @@ def test_several_folders__one_interface(tmp_path):
         ({'dataroot_gt': {'nowhere': 1}}, 'dataroot_gt'),
         ({'dataroot_gt': {'builtin:photos/train': 0}}, 'dataroot_gt'),
         ({'dataroot_gt': {'builtin:photos/train': 'often'}}, 'dataroot_gt'),
+        ({'dataroot_gt': {'builtin:photos/train': True}}, 'dataroot_gt'),
         ({'mixup': 0.5, 'dataroot_lq': 'builtin:photos/train'}, 'mixup'),
         ({'scale_per_axis': True, 'dataroot_lq': 'builtin:photos/train'}, 'scale_per_axis'),
         (

@@ -82,6 +82,12 @@ def test_random_scale__what_is_uniform_in_the_range(distribution, transform):
     assert counts.sum() == 4000 and counts.min() > 420 and counts.max() < 580
 
 
+@pytest.mark.parametrize('distribution', crops.SCALE_DISTRIBUTIONS)
+def test_random_scale__never_leaves_the_range(distribution):
+    for scale in np.arange(1, 4, 0.01):
+        assert crops.random_scale(rng(), (scale, scale), distribution) == scale
+
+
 def test_random_size__an_axis_alone_or_both_alike():
     alike = [crops.random_size(rng(seed), 12, (1, 4)) for seed in range(50)]
     apart = [crops.random_size(rng(seed), 12, (1, 4), per_axis=True) for seed in range(400)]

@@ -11,6 +11,7 @@ from helpers import write_photos
 from PIL import Image
 
 from liif_arch.config.check import Problems, check_option_file
+from liif_arch.errors import UserError
 
 SCRIPTS = Path(__file__).parents[2] / 'scripts'
 sys.path.insert(0, str(SCRIPTS))
@@ -46,18 +47,24 @@ def arguments(tmp_path, **changes) -> argparse.Namespace:
     return argparse.Namespace(**{**options, **changes})
 
 
+@pytest.mark.parametrize('network', ['small', 'paper'])
 @pytest.mark.parametrize('run', RECIPE, ids=lambda run: run.label)
-def test_every_row__can_be_trained_and_is_one_of_a_kind(tmp_path, run):
-    """Its options are known, are not the first row's, and say what the table calls them."""
-    args = arguments(tmp_path)
+def test_every_row__can_be_trained_and_is_one_of_a_kind(tmp_path, run, network):
+    """Its options are known, and no other row's but for the name."""
+    args = arguments(tmp_path, network=network)
     opt = training_options(run, args, 1000, seed=2)
     problems = Problems()
     check_option_file(json.loads(json.dumps(opt)), True, problems)
     assert not list(problems)
     assert opt['manual_seed'] == 2 and opt['name'].endswith('_seed2')
-    same = [other.label for other in RECIPE if training_options(other, args, 1000, 2) == opt]
+    same = []
+    for other in RECIPE:
+        if {**training_options(other, args, 1000, 2), 'name': opt['name']} == opt:
+            same.append(other.label)
     assert same == [run.label]
-    assert all(step >= 1 for step in opt['train']['scheduler'].get('milestones', []))
+    pixels = opt['datasets']['train']['num_samples']
+    if run.label == 'a quarter of the pixels':
+        assert pixels == {'small': 576, 'paper': 2304}[network] / 4
 
 
 def test_names__are_not_shared():
@@ -78,14 +85,17 @@ def test_lay_over__what_is_not_named_stays():
 
 def test_equal_time__as_many_iterations_as_the_first_runs_time_allows(tmp_path, monkeypatch):
     seconds = {RECIPE[0].label: 0.2, RECIPE[1].label: 0.1, RECIPE[2].label: 0.25}
+    seconds.update({run.label: 1.0 for run in GROUPS['size-varied']})
     monkeypatch.setattr(reproduce, 'seconds_per_iteration', lambda run, args: seconds[run.label])
     args = arguments(tmp_path, equal_time=True)
     found = [reproduce.iterations_of(run, RECIPE[0], args) for run in RECIPE[:3]]
     assert found == [1000, 2000, 800]
+    faces = GROUPS['size-varied']  # of another group the first one is another
+    assert reproduce.iterations_of(faces[1], faces[0], args) == 1000
     # The same command again goes on with what it began with, whatever the machine does meanwhile.
     (tmp_path / 'options').mkdir()
     text = 'train: {total_iter: 1234}\n'
-    (tmp_path / f'options/train_{RECIPE[1].name()}.yml').write_text(text)
+    (tmp_path / f'options/train_{RECIPE[1].name(2)}.yml').write_text(text)
     assert reproduce.iterations_of(RECIPE[1], RECIPE[0], args) == 1234
     minutes = arguments(tmp_path, minutes=2)
     assert reproduce.iterations_of(RECIPE[2], RECIPE[0], minutes) == 480
@@ -127,15 +137,15 @@ def test_a_row__is_trained_with_its_seed_and_tested_with_its_average(tmp_path):
     assert '| average (EMA) | 20 it. |' in (tmp_path / 'out/report_recipe/report.md').read_text()
 
 
-@pytest.mark.parametrize('seeds', [['1', '1'], ['-1']])
-def test_seeds__that_cannot_be_are_refused(tmp_path, seeds):
-    command = [
-        sys.executable,
-        str(SCRIPTS / 'reproduce.py'),
-        '--group',
-        'recipe',
-        '--seeds',
-        *seeds,
-    ]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 2 and '--seeds: found' in result.stderr
+@pytest.mark.parametrize(
+    'flags,text',
+    [
+        (['--seeds', '1', '1'], '--seeds: found'),
+        (['--seeds', '-1'], '--seeds: found'),
+        (['--minutes', '1', '--equal-time'], '--equal-time: --minutes'),
+    ],
+)
+def test_budgets__that_cannot_be_are_refused(monkeypatch, flags, text):
+    monkeypatch.setattr(sys, 'argv', ['reproduce.py', '--group', 'recipe', *flags])
+    with pytest.raises(UserError, match=text):
+        reproduce.main()

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from basicsr.archs import build_network
 from helpers import differences, run_here, tiny_train
 from teachers import (
     BOTH,
@@ -86,6 +87,28 @@ def test_thera__learns_from_weights_that_ship_beside_its_variation(tmp_path, pho
     expected = 2 * (own - features).square().mean()
     torch.testing.assert_close(model.log_dict['l_distill_features'], expected, rtol=1e-4, atol=0)
     torch.testing.assert_close(model.log_dict['l_variation'], 0.1 * variation, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize('type_', ['LTE', 'MetaSR', 'SubPixelSR', 'LIIF'])
+def test_features__are_the_encoders_whatever_a_network_makes_of_them(tmp_path, photos, type_):
+    """LTE's codes, for one, are amplitudes and frequencies."""
+    network = {'type': type_, 'encoder': TEACHER['encoder']}
+    if type_ == 'LTE':
+        network.update(hidden_dim=8, hidden_list=[8])
+    torch.manual_seed(3)
+    net = build_network(copy.deepcopy(network))
+    save_file({'params': net.state_dict(), 'network_g': network}, tmp_path / 't.pth')
+    options = options_of(photos, tmp_path / 't.pth', {'features': L1}, network_g=network)
+    model = fed(model_of(options, tmp_path), photos)
+    seen = []
+    for each in (model.net_g, model.distillation.teacher):
+        hook = each.encoder.register_forward_hook(lambda _, __, found: seen.append(found))
+        with torch.no_grad():
+            each(model.lq, model.coord, model.cell)
+        hook.remove()
+    model.optimize_parameters(1)
+    expected = 0.5 * (seen[0] - seen[1]).abs().mean()
+    torch.testing.assert_close(model.log_dict['l_distill_features'], expected, rtol=1e-4, atol=1e-7)
 
 
 def test_features__of_as_many_channels_need_no_projection(tmp_path, photos, teacher):
@@ -174,6 +197,21 @@ def test_resume__says_that_the_teacher_is_another_one(
     assert f'path.pretrain_network_t: {teacher} when it was saved' in caplog.text
 
 
+def test_resume__with_features_of_another_width(monkeypatch, tmp_path, photos, teacher, capsys):
+    options = options_of(photos, teacher, BOTH, train__total_iter=1)
+    assert train(monkeypatch, tmp_path, options) == 0
+    options['train']['total_iter'] = 2
+    for changes, text in [
+        ({'pretrain_network_t': 'fast'}, 'whose features have 12 channels, and this one has 32'),
+        ({}, 'it was trained with a projection onto a teacher'),
+    ]:
+        options['path'].update(changes)
+        if not changes:
+            options['train']['distill_opt'] = {'colours': L1}
+        assert train(monkeypatch, tmp_path, options, '--auto_resume') == 2
+        assert text in capsys.readouterr().err
+
+
 # --- errors
 
 
@@ -183,6 +221,19 @@ def test_resume__says_that_the_teacher_is_another_one(
         ({'path__pretrain_network_t': None}, 'path.pretrain_network_t: missing; train.distill_opt'),
         ({'train__distill_opt': None}, 'path.pretrain_network_t: found a teacher, and nothing'),
         ({'train__distill_opt': {'cache': 'c'}}, 'train.distill_opt: found'),
+        (
+            {'train__distill_opt': {'colours': {'type': 'FFTLoss'}}},
+            'train.distill_opt.colours.type: found FFTLoss, which compares images',
+        ),
+        ({'train__pixel_opt': {'type': 'MSSSIMLoss'}}, 'train.pixel_opt.type: found MSSSIMLoss'),
+        (
+            {'train__distill_opt': {'colours': {**L1, 'reduction': 'none'}}},
+            'train.distill_opt.colours.reduction: found none',
+        ),
+        (
+            {'train__consistency_opt': {'type': 'L1Loss', 'reduction': 'none'}},
+            'train.consistency_opt.reduction: found none',
+        ),
         ({'train__distill_opt': {'color': L1}}, 'found color, which is no option of it'),
         (
             {'train__distill_opt': {'colours': {'type': 'L1Los'}}},
@@ -260,8 +311,9 @@ def test_teacher__whose_weights_describe_no_network(monkeypatch, tmp_path, photo
 
 def test_features__of_another_size(tmp_path, photos, teacher, monkeypatch):
     model = fed(model_of(options_of(photos, teacher, BOTH), tmp_path), photos)
-    encode = model.distillation.teacher.encode
-    model.distillation.teacher.encode = lambda lq: encode(lq)[..., ::2, :]
+    encoder = model.distillation.teacher.encoder
+    whole = encoder.forward
+    encoder.forward = lambda lq: whole(lq)[..., ::2, :]
     with pytest.raises(ValueError, match='features of 8x8 pixels, and the teacher.s are of 4x8'):
         model.optimize_parameters(1)
 

@@ -115,6 +115,25 @@ def test_check__writes_no_cache(monkeypatch, tmp_path, photos, teacher, capsys):
     assert not (tmp_path / 'c').exists()
 
 
+def test_cache__that_cannot_be_made_is_said_before_a_run(
+    monkeypatch, tmp_path, photos, teacher, capsys
+):
+    (tmp_path / 'file').write_text('no folder')
+    options = options_of(photos, teacher, {'colours': L1, 'cache': 'file/c'})
+    options['datasets']['train']['repeat_epochs'] = 2
+    assert train(monkeypatch, tmp_path, options) == 2
+    assert 'train.distill_opt.cache: file/c: file is no folder' in capsys.readouterr().err
+    assert not (tmp_path / 'experiments').exists()
+
+
+def test_cache__in_a_home_folder_and_for_others_to_read(monkeypatch, tmp_path, photos, teacher):
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    options = options_of(photos, teacher, {'colours': L1, 'cache': '~/c'}, train__total_iter=1)
+    options['datasets']['train']['repeat_epochs'] = 2
+    assert train(monkeypatch, tmp_path, options) == 0
+    assert (tmp_path / 'home/c/made_of.json').stat().st_mode & 0o777 == 0o644
+
+
 # --- samples that repeat
 
 

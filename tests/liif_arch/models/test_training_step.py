@@ -95,6 +95,7 @@ def test_accumulate__is_the_whole_batch(monkeypatch, tmp_path, photos, reduction
     if reduction == 'of patches':
         options['datasets']['train'].update(patch=True, num_samples=144, lq_size=12)
         options['train']['fft_opt'] = {'type': 'FFTLoss'}
+        options['train']['gradient_opt'] = {'type': 'L1Loss', 'reduction': 'sum'}
     options['train']['pixel_opt']['reduction'] = 'mean' if reduction == 'mean' else 'sum'
     if reduction != 'mean':
         options['train']['optim_g']['lr'] = 1e-6
