@@ -155,6 +155,7 @@ def test_prepare_release__folders_held_out_and_lmdb(tmp_path):
     for name, count, side in (('BSDS400', 26, 97), ('T91', 3, 100), ('ImageNet928', 25, 200)):
         write_photos(tmp_path / 'in' / name, [(side, side + 3)] * count)
     write_image(tmp_path / 'in/T91/small.png', photo(50, 200))
+    write_image(tmp_path / 'in/T91/large.png', photo(170, 160))
     result = run('prepare_release.py', 'in', 'out', cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     train, held = (
@@ -164,7 +165,7 @@ def test_prepare_release__folders_held_out_and_lmdb(tmp_path):
         f'{n}_im{2 * i:02d}' for n in ('BSDS400', 'ImageNet928') for i in range(12)
     )
     assert (
-        len(train) == 26 + 3 + 25 - 24 and 'T91_small' not in train and not set(train) & set(held)
+        len(train) == 26 + 4 + 25 - 24 and 'T91_small' not in train and not set(train) & set(held)
     )
     store = open_store(str(tmp_path / 'out/train.lmdb'))
     assert (
@@ -172,6 +173,7 @@ def test_prepare_release__folders_held_out_and_lmdb(tmp_path):
         and store.size('ImageNet928_im01') == (100, 101)
         and store.size('T91_im00') == (100, 103)
     )
+    assert open_store(str(tmp_path / 'out/large.lmdb')).keys == ['T91_large']
     for arguments, part in (
         (('in', 'out'), 'out exists'),
         (('in/T91', 'other'), 'needed the folder BSDS400'),
