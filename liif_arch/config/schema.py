@@ -203,10 +203,13 @@ def _train(found: object, own: Iterable[str], is_train: bool | None) -> Fragment
         fragment = lookup(table, key)
         if fragment is None:
             continue
-        if kind is None:
+        if kind is None or 'properties' in fragment:  # it says itself what it holds
             table[key] = _with_losses(fragment, value)
         else:
             table[key] = _chosen(kind, fragment, value)
+    if found is EVERY_FILE and '*_opt' in table:  # those without a type are no losses
+        other = {'type': 'object', 'not': {'required': ['type']}}
+        table['*_opt'] = {'anyOf': [*table['*_opt']['anyOf'], other]}
     return mapping(table, needed('train', is_train), own is EVERYTHING)
 
 

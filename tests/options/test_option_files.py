@@ -159,7 +159,8 @@ def test_schema__every_shipped_file_passes_and_typos_do_not():
     for name, opt in OPTIONS.items():
         assert not list(validator.iter_errors(json.loads(json.dumps(opt)))), name
     opt = json.loads(json.dumps(OPTIONS['quickstart']))
-    opt['train']['ema_deca'] = 1
+    opt['train'].update(ema_deca=1, distill_opt={'colors': {'type': 'L1Loss'}})
     opt['datasets']['train'].update(lq_size='a', scle_range=[1, 2])
     found = ' '.join(error.message for error in validator.iter_errors(opt))
+    assert "'colors' was unexpected" in found
     assert 'ema_deca' in found and "'a' is not of type 'integer'" in found and 'scle_range' in found
