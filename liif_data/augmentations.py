@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from liif_arch.errors import UserError
+from liif_data.dataset_options import refuse_pairs
 
 PROBABILITY = {'type': 'number', 'minimum': 0, 'maximum': 1}
 MIXUP_BETA = 1.2  # both parameters of the mixture's distribution, as in Yoo et al. (CVPR 2020)
@@ -37,12 +38,7 @@ class Augmentations:
         self._shuffle = _probability(opt, 'channel_shuffle')
         self._blend = _probability(opt, 'color_blend')
         for key in ('mixup', 'cutmix'):
-            if opt.get(key) and opt.get('dataroot_lq'):
-                raise UserError(
-                    'found both it and dataroot_lq, whose images would not show the mixture; '
-                    'remove one.',
-                    key=key,
-                )
+            refuse_pairs(opt, key, 'would not show the mixture')
         color = opt.get('color', 'rgb')
         if color == 'unchanged' and any((self._mixup, self._cutmix, self._shuffle, self._blend)):
             raise UserError(

@@ -100,6 +100,18 @@ def require_color(opt: Mapping) -> str:
     return color
 
 
+def refuse_pairs(opt: Mapping, key: str, why: str) -> None:
+    """Raise UserError where an option is beside given low-resolution images, which it spoils.
+
+    Args:
+        opt: The dataset's options.
+        key: The option.
+        why: What the message says of the images: `it would replace`.
+    """
+    if opt.get(key) and opt.get('dataroot_lq'):
+        raise UserError(f'found both it and dataroot_lq, whose images {why}; remove one.', key=key)
+
+
 def optional_degradation(option: Any, color: str) -> Degradation | None:
     """The option `degradation` of images in the option `color`; None where it is null.
 
@@ -142,12 +154,7 @@ def scale_distribution(opt: Mapping) -> str:
             f'found {found!r}; {suggest(found, SCALE_DISTRIBUTIONS)}', key='scale_distribution'
         )
     for key in ('scale_distribution', 'scale_per_axis'):
-        if opt.get(key) and opt.get('dataroot_lq'):
-            raise UserError(
-                'found both it and dataroot_lq, whose images have a scale of their own; remove '
-                'one.',
-                key=key,
-            )
+        refuse_pairs(opt, key, 'have a scale of their own')
     return found
 
 
@@ -160,11 +167,7 @@ def reduction_of_ground_truth(opt: Mapping) -> tuple[float, float, float] | None
     found = opt.get('reduce_gt')
     if found is None:
         return None
-    if opt.get('dataroot_lq'):
-        raise UserError(
-            'found both it and dataroot_lq, whose images it would not fit; remove one.',
-            key='reduce_gt',
-        )
+    refuse_pairs(opt, 'reduce_gt', 'it would not fit')
     if not isinstance(found, (list, tuple)) or len(found) != 3:
         raise UserError(
             f'found {found!r}; needed [probability, lowest, highest], for instance [0.5, 1, 2].',

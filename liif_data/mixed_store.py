@@ -1,7 +1,7 @@
 """Several folders behind one interface, of which samples are drawn by weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,6 @@ from liif_data.store import ImageStore, open_store
 class MixedStore(ImageStore):
     """The images of several folders or LMDBs.
 
-    Attributes:
-        shares: How often a sample is of each folder, which make 1.
-
     Args:
         weights: How often a sample is of a folder, by the folder's name; of any sum.
         option: What names them in an option file.
@@ -23,6 +20,8 @@ class MixedStore(ImageStore):
     Raises:
         UserError: A weight is no positive number, or a folder has no images.
     """
+
+    shares: Sequence[float]
 
     def __init__(self, weights: Mapping[str, float], option: str = 'dataroot_gt') -> None:
         self.root = ', '.join(map(str, weights))
@@ -44,6 +43,9 @@ class MixedStore(ImageStore):
         total = sum(map(float, weights.values()))
         self.shares = [float(weight) / total for weight in weights.values()]
         self.keys = sorted(self._places)
+
+    def key_of(self, index: int, rng: np.random.Generator) -> str:
+        return self.draw(rng)
 
     def draw(self, rng: np.random.Generator) -> str:
         """The key of an image: of a folder by its weight, and there each as often as another."""

@@ -1,6 +1,6 @@
 """Training samples at random scales (LIIF section 4.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -22,11 +22,9 @@ from liif_data.crops import (
     draw_seed,
     enlarged_size,
     generator,
-    mean_gradient,
     pad_square,
     query_samples,
     random_size,
-    random_window,
     scaled_window,
 )
 from liif_data.dataset_options import (
@@ -39,6 +37,7 @@ from liif_data.dataset_options import (
     optional_store,
     positive_int,
     reduction_of_ground_truth,
+    refuse_pairs,
     require_color,
     require_options,
     require_size,
@@ -50,6 +49,7 @@ from liif_data.dataset_options import (
 from liif_data.mixed_store import MixedStore
 from liif_data.repeats import fingerprint, number_of, repeated
 from liif_data.store import ImageStore, open_store
+from liif_data.windows import Place, WindowReader
 
 
 @DATASET_REGISTRY.register()
@@ -134,7 +134,8 @@ class RandomScalePairedDataset(Dataset):
         self.seed = opt.get('seed', 0)
         self.gt_store = self._open_ground_truth()
         self.lq_store = optional_store(opt, 'dataroot_lq')
-        self.candidates = optional_int(opt, 'crop_candidates') or 1
+        candidates = optional_int(opt, 'crop_candidates') or 1
+        self.windows = WindowReader(self.color, opt.get('cache', False), candidates)
         self.augmentations = Augmentations(opt)
         self.scale_distribution = scale_distribution(opt)
         needed = f'lq_size {self.lq_size}'
@@ -152,16 +153,11 @@ class RandomScalePairedDataset(Dataset):
         self._require_pixels()
         self.reduce_gt = reduction_of_ground_truth(opt)
         self.degradation = optional_degradation(opt.get('degradation'), self.color)
-        if self.degradation is not None and self.lq_store is not None:
-            raise UserError(
-                'found both it and dataroot_lq, whose images it would replace; remove one.',
-                key='degradation',
-            )
+        refuse_pairs(opt, 'degradation', 'it would replace')
         self.patch = takes_patches(opt)
         self.on_device = is_made_on_device(opt)
         self.repeat_epochs = optional_int(opt, 'repeat_epochs')
         self.fingerprint = 0 if self.repeat_epochs is None else fingerprint(self.stores())
-        self._cache: dict[str, np.ndarray] = {}
 
     def _open_ground_truth(self) -> ImageStore:
         root = self.opt.get('dataroot_gt')
@@ -212,14 +208,6 @@ class RandomScalePairedDataset(Dataset):
             )
         return scale
 
-    def _read(self, store: ImageStore, key: str, window: Window) -> np.ndarray:
-        if not self.opt.get('cache', False):
-            return store.read_window(key, *window, self.color)
-        name = store.path(key)
-        if name not in self._cache:
-            self._cache[name] = store.read(key, self.color)
-        return self._cache[name][window]
-
     def stores(self) -> list[ImageStore]:
         """Where its images lie."""
         if self.lq_store is None:
@@ -266,9 +254,7 @@ class RandomScalePairedDataset(Dataset):
         reduction; the key of its image; and the seed of its subset of pixels.
         """
         rng = generator(self.seed, repeated(index, self.repeat_epochs))
-        key = self.gt_store.keys[index]
-        if isinstance(self.gt_store, MixedStore):
-            key = self.gt_store.draw(rng)
+        key = self.gt_store.key_of(index, rng)
         if self.lq_store is None:
             crops = [self._scaled_crop(rng, key)]
         else:
@@ -307,7 +293,9 @@ class RandomScalePairedDataset(Dataset):
         larger = size
         if self.reduce_gt is not None:
             larger = enlarged_size(rng, size, image, *self.reduce_gt)
-        [crop] = self._choose(rng, image, larger, lambda window: [(self.gt_store, key, window)])
+        [crop] = self.windows.choose(
+            rng, image, larger, lambda window: [(self.gt_store, key, window)]
+        )
         if larger != size:
             crop = resize_bicubic(crop, size)
         return crop
@@ -320,37 +308,13 @@ class RandomScalePairedDataset(Dataset):
         """
         lq_key = fill_template(self.filename_tmpl, key)
 
-        def places(window: Window) -> list[tuple[ImageStore, str, Window]]:
+        def places(window: Window) -> list[Place]:
             return [
                 (self.gt_store, key, scaled_window(window, self.scales[key])),
                 (lq_store, lq_key, window),
             ]
 
-        return self._choose(rng, lq_store.size(lq_key), (self.lq_size, self.lq_size), places)
-
-    def _choose(
-        self,
-        rng: np.random.Generator,
-        image: tuple[int, int],
-        crop: tuple[int, int],
-        places: Callable[[Window], list[tuple[ImageStore, str, Window]]],
-    ) -> list[np.ndarray]:
-        """What lies at a window that is drawn: of several, one by the gradients there.
-
-        Args:
-            rng: Source of randomness.
-            image: Height and width of what windows are drawn of.
-            crop: Height and width of a window.
-            places: The stores, keys and windows to read for a window.
-        """
-        candidates = []
-        for _ in range(self.candidates):
-            window = random_window(rng, image, crop)
-            candidates.append([self._read(*place) for place in places(window)])
-        if len(candidates) == 1:
-            return candidates[0]
-        gradients = np.array([mean_gradient(crops[0]) for crops in candidates]) + 1e-6
-        return candidates[rng.choice(len(candidates), p=gradients / gradients.sum())]
+        return self.windows.choose(rng, lq_store.size(lq_key), (self.lq_size, self.lq_size), places)
 
     def _lq_path(self, key: str) -> str:
         if self.lq_store is None:

@@ -41,7 +41,7 @@ def fingerprint(stores: Iterable[ImageStore]) -> int:
     """
     digest = hashlib.sha256()
     for store in stores:
-        digest.update(repr(getattr(store, 'shares', None)).encode())
+        digest.update(repr(store.shares).encode())
         for key in store.keys:
             digest.update(repr((key, *store.size(key))).encode())
     return int.from_bytes(digest.digest()[:8], 'big') >> 2

@@ -5,7 +5,7 @@ one interface.
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -45,10 +45,12 @@ class ImageStore(ABC):
     Attributes:
         root: What the option file calls it; names it in errors.
         keys: Names without extension, sorted.
+        shares: How often a sample is of each of several folders, which make 1; None: it is one.
     """
 
     root: str
     keys: list[str]
+    shares: Sequence[float] | None = None
     most_verified = 1000  # images that are decoded before a run; of more, evenly spaced ones
 
     @abstractmethod
@@ -87,6 +89,15 @@ class ImageStore(ABC):
                 f'height), and not {width}x{height} as it was listed; replace or remove it.'
             )
         return image[rows, cols]
+
+    def key_of(self, index: int, rng: np.random.Generator) -> str:
+        """The key of the image that a sample is of.
+
+        Args:
+            index: Of the sample.
+            rng: Of the sample, for stores whose images are drawn.
+        """
+        return self.keys[index]
 
     def draw(self, rng: np.random.Generator) -> str:
         """The key of an image, each as likely as another."""

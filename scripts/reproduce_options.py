@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reproduce_runs import Run
 
 from liif_arch.config.files import shipped_options
-from liif_arch.config.read import load_options
+from liif_arch.config.read import load_options, merge
 from liif_data.store import open_store
 
 SMALL_ENCODER = {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8}
@@ -65,7 +65,7 @@ def training_options(
         else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations),
     )
     pixels = train['num_samples']
-    lay_over(opt, run.changes)
+    merge(opt, run.changes)
     if train['num_samples'] < 1:
         train['num_samples'] = int(train['num_samples'] * pixels)
     images = len(open_store(train['dataroot_gt'], '--train'))
@@ -77,17 +77,6 @@ def training_options(
         save_checkpoint_freq=max(1, min(5000, iterations // 4)),
     )
     return opt
-
-
-def lay_over(opt: dict, changes: Mapping) -> None:
-    """Lay a nested mapping over options, in place; a `scheduler` is replaced as a whole."""
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(opt.get(key), dict) and key != 'scheduler':
-            lay_over(opt[key], value)
-        elif isinstance(value, Mapping):
-            opt[key] = dict(value)
-        else:
-            opt[key] = value
 
 
 def stretched(scheduler: dict, old: int, new: int) -> dict:

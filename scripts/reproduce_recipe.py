@@ -5,19 +5,7 @@ The schedule is no part of the comparison: a rate of 1e-3 along a cosine, where 
 steps is for a thousand times as many iterations.
 """
 
-from typing import Any, NamedTuple
-
-
-class Change(NamedTuple):
-    """One row.
-
-    Attributes:
-        label: What the table calls it.
-        options: What is laid over the option file, a nested mapping.
-    """
-
-    label: str
-    options: dict[str, Any]
+from typing import Any
 
 
 def _samples(**options: Any) -> dict[str, Any]:
@@ -45,30 +33,31 @@ SQUARES = _samples(patch=True)
 AVERAGE = {'ema_decay': 0.999, 'ema_warmup': True}
 CONSTANT = {'type': 'MultiStepLR', 'milestones': [], 'gamma': 1.0}
 
-CHANGES = [
-    Change('this start', {'network_g': {'bilinear_start': True}}),
-    Change('average (EMA)', _train(**AVERAGE)),
-    Change('a quarter of the pixels', _samples(num_samples=0.25)),  # a share of the first row's
-    Change('batches of 8', _samples(batch_size_per_gpu=8)),
-    Change('one cycle to 2e-3', _train(scheduler={'type': 'OneCycleLR'}, optim_g={'lr': 2e-3})),
-    Change('gradient norm', _train(max_grad_norm=0.1)),
-    Change('AdamW, schedule-free', _optimizer('ScheduleFreeAdamW', 2e-3, CONSTANT)),
-    Change('Adan', _optimizer('Adan', 2e-3)),
-    Change('SOAP', _optimizer('SOAP', 1e-3)),
-    Change('Muon', _optimizer('Muon', 5e-3)),
-    Change('Charbonnier', _train(pixel_opt={'type': 'CharbonnierLoss'})),
-    Change('MSE', _train(pixel_opt={'type': 'MSELoss'})),
-    Change('squares', SQUARES),
-    Change('FFT loss', _patch_loss('fft', 'FFTLoss', 0.05)),
-    Change('gradient loss', _patch_loss('gradient', 'GradientLoss', 0.5)),
-    Change('MS-SSIM', _patch_loss('ssim', 'MSSSIMLoss', 0.05)),
-    Change('scales in 1/s', _samples(scale_distribution='reciprocal')),
-    Change('scales in log s', _samples(scale_distribution='log')),
-    Change('scales per axis', _samples(scale_per_axis=True)),
-    Change('harder crops', _samples(crop_candidates=4)),
-    Change('mixup', _samples(mixup=0.3)),
-    Change('cutmix', _samples(cutmix=0.3)),
-    Change('channels shuffled', _samples(channel_shuffle=0.3)),
-    Change('colours blended', _samples(color_blend=0.3)),
-    Change('reduced ground truth', _samples(reduce_gt=[0.5, 1, 2])),
-]
+# By what the table calls a row: what is laid over the option file.
+CHANGES: dict[str, dict[str, Any]] = {
+    'this start': {'network_g': {'bilinear_start': True}},
+    'average (EMA)': _train(**AVERAGE),
+    'a quarter of the pixels': _samples(num_samples=0.25),  # a share of the first row's
+    'batches of 8': _samples(batch_size_per_gpu=8),
+    'one cycle to 2e-3': _train(scheduler={'type': 'OneCycleLR'}, optim_g={'lr': 2e-3}),
+    'gradient norm': _train(max_grad_norm=0.1),
+    'AdamW, schedule-free': _optimizer('ScheduleFreeAdamW', 2e-3, CONSTANT),
+    'Adan': _optimizer('Adan', 2e-3),
+    'SOAP': _optimizer('SOAP', 1e-3),
+    'Muon': _optimizer('Muon', 5e-3),
+    'Charbonnier': _train(pixel_opt={'type': 'CharbonnierLoss'}),
+    'MSE': _train(pixel_opt={'type': 'MSELoss'}),
+    'squares': SQUARES,
+    'FFT loss': _patch_loss('fft', 'FFTLoss', 0.05),
+    'gradient loss': _patch_loss('gradient', 'GradientLoss', 0.5),
+    'MS-SSIM': _patch_loss('ssim', 'MSSSIMLoss', 0.05),
+    'scales in 1/s': _samples(scale_distribution='reciprocal'),
+    'scales in log s': _samples(scale_distribution='log'),
+    'scales per axis': _samples(scale_per_axis=True),
+    'harder crops': _samples(crop_candidates=4),
+    'mixup': _samples(mixup=0.3),
+    'cutmix': _samples(cutmix=0.3),
+    'channels shuffled': _samples(channel_shuffle=0.3),
+    'colours blended': _samples(color_blend=0.3),
+    'reduced ground truth': _samples(reduce_gt=[0.5, 1, 2]),
+}

@@ -101,5 +101,8 @@ GROUPS = {
         Run('32 to 256: LIIF, size-varied', 'train_celebahq_32_256', [8], {8: 27.74}),
         Run('32 to 256: resized ground truth', 'train_celebahq_32_256_resized', [8], {8: 27.56}),
     ],
-    'recipe': [LIIF, *(Run(c.label, LIIF.option, None, None, c.options) for c in CHANGES)],
+    'recipe': [
+        LIIF,
+        *(Run(label, LIIF.option, changes=options) for label, options in CHANGES.items()),
+    ],
 }

@@ -43,6 +43,7 @@ SLOW = {
     'test_upscale_image.py',
     'test_imports.py',
     'test_liif_model.py',
+    'test_validation.py',
     'test_training_step.py',
     'test_losses.py',
     'test_finetune.py',

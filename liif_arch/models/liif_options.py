@@ -16,6 +16,7 @@ from liif_arch.config.fragments import (
 )
 from liif_arch.coordinates import as_scale
 from liif_arch.errors import UserError
+from liif_arch.losses import ImageLoss
 from liif_arch.metrics.perceptual import METRICS, require_pyiqa
 from liif_arch.precision import PRECISIONS, resolve
 
@@ -110,8 +111,6 @@ def _require_patches(opt: dict) -> None:
 
 def _require_losses_of_colours(train: dict) -> None:
     """Raise UserError where a loss of images would be shown the colours of scattered pixels."""
-    from liif_arch.losses import ImageLoss
-
     of_images = {loss.__name__ for loss in ImageLoss.__subclasses__()} | {'PerceptualLoss'}
     taught = (train.get('distill_opt') or {}).get('colours')
     for key, found in (('pixel_opt', train.get('pixel_opt')), ('distill_opt.colours', taught)):

@@ -16,7 +16,7 @@ from liif_arch.errors import UserError
 SCRIPTS = Path(__file__).parents[2] / 'scripts'
 sys.path.insert(0, str(SCRIPTS))
 import reproduce  # noqa: E402  the scripts are no package
-from reproduce_options import lay_over, test_options, training_options  # noqa: E402
+from reproduce_options import test_options, training_options  # noqa: E402
 from reproduce_report import write_comparison  # noqa: E402
 from reproduce_runs import GROUPS  # noqa: E402
 
@@ -70,17 +70,6 @@ def test_every_row__can_be_trained_and_is_one_of_a_kind(tmp_path, run, network):
 def test_names__are_not_shared():
     names = [run.name(seed) for run in RECIPE for seed in (0, 1)]
     assert len(set(names)) == len(names)
-
-
-def test_lay_over__what_is_not_named_stays():
-    opt = {'a': {'b': 1, 'c': {'d': 2}}, 'scheduler': {'type': 'X', 'periods': [3]}, 'e': 4}
-    lay_over(opt, {'a': {'c': {'d': 5, 'f': 6}}, 'scheduler': {'type': 'Y'}, 'g': {'h': 7}})
-    assert opt == {
-        'a': {'b': 1, 'c': {'d': 5, 'f': 6}},
-        'scheduler': {'type': 'Y'},
-        'e': 4,
-        'g': {'h': 7},
-    }
 
 
 def test_equal_time__as_many_iterations_as_the_first_runs_time_allows(tmp_path, monkeypatch):

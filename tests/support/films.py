@@ -7,6 +7,8 @@ import av
 import numpy as np
 from helpers import photo
 
+from liif_arch.films.video import enlarge_film
+
 RATE = 25
 SOUND_RATE = 48000
 
@@ -85,3 +87,18 @@ def frames_of(path: Path) -> list:
     """A film's frames, PyAV's."""
     with av.open(str(path)) as file:
         return list(file.decode(video=0))
+
+
+def repeated(size):
+    """Every pixel as a block; of the size that was asked for, cut or not."""
+
+    def enlarge(frame: np.ndarray) -> np.ndarray:
+        rows = np.arange(size[0]) * frame.shape[0] // size[0]
+        cols = np.arange(size[1]) * frame.shape[1] // size[1]
+        return np.ascontiguousarray(frame[rows][:, cols])
+
+    return enlarge
+
+
+def double(source, result, **options):
+    return enlarge_film(source, result, lambda s: (2 * s[0], 2 * s[1]), repeated, **options)

@@ -5,20 +5,15 @@ import copy
 import pytest
 import torch
 from helpers import run_here, tiny_train, write_options
+from tiny_weights import tiny_network, write_tiny
 
-from liif_arch.archs.edsr_encoder_arch import EDSREncoder
-from liif_arch.archs.liif_arch import LIIF
 from liif_arch.models.liif_model import LIIFModel
-from liif_arch.training.checkpoints import load_file, save_file
+from liif_arch.training.checkpoints import load_file
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 
 L1 = {'type': 'L1Loss', 'loss_weight': 0.5}
 BOTH = {'colours': L1, 'features': {'type': 'MSELoss', 'loss_weight': 2.0}}
-TEACHER = {
-    'type': 'LIIF',
-    'encoder': {'type': 'EDSREncoder', 'num_feat': 12, 'num_block': 1},
-    'hidden_list': [16],
-}
+TEACHER = tiny_network(12)
 
 
 @pytest.fixture
@@ -28,10 +23,7 @@ def teacher(tmp_path):
 
 
 def write_teacher(path, seed: int):
-    torch.manual_seed(seed)
-    net = LIIF(EDSREncoder(num_feat=12, num_block=1), [16])
-    save_file({'params': net.state_dict(), 'network_g': TEACHER}, path)
-    return path
+    return write_tiny(path, 12, seed)
 
 
 def options_of(photos, teacher, distill: dict, **changes) -> dict:

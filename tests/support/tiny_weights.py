@@ -9,14 +9,23 @@ from liif_arch import LIIF, EDSREncoder
 from liif_arch.training.checkpoints import save_file
 
 
-@pytest.fixture
-def weights(tmp_path) -> Path:
-    torch.manual_seed(0)
-    network = {
+def tiny_network(num_feat: int = 8) -> dict:
+    """The option of a LIIF on an encoder of so many features."""
+    return {
         'type': 'LIIF',
-        'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1},
+        'encoder': {'type': 'EDSREncoder', 'num_feat': num_feat, 'num_block': 1},
         'hidden_list': [16],
     }
-    net = LIIF(EDSREncoder(num_feat=8, num_block=1), [16])
-    save_file({'params': net.state_dict(), 'network_g': network}, tmp_path / 'w.pth')
-    return tmp_path / 'w.pth'
+
+
+def write_tiny(path: Path, num_feat: int = 8, seed: int = 0) -> Path:
+    """Weights of such a network in a file."""
+    torch.manual_seed(seed)
+    net = LIIF(EDSREncoder(num_feat=num_feat, num_block=1), [16])
+    save_file({'params': net.state_dict(), 'network_g': tiny_network(num_feat)}, path)
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    return write_tiny(tmp_path / 'w.pth')

@@ -1,19 +1,13 @@
 """Training, validation and testing through BasicSR's own pipelines."""
 
 import json
-import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 import torch
-from helpers import catch_logs, photo, run_here, tiny_train, write_options
+from helpers import catch_logs, run_here, tiny_train, write_options
 from PIL import Image
 
 from liif_arch import LIIF, EDSREncoder, load_network, read_image
-from liif_arch.archs.self_ensemble import ensemble_mean
-from liif_arch.files.images import resize_bicubic
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.training.checkpoints import load_file
 
@@ -59,18 +53,6 @@ def test_train__checkpoints_tables_and_log(monkeypatch, tmp_path, photos, capsys
     assert 'best' in caplog.text and '@ 4 iter' in caplog.text and 'iteration 5' not in caplog.text
     assert 'eta' in caplog.text and 'l_pix' in caplog.text
     assert any((tmp_path / 'tb_logger/tiny').iterdir())
-
-
-def test_train__bicubic_figures_are_pillows(monkeypatch, tmp_path, photos):
-    opt = tiny_train(photos, val__bicubic=True, datasets__val__scales=[3])
-    run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
-    figures = json.loads((tmp_path / 'experiments/tiny/metrics.json').read_text())['v']['x3'][
-        'images'
-    ]['im02']
-    gt = photo(71, 60, 2)[:69]
-    bicubic = resize_bicubic(resize_bicubic(gt, (23, 20)), (69, 60))
-    mse = np.mean((bicubic.astype(float) - gt) ** 2)
-    assert figures['bicubic']['psnr'] == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-3)
 
 
 def test_train__same_seed_same_result(monkeypatch, tmp_path, photos):
@@ -296,51 +278,6 @@ def test_resume__on_a_cpu(monkeypatch, tmp_path, photos, how, caplog):
     assert not list(tmp_path.glob('experiments/*archived*'))
 
 
-def test_train__two_processes_share_the_validation_out(monkeypatch, tmp_path, photos):
-    """Under torchrun on CPUs (gloo): every image is measured once, and drawn, whichever process had
-    it.
-    """
-    opt = tiny_train(photos, val__panel=[2])
-    command = [
-        sys.executable,
-        '-m',
-        'torch.distributed.run',
-        '--standalone',
-        '--nproc_per_node=2',
-        '-m',
-        'liif_arch.cli',
-        'train',
-        '-opt',
-        str(write_options(tmp_path / 'a.yml', opt)),
-        '--launcher',
-        'pytorch',
-    ]
-    result = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    root = tmp_path / 'experiments/tiny'
-    shared_out = json.loads((root / 'metrics.json').read_text())['v']
-    assert list(shared_out) == ['x2', 'x2.5', 'x2x3'] and all(
-        len(e['images']) == 4 for e in shared_out.values()
-    )
-    assert Image.open(root / 'comparison_v.png').size[1] > 4 * 300
-    weights = {
-        'pretrain_network_g': str(root / 'models/net_g_latest.pth'),
-        'param_key_g': 'params_ema',
-    }
-    alone = {**tiny_train(photos), 'name': 'alone', 'path': weights}
-    alone['datasets'] = {'test': alone['datasets']['val']}
-    options = write_options(tmp_path / 'b.yml', alone)
-    assert run_here(monkeypatch, tmp_path, 'test', '-opt', options) == 0
-    assert json.loads((tmp_path / 'results/alone/metrics.json').read_text())['v'] == shared_out
-
-
 @pytest.mark.parametrize('degradation', ['photo', 'wild', {'jpeg': [30, 95], 'noise': [0, 9]}])
 def test_train__degraded_samples_are_the_same_with_workers_and_after_a_resume(
     monkeypatch, tmp_path, photos, no_trial_step, degradation
@@ -370,24 +307,3 @@ def test_train__degraded_samples_are_the_same_with_workers_and_after_a_resume(
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', path, '--auto_resume') == 0
     resumed = params(tmp_path / 'experiments/resumed/models/net_g_6.pth')
     assert torch.equal(alone, with_workers) and torch.equal(alone, resumed)
-
-
-@pytest.mark.parametrize('count', [4, 8])
-def test_train__validates_the_mean_of_flips_and_rotations(monkeypatch, tmp_path, photos, count):
-    figures = {}
-    for ensemble in (None, count):
-        opt = tiny_train(
-            photos, name=f'e{ensemble}', val__ensemble=ensemble, datasets__val__scales=[3]
-        )
-        path = write_options(tmp_path / 'a.yml', opt)
-        assert run_here(monkeypatch, tmp_path, 'train', '-opt', path) == 0
-        metrics = json.loads((tmp_path / f'experiments/e{ensemble}/metrics.json').read_text())
-        figures[ensemble] = metrics['v']['x3']['images']['im02']['psnr']
-    net = load_network(tmp_path / f'experiments/e{count}/models/net_g_latest.pth')
-    gt = photo(71, 60, 2)[:69]
-    lq = torch.from_numpy(resize_bicubic(gt, (23, 20))).permute(2, 0, 1)[None] / 255
-    with torch.no_grad():
-        mean = ensemble_mean(net, lq, (69, 60), count)[0].clamp(0, 1).permute(1, 2, 0).numpy()
-    mse = np.mean((np.rint(mean * 255) - gt) ** 2)
-    assert figures[count] == pytest.approx(10 * np.log10(255**2 / mse), abs=0.02)
-    assert figures[count] != figures[None]

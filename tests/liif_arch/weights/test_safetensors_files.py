@@ -6,17 +6,14 @@ import sys
 import pytest
 import torch
 from helpers import photo, run_here
+from tiny_weights import tiny_network
 
 from liif_arch import LIIF, load_network, upscale
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import load_file, save_file
 
 safetensors = pytest.importorskip('safetensors.torch')
-NETWORK = {
-    'type': 'LIIF',
-    'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1},
-    'hidden_list': [16],
-}
+NETWORK = tiny_network()
 
 
 @pytest.fixture
