@@ -4,6 +4,8 @@
     python scripts/reproduce.py --group decoders
     python scripts/reproduce.py --group decoders --train datasets/BSDS400 \\
         --test datasets/Set5/HR --iterations 3000
+    # A curve of PSNR over the time that a training takes.
+    python scripts/reproduce.py --group recommended --equal-time --iterations 1000 3000 12000
     # The paper's own setting.
     python scripts/reproduce.py --group all --network paper --iterations 1000000
 
@@ -14,14 +16,17 @@ lies in OUT/options. What is done is skipped, what is not is resumed: run the sa
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 from collections import OrderedDict
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
 from reproduce_options import test_options, training_options
-from reproduce_report import write_comparison
+from reproduce_report import write_budgets, write_comparison
 from reproduce_runs import GROUPS, Run
 
 from liif_arch.config.read import load_options
@@ -30,7 +35,7 @@ from liif_arch.precision import PRECISIONS
 from liif_data.store import open_store
 
 SCALES = [2, 3, 4, 6, 8, 12]
-PROBED = 60  # iterations that tell how long one takes
+PROBED = 100  # iterations that tell how long one takes
 
 
 def basicsr(
@@ -59,15 +64,34 @@ def basicsr(
         )
 
 
-def seconds_per_iteration(run: Run, args: argparse.Namespace) -> float:
-    """Seconds of an iteration: the least mean of ten, which other work disturbs least."""
-    probe = training_options(run, args, PROBED)
-    probe['name'] = 'probe'
-    probe['logger'].update(print_freq=10, save_checkpoint_freq=10**9)
-    basicsr('train', probe, 'probe', args, quiet=True)
-    logs = sorted((args.out / 'experiments/probe').glob('train_*.log'))
-    seconds = re.findall(r'time \(data\): ([\d.]+)', logs[-1].read_text())
-    return min(map(float, seconds))
+def probe(run: Run, args: argparse.Namespace) -> list[float]:
+    """Seconds of an iteration, one mean of every ten that a short training takes, but for the first
+    ten, which are slower.
+    """
+    opt = training_options(run, args, PROBED)
+    opt['name'] = 'probe'
+    opt['logger'].update(print_freq=10, save_checkpoint_freq=10**9)
+    basicsr('train', opt, 'probe', args, quiet=True)
+    log = sorted((args.out / 'experiments/probe').glob('train_*.log'))[-1].read_text()
+    lines = re.findall(r'^(\S+ \S+) INFO: \[.*\biter: ', log, re.MULTILINE)
+    times = [datetime.strptime(line, '%Y-%m-%d %H:%M:%S,%f') for line in lines]
+    return [(b - a).total_seconds() / 10 for a, b in pairwise(times)]
+
+
+def relative_speed(run: Run, first: Run, args: argparse.Namespace) -> float:
+    """Iterations of a run in the time of one of the first run.
+
+    They are measured in turn, twice, and their medians compared: other work on a machine changes
+    its speed from minute to minute.
+    """
+    key = (first.name(), run.name())
+    if key not in args.measured:
+        seconds: dict[str, list[float]] = {run.name(): [], first.name(): []}
+        for each in (first, run, first, run):
+            seconds[each.name()] += probe(each, args)
+        medians = [statistics.median(seconds[each.name()]) for each in (first, run)]
+        args.measured[key] = medians[0] / medians[1]
+    return args.measured[key]
 
 
 def begun_options(run: Run, args: argparse.Namespace) -> Path | None:
@@ -85,7 +109,7 @@ def iterations_of(run: Run, first: Run, args: argparse.Namespace) -> int:
     Args:
         run: The training.
         first: The first of its group, whose iterations `--iterations` are with `--equal-time`.
-        args: The command line's.
+        args: The command line's, with one number of iterations.
     """
     if not args.minutes and not (args.equal_time and run != first):
         return args.iterations
@@ -93,10 +117,8 @@ def iterations_of(run: Run, first: Run, args: argparse.Namespace) -> int:
     if begun is not None:
         return load_options(begun)['train']['total_iter']
     if args.minutes:
-        return max(PROBED, int(args.minutes * 60 / seconds_per_iteration(run, args)))
-    if first.name() not in args.measured:
-        args.measured[first.name()] = seconds_per_iteration(first, args)
-    ratio = args.measured[first.name()] / seconds_per_iteration(run, args)
+        return max(PROBED, int(args.minutes * 60 / statistics.median(probe(run, args))))
+    ratio = relative_speed(run, first, args)
     print(f'{run.label}: {ratio:.2f} iterations in the time of one of {first.label}', flush=True)
     return max(PROBED, round(args.iterations * ratio))
 
@@ -137,7 +159,7 @@ def prepare_faces(args: argparse.Namespace) -> None:
     store = open_store(args.faces, '--faces')
     for i, key in enumerate(store.keys):
         split = 'heldout' if i % 6 == 0 else 'train'
-        targets = {side: args.out / f'faces/{split}/{side}/{key}.png' for side in (128, 256)}
+        targets = {side: args.faces_out / f'{split}/{side}/{key}.png' for side in (128, 256)}
         if all(t.exists() for t in targets.values()):
             continue
         image = store.read(key)
@@ -145,6 +167,26 @@ def prepare_faces(args: argparse.Namespace) -> None:
             raise UserError(f'{store.path(key)}: needed square faces of at least 256 pixels.')
         for side, target in targets.items():
             write_image(target, resize_bicubic(image, (side, side)))
+
+
+def execute_group(group: str, args: argparse.Namespace) -> dict[str, list[dict]]:
+    """Train, test and report the runs of a group at one budget.
+
+    Returns:
+        The figures of every run by its label, once for each seed.
+    """
+    results = {}
+    for run in GROUPS[group]:
+        if args.runs is None or run.label in args.runs:
+            iterations = iterations_of(run, GROUPS[group][0], args)
+            args.budgets[run.label] = iterations
+            results[run.label] = [execute(run, iterations, seed, args) for seed in args.seeds]
+    if not results:
+        raise UserError(
+            f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.'
+        )
+    write_comparison(group, results, args)
+    return results
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -163,7 +205,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--faces', help='folder of square faces (group size-varied)')
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(
-        '--iterations', type=int, default=2000, help='iterations of every run (default 2000)'
+        '--iterations',
+        type=int,
+        nargs='+',
+        default=[2000],
+        help='iterations of every run (default 2000); several numbers are trainings of their own, '
+        'each in OUT/NUMBER, and a curve over them',
     )
     budget.add_argument('--minutes', type=float, help='minutes of every run, instead')
     parser.add_argument(
@@ -202,14 +249,21 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def at_budget(args: argparse.Namespace, iterations: int, out: Path) -> argparse.Namespace:
+    """The command line of one number of iterations, whose runs lie in a folder."""
+    return argparse.Namespace(**{**vars(args), 'iterations': iterations, 'out': out, 'budgets': {}})
+
+
 def main() -> None:
     """Run the chosen groups and write their reports."""
     args = parse_arguments()
     if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
         raise UserError(f'--seeds: found {args.seeds}; needed different numbers from 0 on.')
+    if len(set(args.iterations)) != len(args.iterations):
+        raise UserError(f'--iterations: found {args.iterations}; needed different numbers.')
     if args.minutes is not None and args.equal_time:
         raise UserError('--equal-time: --minutes gives every run its own time; leave one out.')
-    if args.iterations < 20 or (args.minutes is not None and args.minutes <= 0):
+    if min(args.iterations) < 20 or (args.minutes is not None and args.minutes <= 0):
         raise UserError('--iterations: needed at least 20; --minutes: above 0.')
     args.test_name = (
         Path(args.test).parent.name if Path(args.test).name == 'HR' else Path(args.test).name
@@ -220,23 +274,20 @@ def main() -> None:
             setattr(args, key, str(Path(value).expanduser().absolute()))
     args.out = args.out.absolute()
     groups = list(GROUPS) if args.group == 'all' else [args.group]
-    args.budgets, args.measured = {}, {}
+    args.measured, args.faces_out = {}, args.out / 'faces'
     if 'size-varied' in groups:
         if not args.faces:
             raise UserError('--faces: the size-varied group needs a folder of square faces.')
         prepare_faces(args)
     for group in groups:
+        if len(args.iterations) == 1:
+            execute_group(group, at_budget(args, args.iterations[0], args.out))
+            continue
         results = {}
-        for run in GROUPS[group]:
-            if args.runs is None or run.label in args.runs:
-                iterations = iterations_of(run, GROUPS[group][0], args)
-                args.budgets[run.label] = iterations
-                results[run.label] = [execute(run, iterations, seed, args) for seed in args.seeds]
-        if not results:
-            raise UserError(
-                f'--runs: none of {args.runs} is in {group}: {[r.label for r in GROUPS[group]]}.'
-            )
-        write_comparison(group, results, args)
+        for iterations in sorted(args.iterations):
+            one = at_budget(args, iterations, args.out / str(iterations))
+            results[iterations] = execute_group(group, one)
+        write_budgets(group, results, args)
 
 
 if __name__ == '__main__':

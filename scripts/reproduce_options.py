@@ -11,6 +11,7 @@ from liif_arch.config.read import load_options, merge
 from liif_data.store import open_store
 
 SMALL_ENCODER = {'type': 'EDSREncoder', 'num_feat': 32, 'num_block': 8}
+COSINE = {'type': 'CosineAnnealingRestartLR', 'restart_weights': [1], 'eta_min': 1e-6}
 
 
 def training_options(
@@ -32,42 +33,24 @@ def training_options(
         train.update(dataroot_gt=args.train, cache=args.train.startswith('builtin:') or args.cache)
         train.pop('dataroot_lq', None)
     else:  # faces: inputs and ground truth of every size are made from one folder
-        train.update(dataroot_gt=str(args.out / f'faces/train/{train["gt_size_range"][1]}'))
+        train.update(dataroot_gt=str(args.faces_out / f'train/{train["gt_size_range"][1]}'))
         train.pop('dataroot_lq')
     train.update(num_worker_per_gpu=args.workers, persistent_workers=args.workers > 0)
     opt['datasets'] = OrderedDict(train=train)
+    schedule = opt['train']['scheduler']
     if args.network == 'small':
-        network = opt['network_g']
-        network['encoder'] = dict(SMALL_ENCODER)
-        if network['type'] == 'LIIF':
-            network['hidden_list'] = [128] * (len(network['hidden_list']) - 1)
-        if network['type'] == 'LTE':
-            network.update(hidden_dim=128, hidden_list=[128, 128])
-        if 'scale_range' in train:
-            train.update(lq_size=24, num_samples=576)
-        else:
-            train.update(
-                batch_size_per_gpu=4
-            )  # whole faces: at a small budget more steps teach more than larger ones
-        opt['train']['optim_g']['lr'] = (
-            1e-3  # the paper's 1e-4 is for a schedule hundreds of times longer
-        )
-    opt['train'].update(
-        precision=args.precision,
-        total_iter=iterations,
-        scheduler={
-            'type': 'CosineAnnealingRestartLR',
-            'periods': [iterations],
-            'restart_weights': [1],
-            'eta_min': 1e-6,
-        }
-        if args.network == 'small'
-        else stretched(opt['train']['scheduler'], opt['train']['total_iter'], iterations),
-    )
+        _make_small(opt)
+    if args.network == 'small' and schedule['type'] != 'OneCycleLR':
+        schedule = {**COSINE, 'periods': [iterations]}
+    else:
+        schedule = stretched(schedule, opt['train']['total_iter'], iterations)
+    opt['train'].update(precision=args.precision, total_iter=iterations, scheduler=schedule)
     pixels = train['num_samples']
     merge(opt, run.changes)
     if train['num_samples'] < 1:
         train['num_samples'] = int(train['num_samples'] * pixels)
+    if args.network == 'small':  # the papers' rates are for hundreds of times as many iterations
+        opt['train']['optim_g']['lr'] *= 10
     images = len(open_store(train['dataroot_gt'], '--train'))
     train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
     opt['val'] = None
@@ -79,9 +62,29 @@ def training_options(
     return opt
 
 
+def _make_small(opt: OrderedDict) -> None:
+    """Give an option file a network, inputs and batches for a processor."""
+    network, train = opt['network_g'], opt['datasets']['train']
+    network['encoder'] = dict(SMALL_ENCODER)
+    if network['type'] == 'LIIF':
+        network['hidden_list'] = [128] * (len(network['hidden_list']) - 1)
+    if network['type'] == 'LTE':
+        network.update(hidden_dim=128, hidden_list=[128, 128])
+    if 'scale_range' in train:
+        share = train['num_samples'] / train['lq_size'] ** 2
+        train.update(lq_size=24, num_samples=round(share * 24**2))
+    else:  # whole faces: at a small budget more steps teach more than larger ones
+        train.update(batch_size_per_gpu=4)
+
+
 def stretched(scheduler: dict, old: int, new: int) -> dict:
-    """A step schedule on another number of iterations, its milestones at the same shares."""
-    return {**scheduler, 'milestones': [max(1, m * new // old) for m in scheduler['milestones']]}
+    """A schedule on another number of iterations, its steps or periods at the same shares."""
+    lengths = {
+        key: [max(1, length * new // old) for length in scheduler[key]]
+        for key in ('milestones', 'periods')
+        if key in scheduler
+    }
+    return {**scheduler, **lengths}
 
 
 def test_options(run: Run, trained: dict, args: argparse.Namespace, seed: int = 0) -> OrderedDict:
@@ -101,7 +104,7 @@ def test_options(run: Run, trained: dict, args: argparse.Namespace, seed: int = 
             'name': f'faces_{side}',
             'type': 'ScaleSetDataset',
             'scales': run.scales,
-            'dataroot_gt': str(args.out / f'faces/heldout/{side}'),
+            'dataroot_gt': str(args.faces_out / f'heldout/{side}'),
         }
     weights = args.out / f'experiments/{run.name(seed)}/models/net_g_latest.pth'
     path = {'pretrain_network_g': str(weights.absolute())}

@@ -91,9 +91,89 @@ def _figures(results: dict[str, list[dict]], metric: str) -> dict[str, Figures]:
     return figures
 
 
+def _lowest_and_four(runs: Iterable[Figures]) -> list[int]:
+    """The lowest scale that all runs have, and x4 where they have it."""
+    shared = set.intersection(*map(set, runs))
+    return sorted(shared & {min(shared), 4})
+
+
 def _means(figures: Figures) -> dict[int, float]:
     """The mean over the seeds by scale."""
     return {scale: statistics.fmean(values) for scale, values in figures.items()}
+
+
+def write_budgets(
+    group: str, results: dict[int, dict[str, list[dict]]], args: argparse.Namespace
+) -> Path:
+    """Write a table of every run at every budget, and its curve over them.
+
+    Args:
+        group: What is compared.
+        results: What `basicsr test` has measured, by iterations and run, once for each seed.
+        args: The command line's.
+    """
+    from liif_arch.metrics.report import TITLES, markdown_table
+
+    metric = 'psnr' if group == 'size-varied' else args.metric
+    figures = {budget: _figures(of_runs, metric) for budget, of_runs in results.items()}
+    first = next(iter(figures.values()))
+    scales = sorted(set().union(*first.values()))
+    axis = 'iterations'
+    if args.equal_time:
+        axis = f'time, in iterations of {GROUPS[group][0].label}'
+    rows = []
+    for label in first:
+        for budget, of_runs in figures.items():
+            cells = _cells_of_seeds(of_runs[label], scales)
+            rows.append([label, '' if label == 'bicubic' else f'{budget:,}', *cells])
+            if label == 'bicubic':
+                break
+    text = [
+        f'# {group}: what more time brings',
+        '',
+        f'{TITLES[metric]} (dB); network: {args.network}, trained in {args.precision} on '
+        f'{args.train}, tested on {args.test}. Every figure is of a training of its own.',
+        '',
+        markdown_table(['method', axis, *map('x{}'.format, scales)], rows),
+        '',
+        '![PSNR over the budget](budgets.png)',
+    ]
+    folder = args.out / f'report_{group}'
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_budgets(figures, axis, TITLES[metric], folder / 'budgets.png')
+    (folder / 'report.md').write_text('\n'.join(text) + '\n')
+    print('\n' + text[4] + f'\n{folder / "report.md"}')
+    return folder / 'report.md'
+
+
+def plot_budgets(figures: dict[int, dict[str, Figures]], axis: str, title: str, path: Path) -> None:
+    """PSNR over the budget, at the lowest scale and at x4, with the deviation of the seeds.
+
+    Args:
+        figures: By budget and run (`bicubic` too) and scale.
+        axis: What the budget is counted in.
+        title: Name of the metric.
+        path: Picture to write.
+    """
+    from matplotlib.figure import Figure
+
+    labels = [label for label in next(iter(figures.values())) if label != 'bicubic']
+    scales = _lowest_and_four(of_runs[label] for of_runs in figures.values() for label in labels)
+    figure = Figure(figsize=(4.8 * len(scales), 4), layout='constrained')
+    for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
+        for label in labels:
+            of_scale = [of_runs[label][scale] for of_runs in figures.values()]
+            means = [statistics.fmean(values) for values in of_scale]
+            deviations = [statistics.stdev(v) if len(v) > 1 else 0 for v in of_scale]
+            axes.errorbar(
+                list(figures), means, deviations, marker='o', markersize=4, capsize=3, label=label
+            )
+        axes.set(title=f'x{scale}', xlabel=axis, ylabel=f'{title} (dB)', xscale='log')
+        axes.set_xticks(list(figures), [f'{budget:,}' for budget in figures])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=130)
 
 
 def plot_curves(curves: dict[str, dict[int, float]], title: str, path: Path) -> None:
@@ -134,8 +214,7 @@ def plot_changes(figures: dict[str, Figures], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     first, *labels = [label for label in figures if label != 'bicubic']
-    shared = set.intersection(*(set(figures[label]) for label in (first, *labels)))
-    scales = sorted(shared & {min(shared), 4})
+    scales = _lowest_and_four(figures[label] for label in (first, *labels))
     figure = Figure(figsize=(6.4, 1 + 0.32 * len(labels)), layout='constrained')
     axes = figure.add_subplot()
     for i, scale in enumerate(scales):

@@ -101,6 +101,7 @@ GROUPS = {
         Run('32 to 256: LIIF, size-varied', 'train_celebahq_32_256', [8], {8: 27.74}),
         Run('32 to 256: resized ground truth', 'train_celebahq_32_256_resized', [8], {8: 27.56}),
     ],
+    'recommended': [LIIF, Run('recommended', 'train_recommended_edsr')],
     'recipe': [
         LIIF,
         *(Run(label, LIIF.option, changes=options) for label, options in CHANGES.items()),

@@ -74,11 +74,14 @@ def _settings(rule: Mapping) -> dict:
 
 
 def split_for_muon(groups: list[dict]) -> list[dict]:
-    """Groups with Muon's switch: matrices and convolutions are its own, the rest is AdamW's."""
+    """Groups with Muon's switch: matrices and convolutions are its own, the rest is AdamW's, and so
+    is a group whose rule says `use_muon: false`.
+    """
     split = []
     for group in groups:
+        takes = group.get('use_muon', True)
         for use_muon in (True, False):
-            chosen = [each for each in group['params'] if (each.ndim >= 2) == use_muon]
+            chosen = [p for p in group['params'] if (takes and p.ndim >= 2) == use_muon]
             if chosen:
                 split.append({**group, 'params': chosen, 'use_muon': use_muon})
     return split

@@ -10,7 +10,7 @@ from helpers import run_here, tiny_train, write_options
 from liif_arch.config import registries
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import load_file
-from liif_arch.training.optimizers import parameter_groups
+from liif_arch.training.optimizers import parameter_groups, split_for_muon
 from liif_arch.training.schedules import OneCycleLR
 
 STEPS = 6
@@ -160,6 +160,18 @@ def test_groups__of_parameters():
     assert groups[0]['lr'] == 1 and 'names' not in groups[0]
     with pytest.raises(UserError, match='names begin with a, c'):
         parameter_groups(names, [{'names': 'b.*'}])
+
+
+def test_groups__of_muon():
+    """Matrices are Muon's, unless a rule leaves them to AdamW; so does everything else."""
+    shapes = {'a.w': (2, 2), 'a.b': (2,), 'head.w': (3, 2), 'head.b': (3,)}
+    names = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
+    groups = parameter_groups(names.items(), [{'names': 'head.*', 'use_muon': False, 'lr': 1}])
+    found = [
+        (group['use_muon'], group.get('lr'), [tuple(p.shape) for p in group['params']])
+        for group in split_for_muon(groups)
+    ]
+    assert found == [(False, 1, [(3, 2), (3,)]), (True, None, [(2, 2)]), (False, None, [(2,)])]
 
 
 def test_ema__rises_and_is_gone_on_from(monkeypatch, tmp_path, photos):
