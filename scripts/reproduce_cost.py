@@ -24,7 +24,7 @@ def write_cost(
         runs: Of any scale; others are left out.
         curves: PSNR by scale, of every run and of `bicubic`.
         title: Name of the metric.
-        args: The command line's, with `out`.
+        args: The command line's, at one budget.
         folder: Of the report.
     """
     from liif_arch.complexity import complexity
@@ -39,7 +39,7 @@ def write_cost(
         else:
             label = run.label
             net = load_network(
-                args.out / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
+                args.folder / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
             )
             seconds = _seconds_of_network(net, size)
             macs = f'{complexity(net).of_image(SIZE, size) / (size[0] * size[1]) / 1e3:.1f}'

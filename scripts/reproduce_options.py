@@ -33,7 +33,7 @@ def training_options(
         train.update(dataroot_gt=args.train, cache=args.train.startswith('builtin:') or args.cache)
         train.pop('dataroot_lq', None)
     else:  # faces: inputs and ground truth of every size are made from one folder
-        train.update(dataroot_gt=str(args.faces_out / f'train/{train["gt_size_range"][1]}'))
+        train.update(dataroot_gt=str(args.out / f'faces/train/{train["gt_size_range"][1]}'))
         train.pop('dataroot_lq')
     train.update(num_worker_per_gpu=args.workers, persistent_workers=args.workers > 0)
     opt['datasets'] = OrderedDict(train=train)
@@ -50,7 +50,8 @@ def training_options(
     if train['num_samples'] < 1:
         train['num_samples'] = int(train['num_samples'] * pixels)
     if args.network == 'small':  # the papers' rates are for hundreds of times as many iterations
-        opt['train']['optim_g']['lr'] *= 10
+        for rate in {'lr', 'adamw_lr'} & opt['train']['optim_g'].keys():
+            opt['train']['optim_g'][rate] *= 10
     images = len(open_store(train['dataroot_gt'], '--train'))
     train['dataset_enlarge_ratio'] = max(1, 1000 * train['batch_size_per_gpu'] // images)
     opt['val'] = None
@@ -104,9 +105,9 @@ def test_options(run: Run, trained: dict, args: argparse.Namespace, seed: int = 
             'name': f'faces_{side}',
             'type': 'ScaleSetDataset',
             'scales': run.scales,
-            'dataroot_gt': str(args.faces_out / f'heldout/{side}'),
+            'dataroot_gt': str(args.out / f'faces/heldout/{side}'),
         }
-    weights = args.out / f'experiments/{run.name(seed)}/models/net_g_latest.pth'
+    weights = args.folder / f'experiments/{run.name(seed)}/models/net_g_latest.pth'
     path = {'pretrain_network_g': str(weights.absolute())}
     if averages(trained['train']):
         path['param_key_g'] = 'params_ema'

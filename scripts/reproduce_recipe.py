@@ -1,8 +1,9 @@
 """The group `recipe` of `scripts/reproduce.py`: one change at a time from the paper's recipe.
 
-Each row is the paper's network, samples and loss with one thing changed, trained for the same time.
-Rates are for the paper's network; the small one has ten times them, along a cosine, as the paper's
-steps are for a thousand times as many iterations.
+Each row is the paper's network, samples and loss with one thing changed; `--equal-time` trains all
+for the same time. Rates are those of the paper's network. The small network trains at ten times
+them, along a cosine unless the row has a schedule of its own, because its trainings are far shorter
+than the paper's.
 """
 
 from typing import Any
@@ -18,10 +19,12 @@ def _train(**options: Any) -> dict[str, Any]:
     return {'train': options}
 
 
-def _optimizer(kind: str, lr: float, scheduler: dict | None = None) -> dict[str, Any]:
+def _optimizer(
+    kind: str, lr: float, scheduler: dict | None = None, **more: float
+) -> dict[str, Any]:
     """Another optimiser, at a learning rate that suits it; perhaps with a schedule of its own."""
-    more = {} if scheduler is None else {'scheduler': scheduler}
-    return _train(optim_g={'type': kind, 'lr': lr}, **more)
+    schedule = {} if scheduler is None else {'scheduler': scheduler}
+    return _train(optim_g={'type': kind, 'lr': lr, **more}, **schedule)
 
 
 def _patch_loss(name: str, kind: str, weight: float) -> dict[str, Any]:
@@ -39,12 +42,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     'average (EMA)': _train(**AVERAGE),
     'a quarter of the pixels': _samples(num_samples=0.25),  # a share of the first row's
     'batches of 8': _samples(batch_size_per_gpu=8),
-    'one cycle to twice the rate': _train(scheduler={'type': 'OneCycleLR'}, optim_g={'lr': 2e-4}),
+    'one cycle, peak at twice the rate': _train(
+        scheduler={'type': 'OneCycleLR'}, optim_g={'lr': 2e-4}
+    ),
     'gradient norm': _train(max_grad_norm=0.1),
     'AdamW, schedule-free': _optimizer('ScheduleFreeAdamW', 2e-4, CONSTANT),
     'Adan': _optimizer('Adan', 2e-4),
     'SOAP': _optimizer('SOAP', 1e-4),
-    'Muon': _optimizer('Muon', 5e-4),
+    'Muon': _optimizer('Muon', 5e-4, adamw_lr=1e-4),
     'Charbonnier': _train(pixel_opt={'type': 'CharbonnierLoss'}),
     'MSE': _train(pixel_opt={'type': 'MSELoss'}),
     'squares': SQUARES,

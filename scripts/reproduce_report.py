@@ -4,6 +4,7 @@ import argparse
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from reproduce_cost import write_cost
 from reproduce_runs import GROUPS, Run
@@ -11,12 +12,25 @@ from reproduce_runs import GROUPS, Run
 from liif_data.store import open_store
 
 PANEL_SCALES = [4, 8, 30]
+CURVE_SCALE = 4  # the budgets' curves are of this scale, and of the lowest one
+
+
+class Trained(NamedTuple):
+    """What came of a run at one budget.
+
+    Attributes:
+        iterations: It was trained for.
+        figures: What `basicsr test` has measured, by scale, once for each seed.
+    """
+
+    iterations: int
+    figures: list[dict]
 
 
 Figures = dict[int, list[float]]  # of a run by scale, one for each seed
 
 
-def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.Namespace) -> Path:
+def write_comparison(group: str, results: dict[str, Trained], args: argparse.Namespace) -> Path:
     """Write a table in the paper's layout beside the paper's figures, and plots.
 
     The plots are curves, and for the decoders zoom panels. Of several seeds the table tells the
@@ -24,64 +38,129 @@ def write_comparison(group: str, results: dict[str, list[dict]], args: argparse.
 
     Args:
         group: What is compared.
-        results: What `basicsr test` has measured, of every run, once for each seed.
-        args: The command line's.
+        results: What came of every run, by its label.
+        args: The command line's, at one budget.
     """
-    from liif_arch.metrics.report import TITLES, markdown_table
+    from liif_arch.metrics.report import markdown_table
 
-    metric, data = args.metric, f'trained on {args.train}, tested on {args.test}'
-    if group == 'size-varied':
-        metric, data = 'psnr', f'faces of {args.faces}'
+    metric, title = _metric(group, args)
     runs = [run for run in GROUPS[group] if run.label in results]
     figures = _figures(results, metric)
     curves = {label: _means(of_run) for label, of_run in figures.items()}
     scales = sorted(set().union(*curves.values()))
     rows = [['bicubic', '', *_cells(curves['bicubic'], scales)]]
     for run in runs:
-        budget = f'{args.budgets[run.label]} it.'
-        rows.append([run.label, budget, *_cells_of_seeds(figures[run.label], scales)])
+        iterations = f'{results[run.label].iterations:,}'
+        rows.append([run.label, iterations, *_cells_of_seeds(figures[run.label], scales)])
     for run in runs:
         if run.paper:
             rows.append([f'paper: {run.label}', '', *_cells(run.paper, scales)])
-    seeds = ''
-    if len(args.seeds) > 1:
-        seeds = f', mean and standard deviation of {len(args.seeds)} seeds'
-    header = ['method', 'budget', *map('x{}'.format, scales)]
     text = [
         f'# {group}',
         '',
-        f'{TITLES[metric]} (dB){seeds}; network: {args.network}, trained in {args.precision}; '
-        f'{data}.',
+        _what_is_told(group, args),
         "The paper's figures are for its own data (DIV2K; CelebAHQ), networks and schedule: "
         'compare the order, not the level.',
         '',
-        markdown_table(header, rows),
+        markdown_table(['method', 'iterations', *map('x{}'.format, scales)], rows),
     ]
-    folder = args.out / f'report_{group}'
+    folder = args.folder / f'report_{group}'
     folder.mkdir(parents=True, exist_ok=True)
     if group == 'recipe' and GROUPS[group][0].label in results and len(results) > 1:
-        plot_changes(figures, TITLES[metric], folder / 'changes.png')
+        plot_changes(figures, title, folder / 'changes.png')
         text += ['', '![What each change brings](changes.png)']
     elif len(scales) > 2:
-        plot_curves(curves, TITLES[metric], folder / 'psnr_scale.png')
+        plot_curves(curves, title, folder / 'psnr_scale.png')
         text += ['', '![PSNR gain over bicubic against scale](psnr_scale.png)']
     if group == 'decoders':
         draw_panels(runs, args, folder / 'panels.png')
-        write_cost(runs, curves, TITLES[metric], args, folder)
+        write_cost(runs, curves, title, args, folder)
         text += ['', '![zoom panels](panels.png)']
         text += ['', 'What they cost: [cost.md](cost.md).']
         text += ['', '![PSNR against time](psnr_time.png)']
-    (folder / 'report.md').write_text('\n'.join(text) + '\n')
-    print('\n' + '\n'.join(text[2:6]) + f'\n{folder / "report.md"}')
-    return folder / 'report.md'
+    return _write(text, folder / 'report.md')
 
 
-def _figures(results: dict[str, list[dict]], metric: str) -> dict[str, Figures]:
+def write_budgets(
+    group: str, results: dict[int, dict[str, Trained]], args: argparse.Namespace
+) -> Path:
+    """Write a table of every run at every budget, and its curve over them.
+
+    Args:
+        group: What is compared.
+        results: What came of every run, by budget and label.
+        args: The command line's.
+    """
+    from liif_arch.metrics.report import markdown_table
+
+    metric, title = _metric(group, args)
+    figures = {budget: _figures(of_runs, metric) for budget, of_runs in results.items()}
+    scales = sorted(
+        {s for of_runs in figures.values() for curve in of_runs.values() for s in curve}
+    )
+    axis = 'budget (iterations)'
+    if args.equal_time:
+        axis = f'time, in iterations of {GROUPS[group][0].label}'
+    bicubic = {scale: v for of_runs in figures.values() for scale, v in of_runs['bicubic'].items()}
+    rows = [['bicubic', '', '', *_cells_of_seeds(bicubic, scales)]]
+    labels = list(next(iter(results.values())))
+    for label in labels:
+        for budget, of_runs in figures.items():
+            iterations = f'{results[budget][label].iterations:,}'
+            cells = _cells_of_seeds(of_runs[label], scales)
+            rows.append([label, f'{budget:,}', iterations, *cells])
+    text = [
+        f'# {group}: what more time brings',
+        '',
+        _what_is_told(group, args),
+        'Every budget is a training of its own, with the whole of its schedule.',
+        '',
+        markdown_table(['method', axis, 'iterations', *map('x{}'.format, scales)], rows),
+        '',
+        '![PSNR over the budget](budgets.png)',
+    ]
+    folder = args.out / f'report_{group}'
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _write(text, folder / 'budgets.md')
+    drawn = [scale for scale in scales if scale in (scales[0], CURVE_SCALE)]
+    plot_budgets(figures, drawn, axis, title, folder / 'budgets.png')
+    return path
+
+
+def _metric(group: str, args: argparse.Namespace) -> tuple[str, str]:
+    """Which figure of `basicsr test` is told, and what it is called."""
+    from liif_arch.metrics.report import TITLES
+
+    metric = 'psnr' if group == 'size-varied' else args.metric
+    return metric, TITLES[metric]
+
+
+def _what_is_told(group: str, args: argparse.Namespace) -> str:
+    """A sentence on the figures of a table."""
+    data = f'trained on {args.train}, tested on {args.test}'
+    if group == 'size-varied':
+        data = f'faces of {args.faces}'
+    seeds = ''
+    if len(args.seeds) > 1:
+        seeds = f', mean and standard deviation of {len(args.seeds)} seeds'
+    _, title = _metric(group, args)
+    network = f'network: {args.network}, trained in {args.precision}'
+    return f'{title} (dB){seeds}; {network}; {data}.'
+
+
+def _write(text: list[str], path: Path) -> Path:
+    """Write a report, and print its table."""
+    path.write_text('\n'.join(text) + '\n')
+    print('\n' + '\n'.join(text[2:6]) + f'\n{path}')
+    return path
+
+
+def _figures(results: dict[str, Trained], metric: str) -> dict[str, Figures]:
     """A metric by scale, of bicubic first and then of every run in the results."""
     figures: dict[str, Figures] = {'bicubic': {}}
-    for label, of_seeds in results.items():
+    for label, trained in results.items():
         figures[label] = {}
-        for entries in of_seeds:
+        for entries in trained.figures:
             for scale, entry in entries.items():
                 if entry[metric] is None:  # infinite
                     continue
@@ -91,66 +170,19 @@ def _figures(results: dict[str, list[dict]], metric: str) -> dict[str, Figures]:
     return figures
 
 
-def _lowest_and_four(runs: Iterable[Figures]) -> list[int]:
-    """The lowest scale that all runs have, and x4 where they have it."""
-    shared = set.intersection(*map(set, runs))
-    return sorted(shared & {min(shared), 4})
-
-
 def _means(figures: Figures) -> dict[int, float]:
     """The mean over the seeds by scale."""
     return {scale: statistics.fmean(values) for scale, values in figures.items()}
 
 
-def write_budgets(
-    group: str, results: dict[int, dict[str, list[dict]]], args: argparse.Namespace
-) -> Path:
-    """Write a table of every run at every budget, and its curve over them.
-
-    Args:
-        group: What is compared.
-        results: What `basicsr test` has measured, by iterations and run, once for each seed.
-        args: The command line's.
-    """
-    from liif_arch.metrics.report import TITLES, markdown_table
-
-    metric = 'psnr' if group == 'size-varied' else args.metric
-    figures = {budget: _figures(of_runs, metric) for budget, of_runs in results.items()}
-    first = next(iter(figures.values()))
-    scales = sorted(set().union(*first.values()))
-    axis = 'iterations'
-    if args.equal_time:
-        axis = f'time, in iterations of {GROUPS[group][0].label}'
-    rows = []
-    for label in first:
-        for budget, of_runs in figures.items():
-            cells = _cells_of_seeds(of_runs[label], scales)
-            rows.append([label, '' if label == 'bicubic' else f'{budget:,}', *cells])
-            if label == 'bicubic':
-                break
-    text = [
-        f'# {group}: what more time brings',
-        '',
-        f'{TITLES[metric]} (dB); network: {args.network}, trained in {args.precision} on '
-        f'{args.train}, tested on {args.test}. Every figure is of a training of its own.',
-        '',
-        markdown_table(['method', axis, *map('x{}'.format, scales)], rows),
-        '',
-        '![PSNR over the budget](budgets.png)',
-    ]
-    folder = args.out / f'report_{group}'
-    folder.mkdir(parents=True, exist_ok=True)
-    plot_budgets(figures, axis, TITLES[metric], folder / 'budgets.png')
-    (folder / 'report.md').write_text('\n'.join(text) + '\n')
-    print('\n' + text[4] + f'\n{folder / "report.md"}')
-    return folder / 'report.md'
-
-
-def plot_budgets(figures: dict[int, dict[str, Figures]], axis: str, title: str, path: Path) -> None:
-    """PSNR over the budget, at the lowest scale and at x4, with the deviation of the seeds.
+def plot_budgets(
+    figures: dict[int, dict[str, Figures]], scales: list[int], axis: str, title: str, path: Path
+) -> None:
+    """PSNR over the budget, of the runs that have it, with the deviation of the seeds.
 
     Args:
         figures: By budget and run (`bicubic` too) and scale.
+        scales: Each has a plot of its own.
         axis: What the budget is counted in.
         title: Name of the metric.
         path: Picture to write.
@@ -158,21 +190,23 @@ def plot_budgets(figures: dict[int, dict[str, Figures]], axis: str, title: str, 
     from matplotlib.figure import Figure
 
     labels = [label for label in next(iter(figures.values())) if label != 'bicubic']
-    scales = _lowest_and_four(of_runs[label] for of_runs in figures.values() for label in labels)
-    figure = Figure(figsize=(4.8 * len(scales), 4), layout='constrained')
-    for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
-        for label in labels:
-            of_scale = [of_runs[label][scale] for of_runs in figures.values()]
-            means = [statistics.fmean(values) for values in of_scale]
-            deviations = [statistics.stdev(v) if len(v) > 1 else 0 for v in of_scale]
-            axes.errorbar(
-                list(figures), means, deviations, marker='o', markersize=4, capsize=3, label=label
-            )
+    figure = Figure(figsize=(4.8 * len(scales) + 1.6, 4), layout='constrained')
+    every_axes = figure.subplots(1, len(scales), squeeze=False)[0]
+    for axes, scale in zip(every_axes, scales, strict=True):
+        for number, label in enumerate(labels):
+            of_label = {
+                b: runs[label][scale] for b, runs in figures.items() if scale in runs[label]
+            }
+            means = [statistics.fmean(values) for values in of_label.values()]
+            deviations = [_deviation(values) for values in of_label.values()]
+            look = {'marker': 'o', 'markersize': 4, 'capsize': 3, 'color': f'C{number}'}
+            axes.errorbar(list(of_label), means, deviations, label=label, **look)
         axes.set(title=f'x{scale}', xlabel=axis, ylabel=f'{title} (dB)', xscale='log')
         axes.set_xticks(list(figures), [f'{budget:,}' for budget in figures])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend()
+    handles, names = every_axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc='outside right upper')
     figure.savefig(path, dpi=130)
 
 
@@ -214,7 +248,8 @@ def plot_changes(figures: dict[str, Figures], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     first, *labels = [label for label in figures if label != 'bicubic']
-    scales = _lowest_and_four(figures[label] for label in (first, *labels))
+    shared = set.intersection(*(set(figures[label]) for label in (first, *labels)))
+    scales = sorted(shared & {min(shared), CURVE_SCALE})
     figure = Figure(figsize=(6.4, 1 + 0.32 * len(labels)), layout='constrained')
     axes = figure.add_subplot()
     for i, scale in enumerate(scales):
@@ -223,7 +258,7 @@ def plot_changes(figures: dict[str, Figures], title: str, path: Path) -> None:
         for label in labels:
             values = figures[label][scale]
             gains.append(statistics.fmean(values) - base)
-            deviations.append(statistics.stdev(values) if len(values) > 1 else 0)
+            deviations.append(_deviation(values))
         height = 0.8 / len(scales)
         places = [place + (i - (len(scales) - 1) / 2) * height for place in range(len(labels))]
         axes.barh(places, gains, height, xerr=deviations, label=f'x{scale}')
@@ -249,7 +284,7 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     nets = {}
     for run in sorted(runs, key=lambda run: run.label != 'MetaSR'):  # MetaSR first
         if run.scales is None:
-            weights = args.out / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
+            weights = args.folder / f'experiments/{run.name(args.seeds[0])}/models/net_g_latest.pth'
             nets[run.label] = load_network(weights)
     store = open_store(args.test, '--test')
     rows = []
@@ -268,6 +303,11 @@ def draw_panels(runs: list[Run], args: argparse.Namespace, path: Path) -> None:
     write_panel(rows, path)
 
 
+def _deviation(values: list[float]) -> float:
+    """The standard deviation of the seeds; 0 of one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
 def _cells(curve: Mapping[int, float], scales: Iterable[int]) -> list[str]:
     """A row's figures at the scales, with a dash where there is none."""
     return [f'{curve[scale]:.2f}' if scale in curve else '-' for scale in scales]
@@ -279,6 +319,6 @@ def _cells_of_seeds(figures: Figures, scales: Iterable[int]) -> list[str]:
     for scale, mean in zip(scales, _cells(_means(figures), scales), strict=True):
         values = figures.get(scale, [])
         if len(values) > 1:
-            mean += f' \u00b1 {statistics.stdev(values):.2f}'
+            mean += f' \u00b1 {_deviation(values):.2f}'
         cells.append(mean)
     return cells

@@ -13,7 +13,7 @@ from liif_arch.config import kinds, registries, schema
 from liif_arch.config.fragments import Fragment, is_number, short
 from liif_arch.config.messages import Problem, explained
 from liif_arch.config.tables import NEEDED
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, suggest
 
 NOT_TRIED = ('capturable', 'fused')  # options of optimisers that need a GPU
 
@@ -101,20 +101,30 @@ def _check_optimizers(train: dict, problems: Problems) -> None:
         place = f'train.{key}'
         if str(key).startswith('optim_') and isinstance(value, dict) and not problems.at(place):
             if value.get('type') in known:
-                _try_optimizer(known[value['type']], value, place, problems)
+                settings = _try_optimizer(known[value['type']], value, place, problems)
+                if key == 'optim_g' and settings:
+                    _check_rules(train.get('param_groups'), value['type'], settings, problems)
 
 
-def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problems) -> None:
-    """Build it, and take a step with one parameter."""
+def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problems) -> set[str]:
+    """Build it, and take a step with one parameter.
+
+    Returns:
+        The settings of its groups by name; none where it has failed.
+    """
     left_out = ('type', *NOT_TRIED)
     keywords = {key: value for key, value in options.items() if key not in left_out}
-    parameter = torch.nn.Parameter(torch.zeros(1, 1))
-    parameter.grad = torch.ones(1, 1)
+    kinds_of_groups: list[dict] = [{}]
+    if optimizer.__name__ == 'Muon':  # see `training.optimizers.split_for_muon`
+        kinds_of_groups = [{'use_muon': True}, {'use_muon': False}]
+    groups = []
+    for settings in kinds_of_groups:
+        parameter = torch.nn.Parameter(torch.zeros(1, 1))
+        parameter.grad = torch.ones(1, 1)
+        groups.append({'params': [parameter], **settings})
     try:
-        group: dict = {'params': [parameter]}
-        if optimizer.__name__ == 'Muon':
-            group['use_muon'] = True  # see `training.optimizers.split_for_muon`
-        built = optimizer([group], **keywords)
+        built = optimizer(groups, **keywords)
+        found = set().union(*built.param_groups) - {'params'}
         if optimizer is torch.optim.LBFGS:
             built.step(lambda: 0.0)
         else:
@@ -129,6 +139,21 @@ def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problem
     ) as error:
         text = (str(error) or type(error).__name__).splitlines()[0]
         problems.add(place, f'{place}: {optimizer.__name__}: {text}.')
+        return set()
+    return found
+
+
+def _check_rules(rules: object, kind: str, settings: set[str], problems: Problems) -> None:
+    """Whether what rules of `train.param_groups` say are settings of the optimiser, which takes any
+    name without a word.
+    """
+    for number, rule in enumerate(rules if isinstance(rules, (list, tuple)) else []):
+        place = f'train.param_groups.{number}'
+        for key in rule if isinstance(rule, dict) else []:
+            if key not in settings | {'names', 'frozen_until'}:
+                near = suggest(key, sorted(settings))
+                text = f'{place}.{key}: no setting of {kind}; {near}'
+                problems.add(f'{place}.{key}', text)
 
 
 def _check_schedule(train: dict, problems: Problems) -> None:

@@ -64,7 +64,8 @@ class LIIFModel(TrainingStep):
             step is that of the whole batch, to rounding. Default 1.
         param_groups: Rules for some of the parameters, of which the first that fits counts: `names`
             (a pattern such as encoder.*, or several), settings of the optimiser (lr, weight_decay,
-            ...), and `frozen_until`, the last iteration that leaves them as they are.
+            ...; of Muon also use_muon, whose false leaves them to AdamW), and `frozen_until`, the
+            last iteration that leaves them as they are.
         ema_warmup: The average's decay rises to ema_decay as (1 + t) / (10 + t). Default false.
         ema_switch_iter: Training goes on from the average every so many iterations. Default: never.
 

@@ -28,6 +28,7 @@ RULE = {  # of `train.param_groups`; what else it holds is the optimiser's
         'frozen_until': {'type': 'number', 'minimum': 1},
         'lr': {'type': 'number', 'minimum': 0},
         'weight_decay': {'type': 'number', 'minimum': 0},
+        'use_muon': FLAG,
     },
 }
 DISTILLATION = closed({'colours': A_LOSS, 'features': A_LOSS, 'cache': maybe(TEXT)})

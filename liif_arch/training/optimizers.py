@@ -79,9 +79,10 @@ def split_for_muon(groups: list[dict]) -> list[dict]:
     """
     split = []
     for group in groups:
-        takes = group.get('use_muon', True)
-        for use_muon in (True, False):
-            chosen = [p for p in group['params'] if (takes and p.ndim >= 2) == use_muon]
+        allowed = group.get('use_muon', True)
+        own = [p for p in group['params'] if allowed and p.ndim >= 2]
+        rest = [p for p in group['params'] if not allowed or p.ndim < 2]
+        for use_muon, chosen in ((True, own), (False, rest)):
             if chosen:
                 split.append({**group, 'params': chosen, 'use_muon': use_muon})
     return split

@@ -54,7 +54,7 @@ def test_decoders__report_then_nothing_left_to_do(tmp_path):
     assert [c.strip() for c in rows['EDSR x2']][2:4] == ['-', '-'] and '34.55' in rows[
         'paper: EDSR x2'
     ][1]
-    assert rows['LIIF'][0].strip() == '20 it.' and float(rows['LIIF'][1]) > 5
+    assert rows['LIIF'][0].strip() == '20' and float(rows['LIIF'][1]) > 5
     cost = (tmp_path / 'out/report_decoders/cost.md').read_text()
     costs = [line.split('|')[1:4] for line in cost.splitlines() if line.startswith('| ')][1:]
     assert [label.strip() for label, *_ in costs] == ['bicubic', 'LIIF', 'MetaSR']
@@ -105,6 +105,8 @@ def test_refuses(tmp_path):
         (['--group', 'decoders', '--iterations', 3], 'at least 20'),
         (['--group', 'decoders', '--train', 'nowhere'], '--train: '),
         (['--group', 'scales', '--runs', 'X'], 'none of'),
+        (['--group', 'all', '--faces', 'f', '--runs', 'LIIF', 'MetaSRR'], 'did you mean MetaSR'),
+        (['--group', 'decoders', '--runs', 'EDSR x2', '--scales', 3], '--scales: found [3]'),
     ]:
         result = reproduce(tmp_path, *arguments, '--out', 'out')
         assert (

@@ -142,6 +142,11 @@ def test_groups__have_settings_of_their_own(monkeypatch, tmp_path, photos):
         ([{'lr': 1}], 'names'),
         ([{'names': 'encoder.*', 'frozen_until': 0}], 'frozen_until'),
         ([{'names': 'encoder.*', 'lr': -1}], 'lr'),
+        (
+            [{'names': 'encoder.*', 'weigth_decay': 0}],
+            'no setting of Adam; did you mean weight_decay',
+        ),
+        ([{'names': 'encoder.*', 'use_muon': False}], 'use_muon: no setting of Adam'),
         ('encoder', 'train.param_groups'),
     ],
 )
@@ -163,7 +168,7 @@ def test_groups__of_parameters():
 
 
 def test_groups__of_muon():
-    """Matrices are Muon's, unless a rule leaves them to AdamW; so does everything else."""
+    """Matrices are Muon's, unless a rule leaves them to AdamW; what is no matrix is AdamW's."""
     shapes = {'a.w': (2, 2), 'a.b': (2,), 'head.w': (3, 2), 'head.b': (3,)}
     names = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
     groups = parameter_groups(names.items(), [{'names': 'head.*', 'use_muon': False, 'lr': 1}])
