@@ -37,13 +37,12 @@ def training_options(
         train.pop('dataroot_lq')
     train.update(num_worker_per_gpu=args.workers, persistent_workers=args.workers > 0)
     opt['datasets'] = OrderedDict(train=train)
-    schedule = opt['train']['scheduler']
     if args.network == 'small':
         _make_small(opt)
-    if args.network == 'small' and schedule['type'] != 'OneCycleLR':
         schedule = {**COSINE, 'periods': [iterations]}
     else:
-        schedule = stretched(schedule, opt['train']['total_iter'], iterations)
+        old = opt['train']
+        schedule = stretched(old['scheduler'], old['total_iter'], iterations)
     opt['train'].update(precision=args.precision, total_iter=iterations, scheduler=schedule)
     pixels = train['num_samples']
     merge(opt, run.changes)
