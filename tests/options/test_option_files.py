@@ -141,7 +141,7 @@ def test_training_options__the_papers_settings(name):
         one = re.search(r'_x(\d)(only)?$', name)
         lowest = 1.2 if 'thera' in name else 1
         assert train['scale_range'] == ([int(one[1])] * 2 if one else [lowest, 4])
-        if 'gan' not in name and 'thera' not in name:
+        if not any(part in name for part in ('gan', 'thera', 'recommended')):
             assert (
                 OPTIONS[name]['train']['total_iter']
                 == 1000 * 800 * train['dataset_enlarge_ratio'] // 16

@@ -104,12 +104,13 @@ def test_rates__of_the_small_network_are_ten_times_the_papers(tmp_path, network,
     muon = {'type': 'Muon', 'lr': pytest.approx(times * 5e-4)}
     assert found['Muon'][0] == {**muon, 'adamw_lr': pytest.approx(times * 1e-4)}
     assert found['AdamW, schedule-free'][1] == 'MultiStepLR'
-    assert found['recommended'][0] == found['LIIF'][0]
+    few = {'adamw_lr': pytest.approx(times * 3e-5)}
+    assert found['recommended'][0] == {**muon, **few}
     cycle = found['one cycle, peak at twice the rate']
     assert cycle == ({'type': 'Adam', 'lr': pytest.approx(times * 2e-4)}, 'OneCycleLR', None)
     recommended = training_options(GROUPS['recommended'][1], args, 1000)
     assert recommended['train']['scheduler']['periods'] == [1000]
-    assert recommended['datasets']['train']['num_samples'] == {'paper': 576, 'small': 144}[network]
+    assert recommended['datasets']['train']['num_samples'] == {'paper': 2304, 'small': 576}[network]
 
 
 def test_names__are_not_shared():
