@@ -1,5 +1,6 @@
 """Databases of encoded images: what they hold, who reads them, and what is refused."""
 
+import gc
 import os
 import shutil
 
@@ -34,6 +35,8 @@ def test_lmdb__holds_what_the_folder_holds(photos):
 def test_lmdb__read_by_basicsrs_own_dataset(photos):
     from basicsr.data import build_dataset
 
+    # lmdb knows open files by their inode, which one that an earlier test has deleted may have had.
+    gc.collect()
     create_lmdb(photos, photos.parent / 'gt.lmdb')
     shutil.copytree(photos.parent / 'gt.lmdb', photos.parent / 'lq.lmdb')
     dataset = build_dataset(
