@@ -14,6 +14,7 @@ from liif_arch.config.fragments import Fragment, is_number, short
 from liif_arch.config.messages import Problem, explained
 from liif_arch.config.tables import NEEDED
 from liif_arch.errors import UserError, suggest
+from liif_arch.training.optimizers import OF_RULES, split_for_muon
 
 NOT_TRIED = ('capturable', 'fused')  # options of optimisers that need a GPU
 
@@ -107,21 +108,19 @@ def _check_optimizers(train: dict, problems: Problems) -> None:
 
 
 def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problems) -> set[str]:
-    """Build it, and take a step with one parameter.
+    """Build it, and take a step with a matrix and a vector.
 
     Returns:
         The settings of its groups by name; none where it has failed.
     """
     left_out = ('type', *NOT_TRIED)
     keywords = {key: value for key, value in options.items() if key not in left_out}
-    kinds_of_groups: list[dict] = [{}]
-    if optimizer.__name__ == 'Muon':  # see `training.optimizers.split_for_muon`
-        kinds_of_groups = [{'use_muon': True}, {'use_muon': False}]
-    groups = []
-    for settings in kinds_of_groups:
-        parameter = torch.nn.Parameter(torch.zeros(1, 1))
-        parameter.grad = torch.ones(1, 1)
-        groups.append({'params': [parameter], **settings})
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1, 1), (1,))]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    groups: list[dict] = [{'params': parameters}]
+    if optimizer.__name__ == 'Muon':
+        groups = split_for_muon(groups)
     try:
         built = optimizer(groups, **keywords)
         found = set().union(*built.param_groups) - {'params'}
@@ -150,7 +149,7 @@ def _check_rules(rules: object, kind: str, settings: set[str], problems: Problem
     for number, rule in enumerate(rules if isinstance(rules, (list, tuple)) else []):
         place = f'train.param_groups.{number}'
         for key in rule if isinstance(rule, dict) else []:
-            if key not in settings | {'names', 'frozen_until'}:
+            if key not in {*settings, *OF_RULES}:
                 near = suggest(key, sorted(settings))
                 text = f'{place}.{key}: no setting of {kind}; {near}'
                 problems.add(f'{place}.{key}', text)

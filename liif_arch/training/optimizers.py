@@ -8,6 +8,7 @@ from torch import nn
 from liif_arch.errors import UserError
 
 Parameters = Iterable[tuple[str, nn.Parameter]]
+OF_RULES = ('names', 'frozen_until')  # what a rule holds beside an optimiser's settings
 
 
 def parameter_groups(parameters: Parameters, rules: list[Mapping]) -> list[dict]:
@@ -70,7 +71,7 @@ def _rule_of(name: str, rules: list[Mapping]) -> int:
 
 def _settings(rule: Mapping) -> dict:
     """What a rule says to the optimiser."""
-    return {key: value for key, value in rule.items() if key not in ('names', 'frozen_until')}
+    return {key: value for key, value in rule.items() if key not in OF_RULES}
 
 
 def split_for_muon(groups: list[dict]) -> list[dict]:
