@@ -50,7 +50,7 @@ def write_cost(
             [label, macs, f'{seconds:.3f}', f'{size[0] * size[1] / seconds / 1e6:.2f}', shown]
         )
     header = ['method', 'kMAC a pixel', 'seconds', 'Mpixel/s', f'{title} at x{SCALE}']
-    text = f'510x339 at x{SCALE}, float32, {_threads()} threads of a processor.\n\n'
+    text = f'{SIZE[1]}x{SIZE[0]} at x{SCALE}, float32, {_threads()} threads of a processor.\n\n'
     (folder / 'cost.md').write_text(f'# cost\n\n{text}{markdown_table(header, rows)}\n')
     _plot({label: point for label, point in points.items() if point[1] is not None}, title, folder)
 
