@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from liif_arch import basicsr_source as _basicsr_source
+from liif_arch import deferred_imports as _deferred_imports
 from liif_arch.archs import MODULES as _NETWORKS
 from liif_arch.threads import wait_passively as _wait_passively
 from liif_arch.torchvision_alias import install as _install_torchvision_alias
@@ -51,6 +52,7 @@ _wait_passively()
 # BasicSR 1.4.2 imports a module that torchvision has dropped; the alias must exist before anybody
 # imports basicsr.
 _install_torchvision_alias()
+_deferred_imports.install()
 _basicsr_source.install()
 
 

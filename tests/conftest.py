@@ -42,6 +42,7 @@ SLOW = {
     'test_upscale_batches.py',
     'test_upscale_image.py',
     'test_imports.py',
+    'test_deferred_imports.py',
     'test_liif_model.py',
     'test_validation.py',
     'test_training_step.py',

@@ -1,6 +1,6 @@
 """What BasicSR, this package and other plugins have registered, by the names that options use."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 
 import torch
@@ -90,22 +90,40 @@ def storage_backends() -> dict[str, Mapping[str, Fragment] | None]:
     return {name: IO_BACKENDS.get(name) for name in FileClient._backends}
 
 
-def optimizers() -> dict[str, type[Optimizer]]:
+def optimizers() -> Mapping[str, type[Optimizer]]:
     """The optimisers of torch.optim, and of pytorch_optimizer where it is installed.
 
     torch's Muon is not among them: it takes no convolutions.
     """
-    found = {}
-    for name, value in vars(torch.optim).items():
-        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
-            found[name] = value
-    found.pop('Muon', None)
-    if find_spec('pytorch_optimizer') is not None:
-        import pytorch_optimizer
+    return _Optimizers()
 
-        for name in MORE_OPTIMIZERS:
-            found[name] = getattr(pytorch_optimizer, name)
-    return found
+
+class _Optimizers(Mapping[str, type[Optimizer]]):
+    """Optimisers by name; pytorch_optimizer, which takes a second, is imported for its own."""
+
+    def __init__(self) -> None:
+        self._found = {}
+        for name, value in vars(torch.optim).items():
+            if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
+                self._found[name] = value
+        self._found.pop('Muon', None)
+        self._more = MORE_OPTIMIZERS if find_spec('pytorch_optimizer') is not None else ()
+
+    def __getitem__(self, name: str) -> type[Optimizer]:
+        if name in self._more:
+            import pytorch_optimizer
+
+            return getattr(pytorch_optimizer, name)
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._more or name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._found, *self._more))
+
+    def __len__(self) -> int:
+        return len(self._found) + len(self._more)
 
 
 def unknown_optimizer() -> str:

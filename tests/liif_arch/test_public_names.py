@@ -17,6 +17,7 @@ LIGHT = {
     'liif_arch',
     'liif_arch.archs',
     'liif_arch.basicsr_source',
+    'liif_arch.deferred_imports',
     'liif_arch.errors',
     'liif_arch.threads',
     'liif_arch.torchvision_alias',
