@@ -100,7 +100,8 @@ adam.zero_grad()
 state = adam.state_dict()
 adam.load_state_dict(state)
 adam.add_param_group({{'params': [torch.nn.Parameter(torch.ones(1))]}})
-print(seen, [round(value, 4) for value in p.tolist()], p.grad, len(adam.param_groups), 'torch._dynamo' in sys.modules)
+values = [round(value, 4) for value in p.tolist()]
+print(seen, values, p.grad, len(adam.param_groups), 'torch._dynamo' in sys.modules)
 """,
         tmp_path,
     )

@@ -24,7 +24,7 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
         '--device',
         'cpu',
         '--iterations',
-        '12',
+        '4',
     ]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -47,6 +47,7 @@ def test_benchmark__all_sections_on_a_small_network(tmp_path):
     ) == 7
     losses = [list(r.values())[-1] for r in results['convergence']]
     assert all(0.01 < loss < 0.5 for loss in losses) and len(set(losses)) == len(losses)
+    assert {r['work'].partition(',')[0] for r in results['busy']} == {'small', 'training step'}
     assert [r['output'] for r in results['memory']] == ['1x1', '96x64', '120x120']  # width x height
     assert all(50 < r['peak MiB'] < 8000 for r in results['memory'])
     assert Image.open(tmp_path / 'benchmark/convergence.png').size[0] > 500
