@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any
 
 COMPILER = 'torch._dynamo'
-# What a module imports and hardly ever calls, by the module's name.
+# By the module that imports it, a module and what of it is imported when it is called.
 DEFERRED = {
-    'torchvision.ops.roi_align': f'{COMPILER}.utils',
-    'basicsr.data.degradations': 'scipy.stats',
+    'torchvision.ops.roi_align': (f'{COMPILER}.utils', 'is_compile_supported'),
+    'basicsr.data.degradations': ('scipy.stats', 'multivariate_normal'),
 }
 
 
@@ -32,12 +32,11 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-def _hide_later(module: ModuleType) -> None:
-    """Let `torch._compile`, whose decorator hides functions from the compiler, import no compiler.
+def _hide_later(hide: Callable) -> Callable:
+    """PyTorch's decorator that hides functions from the compiler, without an import of it.
 
     Before somebody else imports it there is nothing to hide from.
     """
-    hide = module._disable_dynamo
 
     @functools.wraps(hide)
     def decorator(function: Callable | None = None, recursive: bool = True) -> Callable:
@@ -52,15 +51,15 @@ def _hide_later(module: ModuleType) -> None:
 
         return call
 
-    module._disable_dynamo = decorator  # type: ignore[attr-defined]
+    return decorator
 
 
-def _break_no_graph(module: ModuleType) -> None:
-    """Let `torch.optim.optimizer`, whose decorator of steps breaks a graph that is being compiled,
-    import no compiler where none is compiled. The decorator also sets whether the step has a
-    gradient; the optimiser's option `differentiable` says so.
+def _break_no_graph(decorate: Callable) -> Callable:
+    """PyTorch's decorator of an optimiser's step, which breaks a graph that is being compiled, and
+    sets whether the step has a gradient, as the optimiser's option `differentiable` says.
+
+    Here it imports no compiler where none is there to compile a graph.
     """
-    decorate = module._use_grad_for_differentiable
 
     @functools.wraps(decorate)
     def decorator(step: Callable) -> Callable:
@@ -70,16 +69,18 @@ def _break_no_graph(module: ModuleType) -> None:
         def call(optimizer: Any, *args: object, **kwargs: object) -> object:
             if COMPILER in sys.modules:
                 return decorated(optimizer, *args, **kwargs)
-            with module.torch.set_grad_enabled(optimizer.defaults['differentiable']):
+            import torch
+
+            with torch.set_grad_enabled(optimizer.defaults['differentiable']):
                 return step(optimizer, *args, **kwargs)
 
         return call
 
-    module._use_grad_for_differentiable = decorator  # type: ignore[attr-defined]
+    return decorator
 
 
-# What is done to a module after its import, by its name, and the name that it must have.
-MENDED = {
+# By its module, a decorator of PyTorch's and what makes another one of it.
+DECORATORS = {
     'torch._compile': ('_disable_dynamo', _hide_later),
     'torch.optim.optimizer': ('_use_grad_for_differentiable', _break_no_graph),
 }
@@ -92,7 +93,7 @@ class _Finder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module's own spec with another loader; None for all other modules."""
-        if name not in {*DEFERRED, *MENDED}:
+        if name not in {*DEFERRED, *DECORATORS}:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
@@ -113,28 +114,43 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the module. A stand-in is gone by its end, so that nobody else comes across it."""
         name = module.__name__
-        deferred = DEFERRED.get(name, '')
+        deferred, attribute = DEFERRED.get(name, ('', ''))
         if not deferred or deferred in sys.modules:
             self.loader.exec_module(module)
         else:
-            sys.modules[deferred] = _StandIn(deferred)
+            stand_in = sys.modules[deferred] = _StandIn(deferred, attribute)
             try:
                 self.loader.exec_module(module)
             finally:
-                sys.modules.pop(deferred, None)
-        if name in MENDED:
-            attribute, mend = MENDED[name]
+                stand_in.leave()
+        if name in DECORATORS:
+            attribute, replaced = DECORATORS[name]
             if hasattr(module, attribute):  # another PyTorch may have none
-                mend(module)
+                setattr(module, attribute, replaced(getattr(module, attribute)))
 
 
 class _StandIn(ModuleType):
-    """A module each of whose names is imported when it is used."""
+    """A module one of whose names is imported when it is used.
+
+    Whoever asks for another name gets that of the module itself, which is imported then.
+    """
+
+    def __init__(self, name: str, attribute: str) -> None:
+        super().__init__(name)
+        self._attribute = attribute
 
     def __getattr__(self, name: str) -> object:
         if name.startswith('__'):
             raise AttributeError(name)
-        return _Deferred(self.__name__, name)
+        if name == self._attribute:
+            return _Deferred(self.__name__, name)
+        self.leave()
+        return getattr(import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Make room for the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
 
 
 class _Deferred:

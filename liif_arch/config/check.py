@@ -12,9 +12,9 @@ import torch
 from liif_arch.config import kinds, registries, schema
 from liif_arch.config.fragments import Fragment, is_number, short
 from liif_arch.config.messages import Problem, explained
+from liif_arch.config.optimizers import OF_RULES, split_for_muon
 from liif_arch.config.tables import NEEDED
 from liif_arch.errors import UserError, suggest
-from liif_arch.training.optimizers import OF_RULES, split_for_muon
 
 NOT_TRIED = ('capturable', 'fused')  # options of optimisers that need a GPU
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from liif_arch.config.optimizers import parameter_groups, split_for_muon, values_of
 from liif_arch.errors import UserError
 from liif_arch.models.consistency import Consistency
 from liif_arch.models.distillation import Batch, Distillation, is_sum
 from liif_arch.precision import autocast, resolve
-from liif_arch.training.optimizers import parameter_groups, split_for_muon, values_of
 
 PATCH_LOSSES = ('fft', 'gradient', 'ssim', 'dists')  # `train.fft_opt`, ...: of square samples
 WARM, WARMED = 1, 10  # of the average's decay in its first iterations: (1 + t) / (10 + t)

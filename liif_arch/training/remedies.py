@@ -204,5 +204,5 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         return value
 
     def get_text(self, filepath: str) -> str:
-        """Not for databases of images."""
-        raise NotImplementedError
+        """Not for databases of images; raises UserError."""
+        raise UserError(f'{filepath}: a database (io_backend: lmdb) holds encoded images, no text.')

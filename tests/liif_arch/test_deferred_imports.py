@@ -65,6 +65,24 @@ assert module.is_compile_supported('cpu') == torch._dynamo.utils.is_compile_supp
     )
 
 
+def test_stand_in__is_the_module_itself_to_whoever_asks_for_more(tmp_path):
+    """Another torchvision may take more of the module, or import it whole."""
+    (tmp_path / 'heavy.py').write_text('def used():\n    return 1\n\n\nclass More:\n    pass\n')
+    (tmp_path / 'taker.py').write_text('from heavy import used\nfrom heavy import More\n')
+    run_python(
+        """
+import sys
+from liif_arch import deferred_imports
+deferred_imports.DEFERRED['taker'] = ('heavy', 'used')
+import taker
+import heavy
+assert taker.More is heavy.More and sys.modules['heavy'] is heavy
+assert heavy.__file__ and taker.used() == 1
+""",
+        tmp_path,
+    )
+
+
 @pytest.mark.parametrize('first', ['liif_arch', 'torch._dynamo', 'torch'])
 def test_step__is_the_same_with_and_without_the_compiler(tmp_path, first):
     """An optimiser that is differentiable keeps its gradients; another one has none."""

@@ -8,9 +8,9 @@ import torch
 from helpers import run_here, tiny_train, write_options
 
 from liif_arch.config import registries
+from liif_arch.config.optimizers import parameter_groups, split_for_muon
 from liif_arch.errors import UserError
 from liif_arch.training.checkpoints import load_file
-from liif_arch.training.optimizers import parameter_groups, split_for_muon
 from liif_arch.training.schedules import OneCycleLR
 
 STEPS = 6
