@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liif_arch.arguments import CommandParser
+
 if TYPE_CHECKING:  # --help answers without what reads images
     from liif_data.store import ImageStore
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr check',
         description='Check an option file, and decode every image of its datasets. Nothing is '
         'created or moved. Exit status 0: a run would start; 2: see what is printed.',

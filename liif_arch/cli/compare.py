@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from liif_arch.arguments import CommandParser
 from liif_arch.cli.upscale_target import parse_crop
 from liif_arch.weights import labels, names_and_defaults
 
@@ -15,7 +16,7 @@ DETAIL = 256  # pixels of a detail's side where no crop is given
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr compare',
         description='Draw a detail of an image by bicubic and by networks side by side, or a zoom '
         'into it.',

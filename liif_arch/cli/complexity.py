@@ -2,12 +2,13 @@
 
 import argparse
 
+from liif_arch.arguments import CommandParser
 from liif_arch.weights import names
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr complexity',
         description='Parameters, and multiply-accumulates per input and output pixel.',
     )

@@ -5,10 +5,12 @@
 import argparse
 from pathlib import Path
 
+from liif_arch.arguments import CommandParser
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr convert',
         description='Convert LIIF, LTE, MetaSR and EDSR weights of the reference '
         "implementation (yinboc/liif) and Thera's (prs-eth/thera, .pkl) into those of this "

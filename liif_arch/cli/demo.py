@@ -2,6 +2,7 @@
 
 import argparse
 
+from liif_arch.arguments import CommandParser
 from liif_arch.cli import serving
 from liif_arch.weights import names, shipped
 
@@ -10,7 +11,7 @@ STOPPED = 'closed.'
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr demo',
         description='Serve a page that enlarges the images that are dropped on it, with a line to '
         'drag between bicubic and the network.',

@@ -2,12 +2,13 @@
 
 import argparse
 
+from liif_arch.arguments import CommandParser
 from liif_arch.weights import names
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr export',
         description='Write encoder.onnx and decoder.onnx, all sizes free, and compare them with '
         "PyTorch in onnxruntime. Needs pip install 'basicsr-liif[export]'.",

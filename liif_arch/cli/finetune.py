@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from liif_arch.arguments import CommandParser
 from liif_arch.weights import DEFAULT, PHOTO, names
 
 STOPPED = 'stopped. `basicsr train -opt NAME.yml --auto_resume` goes on from the last saved state.'
@@ -16,7 +17,7 @@ DEGRADATIONS = ('photo', 'wild')
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr finetune',
         description='Train weights that ship on pictures of your own, for as long as you say, and '
         'tell what it brought on some that were held out.',

@@ -3,12 +3,14 @@
 import argparse
 import os
 
+from liif_arch.arguments import CommandParser
+
 STOPPED = 'stopped; nothing was left behind.'
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr lmdb',
         description='Put the images of a folder into a BasicSR-format LMDB. An existing target is '
         'never touched; its name appears once every value has been read back.',

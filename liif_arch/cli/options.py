@@ -5,12 +5,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from liif_arch.arguments import CommandParser
+
 START = ('quickstart', 'train_own')  # what a newcomer runs first
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr options',
         description='Option files that come with the package and with installed plugins.',
     )

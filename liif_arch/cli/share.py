@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liif_arch.arguments import CommandParser
 from liif_arch.weights import HUB, names
 
 if TYPE_CHECKING:  # --help answers without PyTorch
@@ -12,7 +13,7 @@ if TYPE_CHECKING:  # --help answers without PyTorch
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr share',
         description='Write a network as model.safetensors with a model card into a folder, or '
         'upload it to the Hugging Face hub (after `hf auth login`). It is then '

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from liif_arch.arguments import CommandParser
 from liif_arch.cli.upscale_jobs import Plan, add_files, plan
 from liif_arch.cli.upscale_target import Target, add_target, parse_target
 from liif_arch.weights import DEFAULT, PHOTO, names_and_defaults
@@ -11,7 +12,7 @@ from liif_arch.weights import DEFAULT, PHOTO, names_and_defaults
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr upscale',
         description='Enlarge images and films to any scale or size (width x height).',
     )

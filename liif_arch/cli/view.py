@@ -4,6 +4,7 @@ import argparse
 import socket
 import threading
 
+from liif_arch.arguments import CommandParser
 from liif_arch.cli import serving
 from liif_arch.weights import names_and_defaults
 
@@ -13,7 +14,7 @@ EVERYWHERE = ('0.0.0.0', '::')
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='basicsr view',
         description='Show images in a browser, at any magnification, rendered as one looks.',
     )

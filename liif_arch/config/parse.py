@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liif_arch.arguments import CommandParser
 from liif_arch.config.files import find_option_file
 from liif_arch.config.read import force_option, load_options
 from liif_arch.errors import UserError
@@ -29,7 +30,7 @@ MOST_NAME = 200  # bytes; a file system holds 255, and logs and archived runs ad
 
 def build_parser(command: str) -> argparse.ArgumentParser:
     """The flags of BasicSR's own parser, for `basicsr train` and `basicsr test`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f'basicsr {command}',
         allow_abbrev=False,
         description=(
