@@ -100,7 +100,7 @@ def _plot(points: dict[str, tuple[float, float]], title: str, folder: Path) -> N
         axes.annotate(label, (seconds, psnr), (6, 4), textcoords='offset points')
     axes.set(
         xscale='log',
-        xlabel=f'seconds for 510x339 at x{SCALE}, {_threads()} threads',
+        xlabel=f'seconds for {SIZE[1]}x{SIZE[0]} at x{SCALE}, {_threads()} threads',
         ylabel=f'{title} at x{SCALE} (dB)',
     )
     axes.margins(x=0.25, y=0.1)
