@@ -2,13 +2,15 @@
 used.
 
 torchvision imports PyTorch's compiler for one question that one of its operators asks. PyTorch's
-optimisers import it to tell it to leave them alone. BasicSR imports SciPy's statistics for one kind
+optimisers import it to tell it to leave them alone. DistributedDataParallel imports it to ask
+whether somebody has told it to compile gradients. BasicSR imports SciPy's statistics for one kind
 of blur kernel. Here each is imported when it is needed.
 """
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -77,6 +79,26 @@ def _break_no_graph(decorate: Callable) -> Callable:
         return call
 
     return decorator
+
+
+@contextmanager
+def compiler_with_defaults() -> Iterator[None]:
+    """Inside, whoever asks PyTorch's compiler how gradients are shared gets its default, and does
+    not import it for that.
+
+    Where it has been imported already it answers itself, since it may have been told otherwise.
+    """
+    import torch
+
+    if COMPILER in sys.modules:
+        yield
+        return
+    vars(torch)['_dynamo'] = _Defaults(COMPILER)
+    try:
+        yield
+    finally:
+        if isinstance(torch._dynamo, _Defaults):  # an import of the compiler takes its place
+            del vars(torch)['_dynamo']
 
 
 # By its module, a decorator of PyTorch's and what makes another one of it.
@@ -169,3 +191,17 @@ class _Deferred:
     def _imported(self) -> Any:
         """What it stands for."""
         return getattr(import_module(self._module), self._name)
+
+
+class _Defaults:
+    """The compiler or one of its modules, of which a question is answered without an import."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> object:
+        if f'{self._module}.{name}' == f'{COMPILER}.utils':
+            return _Defaults(f'{COMPILER}.utils')
+        if name == 'get_optimize_ddp_mode':
+            return lambda: 'ddp_optimizer'
+        return getattr(import_module(self._module), name)

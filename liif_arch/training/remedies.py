@@ -7,6 +7,7 @@ Where they are put in place: `basicsr_patches`. Larger ones have a file named af
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import basicsr.data.data_util
 import basicsr.models.base_model
@@ -15,6 +16,7 @@ import basicsr.utils.file_client
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from liif_arch import deferred_imports
 from liif_arch.config import read
 from liif_arch.config.registries import optimizers, unsaved_networks
 from liif_arch.errors import UserError, require_known
@@ -136,6 +138,10 @@ def init_dist_slurm(backend: str, port: int | None = None) -> None:
 
 class Distributed(DistributedDataParallel):
     """A network in several processes, which says in a line what an unused parameter does to it."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        with deferred_imports.compiler_with_defaults():
+            super().__init__(*arguments, **keywords)
 
     def forward(self, *inputs: object, **keywords: object) -> object:
         """The network's forward.

@@ -158,6 +158,61 @@ torch.testing.assert_close(plain, p)
     )
 
 
+DISTRIBUTED = """
+import sys
+import liif_arch.register
+import torch
+import torch.distributed
+from liif_arch.training.remedies import Distributed
+
+store = torch.distributed.FileStore(sys.argv[1], 1)
+torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+net = torch.nn.Linear(2, 2)
+with torch.no_grad():
+    net.weight.copy_(torch.eye(2)), net.bias.zero_()
+"""
+
+
+def test_distributed__imports_no_compiler(tmp_path):
+    """What it would have said, had it been asked, is what it says when it is imported later."""
+    code = """
+parallel = Distributed(net)
+parallel(torch.ones(3, 2)).sum().backward()
+assert net.weight.grad.tolist() == [[3, 3], [3, 3]]
+assert 'torch._dynamo' not in sys.modules and '_dynamo' not in vars(torch)
+assert torch._dynamo.utils.get_optimize_ddp_mode() == 'ddp_optimizer'
+assert 'torch._dynamo' in sys.modules and not parallel._use_python_reducer
+"""
+    run_python(DISTRIBUTED + code, tmp_path, str(tmp_path / 'store'))
+
+
+def test_distributed__asks_the_compiler_that_is_there(tmp_path):
+    """Somebody who imported it may have told it to compile gradients."""
+    code = """
+import torch._dynamo.config
+torch._dynamo.config.optimize_ddp = 'python_reducer'
+assert Distributed(net)._use_python_reducer
+"""
+    run_python(DISTRIBUTED + code, tmp_path, str(tmp_path / 'store'))
+
+
+def test_defaults__are_the_compiler_itself_to_whoever_asks_for_more(tmp_path):
+    run_python(
+        """
+import sys
+import torch
+from liif_arch.deferred_imports import compiler_with_defaults
+
+with compiler_with_defaults():
+    assert torch._dynamo.utils.get_optimize_ddp_mode() == 'ddp_optimizer'
+    assert 'torch._dynamo' not in sys.modules
+    counters = torch._dynamo.utils.counters
+assert counters is torch._dynamo.utils.counters and torch._dynamo.__file__
+""",
+        tmp_path,
+    )
+
+
 def test_optimizers__of_pytorch_optimizer_are_imported_when_one_is_named(tmp_path):
     pytest.importorskip('pytorch_optimizer')
     output = run_python(
