@@ -12,7 +12,7 @@ import liif_arch
 # isort: split
 import pytest
 import torch
-from helpers import write_photos
+from helpers import write_four_photos
 from interrupts import restore_interrupt
 from parameters import load_parameters
 from tiny_weights import weights as weights
@@ -116,7 +116,7 @@ def golden() -> Callable[[str], dict[str, torch.Tensor]]:
 @pytest.fixture
 def photos(tmp_path) -> Path:
     """Four small images in a folder."""
-    return write_photos(tmp_path / 'gt', [(60, 72), (64, 64), (71, 60), (80, 66)])
+    return write_four_photos(tmp_path / 'gt')
 
 
 @pytest.fixture

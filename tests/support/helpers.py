@@ -42,6 +42,11 @@ def write_photos(
     return folder
 
 
+def write_four_photos(folder: Path) -> Path:
+    """Those of the fixture `photos`."""
+    return write_photos(folder, [(60, 72), (64, 64), (71, 60), (80, 66)])
+
+
 def run_basicsr(*arguments: object, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess:
     """Run the `basicsr` command as a user would."""
     environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '2'}

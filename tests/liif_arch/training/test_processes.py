@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import differences, paired_options, run_basicsr, tiny_train, write_options
+from helpers import (
+    differences,
+    paired_options,
+    run_basicsr,
+    tiny_train,
+    write_four_photos,
+    write_options,
+)
 
 from liif_arch.training import checkpoints
 
@@ -62,40 +69,48 @@ def processes_of(parent: int) -> list[int]:
     return [number for _, number in sorted(found)]
 
 
-def test_nproc__losses_of_one_process_with_the_same_batch(tmp_path, photos):
-    runs = {}
-    for count, batch in ((1, 4), (2, 2)):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        write_options(
-            folder / 'o.yml',
-            tiny_train(
-                photos,
-                train__total_iter=20,
-                datasets__train__batch_size_per_gpu=batch,
-                logger__save_checkpoint_freq=100,
-                datasets__train__dataset_enlarge_ratio=30,
-                val__val_freq=100,
-            ),
-        )
-        process = start(folder, *(['--nproc', '2'] if count == 2 else []))
-        output = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, output
-        state = checkpoints.load_file(folder / 'experiments/tiny/training_states/20.state')
-        runs[count] = (
-            losses(output),
-            state,
-            checkpoints.load_file(folder / 'experiments/tiny/models/net_g_20.pth'),
-        )
-    one, two = runs[1], runs[2]
-    assert (
-        len(one[0]) == len(two[0]) == 20
-        and max(abs(a - b) for a, b in zip(one[0], two[0], strict=True)) < 1e-6
+def options_of(batch: int) -> dict:
+    """Of 30 iterations in five epochs, of so many samples a process."""
+    return tiny_train(
+        Path('gt'),
+        train__total_iter=30,
+        logger__save_checkpoint_freq=8,
+        val__val_freq=10,
+        datasets__train__batch_size_per_gpu=batch,
+        datasets__train__dataset_enlarge_ratio=6,
     )
-    assert (one[1]['epoch'], one[1]['consumed']) == (two[1]['epoch'], two[1]['consumed']) == (0, 80)
-    assert all(
-        (one[2]['params'][k] - two[2]['params'][k]).abs().max() < 1e-5 for k in one[2]['params']
-    )
+
+
+def finish(process: subprocess.Popen, folder: Path) -> tuple[str, list[dict]]:
+    """What a run printed, and its last state and weights."""
+    output = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, output
+    run = folder / 'experiments/tiny'
+    files = run / 'training_states/30.state', run / 'models/net_g_latest.pth'
+    return output, [checkpoints.load_file(file) for file in files]
+
+
+@pytest.fixture(scope='module')
+def on_two(tmp_path_factory) -> tuple[str, list[dict]]:
+    """A run on two processes."""
+    folder = tmp_path_factory.mktemp('on_two')
+    write_four_photos(folder / 'gt')
+    write_options(folder / 'o.yml', options_of(2))
+    return finish(start(folder, '--nproc', '2'), folder)
+
+
+@pytest.mark.usefixtures('photos')
+def test_nproc__losses_of_one_process_with_the_same_batch(tmp_path, on_two):
+    write_options(tmp_path / 'o.yml', options_of(4))
+    output, (state, weights) = finish(start(tmp_path), tmp_path)
+    other_output, (other_state, other_weights) = on_two
+    pairs = list(zip(losses(output), losses(other_output), strict=True))
+    assert len(pairs) == 30 and max(abs(a - b) for a, b in pairs) < 1e-6
+    for name in ('epoch', 'consumed'):
+        assert state[name] == other_state[name]
+    assert state['epoch'] > 0
+    for name, values in weights['params'].items():
+        assert (values - other_weights['params'][name]).abs().max() < 1e-5, name
 
 
 @pytest.mark.parametrize('model', ['LIIFModel', 'SRModel'])
@@ -218,37 +233,17 @@ def test_nproc__one_that_dies_ends_the_others_and_the_run_goes_on(tmp_path, phot
     assert 'process 1 was killed by SIGKILL' in output and 'Traceback' not in output, output[-2000:]
 
 
-def test_nproc__stopped_and_resumed_ends_as_if_it_had_not(tmp_path, photos):
-    options = tiny_train(
-        photos,
-        train__total_iter=30,
-        logger__save_checkpoint_freq=8,
-        val__val_freq=10,
-        datasets__train__dataset_enlarge_ratio=3,
-    )
-    results = []
-    for name in ('whole', 'cut'):
-        folder = tmp_path / name
-        folder.mkdir()
-        write_options(folder / 'o.yml', options)
-        process = start(folder, '--nproc', '2')
-        if name == 'cut':
-            wait_for(lambda folder=folder: iterations(folder) > 3)
-            process.send_signal(signal.SIGTERM)
-            output = process.communicate(timeout=90)[0]
-            assert process.returncode == 75 and '--auto_resume goes on from there' in output, output
-            assert 'Traceback' not in output
-            process = start(folder, '--nproc', '2', '--auto_resume')
-        output = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, output
-        run = folder / 'experiments/tiny'
-        results.append(
-            [
-                checkpoints.load_file(run / 'training_states/30.state'),
-                checkpoints.load_file(run / 'models/net_g_latest.pth'),
-            ]
-        )
-    assert differences(*results) == []
+@pytest.mark.usefixtures('photos')
+def test_nproc__stopped_and_resumed_ends_as_if_it_had_not(tmp_path, on_two):
+    write_options(tmp_path / 'o.yml', options_of(2))
+    process = start(tmp_path, '--nproc', '2')
+    wait_for(lambda: iterations(tmp_path) > 3)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=90)[0]
+    assert process.returncode == 75 and '--auto_resume goes on from there' in output, output
+    assert 'Traceback' not in output
+    _, found = finish(start(tmp_path, '--nproc', '2', '--auto_resume'), tmp_path)
+    assert differences(found, on_two[1]) == []
 
 
 def test_max_restarts__go_on_from_the_last_state(tmp_path, photos):
