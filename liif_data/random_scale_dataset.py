@@ -107,7 +107,7 @@ class RandomScalePairedDataset(Dataset):
         'dataroot_lq': maybe(TEXT),
         'filename_tmpl': TEXT,
         'lq_size': WHOLE,
-        'scale_range': NUMBERS,
+        'scale_range': maybe(NUMBERS),
         'scale_distribution': {'enum': list(SCALE_DISTRIBUTIONS)},
         'scale_per_axis': FLAG,
         'crop_candidates': WHOLE,
@@ -145,6 +145,7 @@ class RandomScalePairedDataset(Dataset):
             at_scale = f' at scale {self.scale_range[1]:g}'
             require_size(self.gt_store, largest, needed + at_scale, 'lq_size or scale_range')
         else:
+            refuse_pairs(opt, 'scale_range', 'have a scale of their own')
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
             self.scales: dict[str, int] = {}
             for key in self.gt_store.keys:

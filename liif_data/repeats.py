@@ -36,12 +36,16 @@ def number_of(address: SampleIndex, images: int, ratio: int) -> int:
 
 
 def fingerprint(stores: Iterable[ImageStore]) -> int:
-    """A number of 62 bits that tells one set of images from another, by their names and sizes, and
-    by how often a sample is of which folder.
+    """A number of 62 bits that tells one set of images from another.
+
+    It is made of their names and sizes, the pixels of the first and of the last one (the same
+    pictures may have been reduced in two ways), and how often a sample is of which folder.
     """
     digest = hashlib.sha256()
     for store in stores:
         digest.update(repr(store.shares).encode())
         for key in store.keys:
             digest.update(repr((key, *store.size(key))).encode())
+        for key in {store.keys[0]: 0, store.keys[-1]: 0}:
+            digest.update(store.read(key).tobytes())
     return int.from_bytes(digest.digest()[:8], 'big') >> 2

@@ -76,7 +76,7 @@ def main() -> int:
     split = finetuning.split_of(args.folder, round(finetuning.LQ_SIZE[device] * scales[1]))
     _tell_split(split)
     weights = args.weights or (PHOTO if args.degradation else DEFAULT)
-    pictures = Path(f'{name}_pictures')
+    pictures = Path(name + finetuning.PICTURES)
     if pictures.exists():
         raise UserError(f'{pictures} exists; remove it, or choose another --name.')
     options = finetuning.options_for(

@@ -168,6 +168,13 @@ def _check_schedule(train: dict, problems: Problems) -> None:
             problems.add(f'{place}.{key}', text)
             return
     _check_periods(scheduler, total, problems)
+    warmup = train.get('warmup_iter')
+    if scheduler.get('type') == 'OneCycleLR' and is_number(warmup) and warmup > 0:
+        problems.add(
+            'train.warmup_iter',
+            f'train.warmup_iter: found {warmup:g} beside OneCycleLR, which begins with a warm-up '
+            'of its own (pct_start); set it to -1.',
+        )
 
 
 def _check_periods(scheduler: dict, total: float, problems: Problems) -> None:

@@ -1,14 +1,39 @@
-"""Which parameters an optimiser moves how: groups by rules, frozen ones, Muon's two kinds."""
+"""Optimisers, and which parameters one moves how: groups by rules, frozen ones, Muon's two."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.optim import Optimizer
 
-from liif_arch.errors import UserError
+from liif_arch.config.registries import optimizers
+from liif_arch.errors import UserError, require_known
 
 Parameters = Iterable[tuple[str, nn.Parameter]]
 OF_RULES = ('names', 'frozen_until')  # what a rule holds beside an optimiser's settings
+
+
+def build_optimizer(
+    kind: str, parameters: Iterable[nn.Parameter] | Iterable[dict], **settings: object
+) -> Optimizer:
+    """An optimiser of `torch.optim` or of pytorch_optimizer.
+
+    Args:
+        kind: Its name.
+        parameters: Those that it moves, or groups of them.
+        settings: Of the optimiser.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    known = optimizers()
+    require_known([kind], known, 'train.optim_g.type')
+    groups: list = list(parameters)
+    if kind == 'Muon':
+        if groups and not isinstance(groups[0], dict):
+            groups = [{'params': groups}]
+        groups = split_for_muon(groups)
+    return known[kind](groups, **settings)
 
 
 def parameter_groups(parameters: Parameters, rules: list[Mapping]) -> list[dict]:

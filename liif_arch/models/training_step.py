@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from basicsr.archs import build_network
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from liif_arch.config.optimizers import parameter_groups, split_for_muon, values_of
+from liif_arch.config.optimizers import build_optimizer, parameter_groups, values_of
 from liif_arch.errors import UserError
 from liif_arch.models.consistency import Consistency
 from liif_arch.models.distillation import Batch, Distillation, is_sum
@@ -113,9 +113,7 @@ class TrainingStep(SRModel):
         groups = parameter_groups(self._parameters(), train.get('param_groups') or [])
         if hasattr(self, 'projection'):
             groups.append({'params': list(self.projection.parameters())})
-        if kind == 'Muon':
-            groups = split_for_muon(groups)
-        self.optimizer_g = self.get_optimizer(kind, groups, **train['optim_g'])
+        self.optimizer_g: Any = build_optimizer(kind, groups, **train['optim_g'])
         self.optimizers.append(self.optimizer_g)
 
     # ------------------------------------------------------------------------------------- a step
@@ -227,7 +225,14 @@ class TrainingStep(SRModel):
                     parameter.grad = None
         if train.get('max_grad_norm'):
             clip_grad_norm_(self._trained(), train['max_grad_norm'])
+        idle = []
+        for group in self.optimizer_g.param_groups:
+            if all(parameter.grad is None for parameter in group['params']):
+                idle.append((group, dict(group)))
         self.optimizer_g.step()
+        for group, before in idle:  # some optimisers count a group's steps, frozen or not
+            group.clear()
+            group.update(before)
 
     # ---------------------------------------------------------------------------------- the average
 

@@ -26,6 +26,8 @@ HELD_OUT, MOST_HELD_OUT = 0.1, 24  # share of them that is measured, two at leas
 TRIED = 40  # iterations that are timed
 SPENT = 0.85  # of the time on iterations; the rest goes to the start and the validations
 FEWEST = 20  # iterations
+PICTURES = '_pictures'  # ends the name of a run's folder of links
+WRITTEN = ('experiments', 'results', 'tb_logger')  # the folders of runs
 
 
 class Split(NamedTuple):
@@ -48,10 +50,14 @@ def split_of(folder: Path, least_side: int) -> Split:
     """
     if not folder.is_dir():
         raise UserError(f'FOLDER: found {folder}, which is no folder.')
-    found, small = [], []
+    found, small, files = [], [], set()
+    of_runs = _of_runs(folder)
     for path in sorted(folder.rglob('*')):
         if path.suffix.lower() not in EXTENSIONS or not path.is_file():
             continue
+        if path.resolve() in files or of_runs.intersection(path.parents):
+            continue
+        files.add(path.resolve())
         size = header_size(path)
         (found if size is None or min(size) >= least_side else small).append(path)
     if len(found) < LEAST:
@@ -63,6 +69,18 @@ def split_of(folder: Path, least_side: int) -> Split:
     count = min(MOST_HELD_OUT, max(2, round(HELD_OUT * len(found))))
     val = sorted(random.Random(0).sample(found, count))
     return Split([path for path in found if path not in val], val, small)
+
+
+def _of_runs(folder: Path) -> set[Path]:
+    """Folders in a folder that earlier trainings of `basicsr finetune` have written: their links to
+    pictures, and their results.
+    """
+    found = set()
+    for pictures in folder.rglob(f'*{PICTURES}'):
+        name = pictures.name.removesuffix(PICTURES)
+        if pictures.with_name(f'{name}.yml').exists():
+            found |= {pictures, *(pictures.with_name(each) for each in WRITTEN)}
+    return found
 
 
 def lay_out(split: Split, folder: Path) -> None:
@@ -101,9 +119,13 @@ def options_for(
     Raises:
         UserError: The weights do not say what network they are of.
     """
-    network = load_file(weights).get('network_g')
+    content = load_file(weights)
+    network = content.get('network_g')
+    path = {'pretrain_network_g': weights}
     if Path(weights).exists():
-        weights = str(Path(weights).resolve())  # they are measured in other folders
+        path['pretrain_network_g'] = str(Path(weights).resolve())  # measured in other folders
+    if 'params_ema' in content:  # which `basicsr upscale` takes, too
+        path['param_key_g'] = 'params_ema'
     if not isinstance(network, dict):
         raise UserError(f'--weights: {weights} does not say what network it is of (network_g).')
     side = LQ_SIZE[device]
@@ -138,7 +160,7 @@ def options_for(
         'manual_seed': 0,
         'datasets': {'train': train, 'val': val},
         'network_g': {**network, 'precision': 'auto'},
-        'path': {'pretrain_network_g': weights},
+        'path': path,
         'train': {
             'precision': 'auto',
             'ema_decay': 0.999,

@@ -193,9 +193,11 @@ def _rehearse(opt: dict, built: object, dataset: Dataset) -> None:
         print('Rehearsing one step.', flush=True)
     batch = default_collate([dataset[0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
 
+    thawed = 1 + int(max(getattr(built, 'frozen', {}).values(), default=0))
+
     def step() -> None:
         built.feed_data(batch)
-        built.optimize_parameters(1)
+        built.optimize_parameters(thawed)  # the first iteration that moves all parameters
 
     with suppress(torch.OutOfMemoryError):  # the earlier run beside this one, perhaps
         _attempt(f'{opt["model_type"]}, first step', step)

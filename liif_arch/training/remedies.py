@@ -18,8 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch import deferred_imports
 from liif_arch.config import read
-from liif_arch.config.registries import optimizers, unsaved_networks
-from liif_arch.errors import UserError, require_known
+from liif_arch.config.optimizers import build_optimizer
+from liif_arch.config.registries import unsaved_networks
+from liif_arch.errors import UserError
 from liif_arch.files.lmdb_environments import environment
 from liif_arch.training.checkpoints import listed
 from liif_arch.weights import networks
@@ -180,10 +181,19 @@ def scandir(path: str, *arguments, **keywords) -> list[str]:
 def get_optimizer(
     self, optim_type: str, params: list, lr: float, **keywords
 ) -> torch.optim.Optimizer:
-    """`BaseModel.get_optimizer` for every optimiser of `torch.optim` and pytorch_optimizer."""
-    known = optimizers()
-    require_known([optim_type], known, 'train.optim_g.type')
-    return known[optim_type](params, lr=lr, **keywords)
+    """`BaseModel.get_optimizer` for every optimiser of `torch.optim` and pytorch_optimizer.
+
+    Raises:
+        UserError: There is none of that name, or it keeps an average that nobody would use.
+    """
+    built = build_optimizer(optim_type, params, lr=lr, **keywords)
+    if callable(getattr(built, 'eval', None)):
+        raise UserError(
+            f'{optim_type} keeps the average that is to be used, which {type(self).__name__} does '
+            'not take from it here; name another one.',
+            key=f'train.optim_{"d" if hasattr(self, "optimizer_g") else "g"}.type',
+        )
+    return built
 
 
 class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):

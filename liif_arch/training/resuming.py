@@ -13,13 +13,24 @@ import torch
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils import get_root_logger
 
+from liif_arch.config.optimizers import parameter_groups, split_for_muon
 from liif_arch.errors import UserError
 from liif_arch.training.changes import NOT_SET, Change, differences
 from liif_arch.training.checkpoints import builtin
+from liif_arch.training.schedules import OneCycleLR
 
-SCHEDULES = {  # what a scheduler of BasicSR is made of; the rest of its state follows from these
+SCHEDULES = {  # what a scheduler is made of; the rest of its state follows from these
     'MultiStepLR': ('milestones', 'gamma', 'restarts', 'restart_weights'),
     'CosineAnnealingRestartLR': ('periods', 'restart_weights', 'eta_min'),
+    'OneCycleLR': ('total_steps', 'pct_start', 'div_factor', 'final_div_factor'),
+}
+Known = MultiStepRestartLR | CosineAnnealingRestartLR | OneCycleLR
+# What Muon calls the settings of its groups for AdamW.
+ADAMW = {
+    'lr': 'adamw_lr',
+    'betas': 'adamw_betas',
+    'eps': 'adamw_eps',
+    'weight_decay': 'adamw_wd',
 }
 # Keys of a parameter group that do not tell an optimiser's type.
 HOW = (
@@ -47,6 +58,7 @@ def resume(model: object, state: dict, options: Mapping) -> None:
         UserError: An option has changed that the state cannot take.
     """
     changes = _other_changes(state.get('options', options), options)
+    _require_same_groups(model, state.get('options', options), options)
     is_warmed = any(change.place == 'train.warmup_iter' for change in changes)
     optimizers, schedulers = list(state['optimizers']), list(state['schedulers'])
     for i, (optimizer, saved) in enumerate(zip(model.optimizers, optimizers, strict=False)):
@@ -56,10 +68,14 @@ def resume(model: object, state: dict, options: Mapping) -> None:
         changes += _settings_changes(name, optimizer, saved)
         optimizers[i] = _with_settings(optimizer, saved)
     for i, (scheduler, saved) in enumerate(zip(model.schedulers, schedulers, strict=False)):
-        rate = f'{_name_of(model, scheduler.optimizer)}.lr'
+        name = _name_of(model, scheduler.optimizer)
         found = _schedule_changes(scheduler, saved, state, options)
         changes += found
-        if found or is_warmed or any(change.place == rate for change in changes):
+        if (
+            found
+            or is_warmed
+            or any(change.place in (f'{name}.lr', f'{name}.adamw_lr') for change in changes)
+        ):
             _move(scheduler, saved['last_epoch'], state['iter'], options['train'])
             rates = [group['lr'] for group in scheduler.optimizer.param_groups]
             schedulers[i] = {
@@ -94,6 +110,31 @@ def _other_changes(saved: Mapping, now: Mapping) -> list[Change]:
     return found
 
 
+def _require_same_groups(model: object, saved: Mapping, now: Mapping) -> None:
+    """Raise where rules of `train.param_groups` put parameters into other groups than they did:
+    what an optimiser has learnt of them lies in its state by group and place.
+    """
+    old, new = (options['train'].get('param_groups') or [] for options in (saved, now))
+    if old == new:
+        return
+    named = dict(model.get_bare_model(model.net_g).named_parameters())
+    names = {parameter: name for name, parameter in named.items()}
+    found = []
+    for rules in (old, new):
+        groups = parameter_groups(named.items(), rules)
+        if now['train']['optim_g']['type'] == 'Muon':
+            groups = split_for_muon(groups)
+        found.append([[names[parameter] for parameter in group['params']] for group in groups])
+    if found[0] != found[1]:
+        raise UserError(
+            'its rules put parameters into other groups than when the training state was saved, '
+            'and what the optimiser has learnt lies there by group; set their names back, or start '
+            'anew from the weights (path.pretrain_network_g). Rates and other settings of a rule '
+            'may change.',
+            key='train.param_groups',
+        )
+
+
 def _require_type(name: str, optimizer: torch.optim.Optimizer, saved: Mapping) -> None:
     """Raise where a state without options is of another optimiser, by the names of its settings."""
     decay = 'decoupled_weight_decay'  # by which newer versions of torch tell AdamW from Adam
@@ -118,25 +159,28 @@ def _settings_changes(name: str, optimizer: torch.optim.Optimizer, saved: Mappin
     """Settings of an optimiser that its saved state has otherwise."""
     found = []
     for group, old in zip(optimizer.param_groups, saved['param_groups'], strict=False):
-        for key in _settings(optimizer, group, old):
+        for key, option in _settings(optimizer, group, old).items():
             before, after = builtin(old[key]), builtin(group[key])
-            option = 'lr' if key == 'initial_lr' else key
             if before != after:
                 found.append(Change(f'{name}.{option}', before, after))
     return found
 
 
-def _settings(optimizer: torch.optim.Optimizer, group: Mapping, old: Mapping) -> list[str]:
-    """Keys of a parameter group that an option file sets.
+def _settings(optimizer: torch.optim.Optimizer, group: Mapping, old: Mapping) -> dict[str, str]:
+    """Keys of a parameter group that an option file sets, each with its option.
 
     The learning rate moves on its own, and so does what an optimiser keeps there of its steps
     (schedule-free ones, Prodigy): it is no parameter of its class.
     """
-    named = {'initial_lr', *inspect.signature(type(optimizer).__init__).parameters} - {
-        'params',
-        'lr',
-    }
-    return [key for key in group if key in old and key in named]
+    parameters = inspect.signature(type(optimizer).__init__).parameters
+    found = {}
+    for key in group:
+        option = 'lr' if key == 'initial_lr' else key
+        if group.get('use_muon') is False:  # of the parameters that Muon leaves to AdamW
+            option = ADAMW.get(option, option)
+        if key in old and key not in ('params', 'lr') and option in parameters:
+            found[key] = option
+    return found
 
 
 def _with_settings(optimizer: torch.optim.Optimizer, saved: Mapping) -> dict:
@@ -160,10 +204,10 @@ def _schedule_changes(
     """What a scheduler is made of today, where its saved state is made of something else.
 
     Raises:
-        UserError: The scheduler is none of BasicSR's, and its options have changed.
+        UserError: The scheduler is none of `SCHEDULES`, and its options have changed.
     """
     now = scheduler.state_dict()
-    if not isinstance(scheduler, (MultiStepRestartLR, CosineAnnealingRestartLR)):
+    if not isinstance(scheduler, Known):
         return _no_changes(scheduler, saved, state, options)
     old_type, new_type = _schedule_type(saved), _schedule_type(now)
     if old_type != new_type:
@@ -219,12 +263,7 @@ def _listed(value: object) -> object:
     return sorted(milestones)
 
 
-def _move(
-    scheduler: MultiStepRestartLR | CosineAnnealingRestartLR,
-    last: int,
-    iteration: int,
-    train: Mapping,
-) -> None:
+def _move(scheduler: Known, last: int, iteration: int, train: Mapping) -> None:
     """Bring a new scheduler, and the learning rates of its optimiser, to where its steps would.
 
     Args:
@@ -246,10 +285,10 @@ def _move(
     scheduler.last_epoch = last
 
 
-def _steps(
-    scheduler: MultiStepRestartLR | CosineAnnealingRestartLR, begin: int, last: int
-) -> list[int]:
+def _steps(scheduler: Known, begin: int, last: int) -> list[int]:
     """The steps after `begin`, up to `last`, that decide a learning rate."""
+    if isinstance(scheduler, OneCycleLR):  # a function of the step alone
+        return [last]
     if isinstance(scheduler, CosineAnnealingRestartLR):  # in closed form
         if last <= begin:
             return []

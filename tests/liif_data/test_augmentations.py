@@ -14,6 +14,7 @@ from liif_data.augmentations import Augmentations, blend, cutmix, mixup
 from liif_data.mixed_store import MixedStore
 from liif_data.random_scale_dataset import RandomScalePairedDataset
 from liif_data.repeats import fingerprint
+from liif_data.store import open_store
 
 OPTIONS = {
     'name': 't',
@@ -207,6 +208,14 @@ def test_several_folders__weights_tell_one_set_of_samples_from_another(tmp_path)
     assert len(found) == 2
 
 
+def test_fingerprint__tells_pictures_from_others_of_their_names_and_sizes(tmp_path):
+    """Inputs that were reduced in two ways are called alike."""
+    folders = [flat(tmp_path / name, 10, 20) for name in 'abc']
+    write_image(tmp_path / 'b/020.png', np.full((40, 40, 3), 21, np.uint8))
+    found = [fingerprint([open_store(folder, 'dataroot_lq')]) for folder in folders]
+    assert found[0] == found[2] != found[1]
+
+
 def test_several_folders__one_interface(tmp_path):
     write_photos(tmp_path / 'a', [(20, 30)])
     write_photos(tmp_path / 'b', [(40, 24)])
@@ -237,7 +246,11 @@ def test_several_folders__one_interface(tmp_path):
         ({'dataroot_gt': {'builtin:photos/train': 'often'}}, 'dataroot_gt'),
         ({'dataroot_gt': {'builtin:photos/train': True}}, 'dataroot_gt'),
         ({'mixup': 0.5, 'dataroot_lq': 'builtin:photos/train'}, 'mixup'),
-        ({'scale_per_axis': True, 'dataroot_lq': 'builtin:photos/train'}, 'scale_per_axis'),
+        ({'scale_range': [1, 4], 'dataroot_lq': 'builtin:photos/train'}, 'scale_range'),
+        (
+            {'scale_per_axis': True, 'scale_range': None, 'dataroot_lq': 'builtin:photos/train'},
+            'scale_per_axis',
+        ),
         (
             {'dataroot_gt': {'builtin:photos/train': 1}, 'dataroot_lq': 'builtin:photos/train'},
             'dataroot_gt',

@@ -241,15 +241,15 @@ def test_pairs__given_low_resolution_images(photos):
 def test_pairs__are_not_degraded_by_the_device(photos):
     write_photos(photos.parent / 'lq', [(30, 36), (32, 32), (35, 30), (40, 33)])
     with pytest.raises(UserError, match='^degrade: found device, which .* remove dataroot_lq'):
-        train_set(photos, dataroot_lq=str(photos.parent / 'lq'), degrade='device')
+        train_set(photos, dataroot_lq=str(photos.parent / 'lq'), degrade='device', scale_range=None)
 
 
 def test_pairs__missing_or_of_another_size(photos):
     with pytest.raises(UserError, match='has no "im00x2"'):
-        train_set(photos, dataroot_lq=str(photos), filename_tmpl='{}x2')
+        train_set(photos, dataroot_lq=str(photos), filename_tmpl='{}x2', scale_range=None)
     write_photos(photos.parent / 'lq', [(30, 36), (32, 32), (35, 30), (40, 20)])
     with pytest.raises(UserError, match='im03.png is 66x80 and its low-resolution image 20x40'):
-        train_set(photos, dataroot_lq=str(photos.parent / 'lq'))
+        train_set(photos, dataroot_lq=str(photos.parent / 'lq'), scale_range=None)
 
 
 @pytest.mark.parametrize(

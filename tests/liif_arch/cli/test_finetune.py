@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 import yaml
 from helpers import catch_logs, run_here, write_photos
 
@@ -48,6 +49,33 @@ def test_split__of_too_few(folder, side, text):
     place = folder / 'p0.png' if side is None else folder
     with pytest.raises(UserError, match=text):
         finetuning.split_of(place, side or 8)
+
+
+def test_split__knows_its_own_runs(folder, tmp_path):
+    """A second run, from inside the folder, does not train on what the first has held out."""
+    split = finetuning.split_of(folder, 96)
+    finetuning.lay_out(split, folder / 'finetune_own_pictures')
+    (folder / 'finetune_own.yml').touch()
+    write_photos(folder / 'experiments/finetune_own', [(200, 200)], ['comparison_x4'])
+    (folder / 'again.png').symlink_to(folder / 'p1.png')
+    other = finetuning.split_of(folder, 96)
+    names = [sorted(path.resolve() for path in [*each.train, *each.val]) for each in (split, other)]
+    assert names[0] == names[1]
+
+
+def test_options__take_the_average_of_weights(tmp_path, folder):
+    """As `basicsr upscale` does; what is measured at the start is what is trained on."""
+    net = load_network('fast')
+    content = {'network_g': net.network_g}
+    options = []
+    for keys in (('params',), ('params', 'params_ema')):
+        torch.save({**content, **dict.fromkeys(keys, net.state_dict())}, tmp_path / 'own.pth')
+        options.append(
+            finetuning.options_for('n', str(tmp_path / 'own.pth'), folder, [1, 4], None, 'cpu')
+        )
+    paths = [each['path'] for each in options]
+    assert paths[0] == {'pretrain_network_g': str(tmp_path / 'own.pth')}
+    assert paths[1] == {**paths[0], 'param_key_g': 'params_ema'}
 
 
 def test_layout__has_each_picture_once(folder, tmp_path):

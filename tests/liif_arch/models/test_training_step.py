@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import run_here, tiny_train, write_options
+from helpers import paired_options, run_here, tiny_train, write_options
 
 from liif_arch.config import registries
 from liif_arch.config.optimizers import parameter_groups, split_for_muon
@@ -222,6 +222,41 @@ def test_schedule_free__saves_its_average(monkeypatch, tmp_path, photos, kind):
     )
 
 
+def test_schedule_free__is_refused_where_nobody_takes_its_average(monkeypatch, tmp_path, capsys):
+    pytest.importorskip('pytorch_optimizer')
+    options = paired_options(tmp_path)
+    options['train']['optim_g'] = {'type': 'ScheduleFreeAdamW', 'lr': 1e-3}
+    assert train(monkeypatch, tmp_path, options) == 2
+    error = capsys.readouterr().err
+    assert 'train.optim_g.type: ScheduleFreeAdamW keeps the average' in error
+    assert 'SRModel' in error and not (tmp_path / 'experiments').exists()
+
+
+def test_muon__moves_basicsrs_networks(monkeypatch, tmp_path):
+    pytest.importorskip('pytorch_optimizer')
+    options = paired_options(tmp_path)
+    options['train'].update(total_iter=2, optim_g={'type': 'Muon', 'lr': 1e-3})
+    options['val'] = None
+    assert train(monkeypatch, tmp_path, options) == 0
+    state = load_file(tmp_path / 'experiments/tiny/training_states/2.state')
+    found = [group['use_muon'] for group in state['optimizers'][0]['param_groups']]
+    assert found == [True, False]
+
+
+@pytest.mark.parametrize('kind', ['AdEMAMix', 'Lamb', 'ScheduleFreeAdamW'])
+def test_frozen__begins_as_if_it_were_the_first_iteration(monkeypatch, tmp_path, photos, kind):
+    """These optimisers count the steps of a group, which a frozen one does not make."""
+    pytest.importorskip('pytorch_optimizer')
+    options = options_of(photos, train__ema_decay=0)
+    options['train']['optim_g'] = {'type': kind, 'lr': 1e-3}
+    options['train']['param_groups'] = [{'names': 'encoder.*', 'frozen_until': 4}]
+    assert train(monkeypatch, tmp_path, options) == 0
+    state = load_file(tmp_path / f'experiments/tiny/training_states/{STEPS}.state')
+    groups = state['optimizers'][0]['param_groups']
+    counts = [[group[key] for key in ('step', 'k') if key in group] for group in groups]
+    assert counts[0] and counts[0] == [count - 4 for count in counts[1]]
+
+
 def test_one_cycle__has_torchs_rates():
     def rates(scheduler_of):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -248,6 +283,12 @@ def test_one_cycle__that_is_none(monkeypatch, tmp_path, photos, capsys, changes)
     assert train(monkeypatch, tmp_path, options) == 2
     assert f'train.scheduler.{next(iter(changes))}: found' in capsys.readouterr().err
     assert not (tmp_path / 'experiments').exists()
+
+
+def test_one_cycle__warms_up_by_itself(monkeypatch, tmp_path, photos, capsys):
+    options = options_of(photos, train__scheduler={'type': 'OneCycleLR'}, train__warmup_iter=3)
+    assert train(monkeypatch, tmp_path, options) == 2
+    assert 'train.warmup_iter: found 3 beside OneCycleLR' in capsys.readouterr().err
 
 
 def test_optimizer__whose_package_is_missing(monkeypatch, tmp_path, photos, capsys):

@@ -10,6 +10,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from helpers import paired_options, run_here, tiny_train, write_options
 
 from liif_arch.training import checkpoints, resuming
+from liif_arch.training.schedules import OneCycleLR
 
 STATES = Path('experiments/tiny/training_states')
 COSINE = {
@@ -152,6 +153,76 @@ def test_resume__applies_what_has_changed(
         assert groups(tmp_path / 'cut', iteration) == groups(tmp_path / 'fresh', iteration)
 
 
+@pytest.mark.parametrize(
+    'changes', [{'type': 'OneCycleLR'}, {'type': 'OneCycleLR', 'pct_start': 0.7, 'div_factor': 5}]
+)
+def test_resume__one_cycle_of_another_length(tmp_path, photos, monkeypatch, caplog, changes):
+    """A run that is made longer, whose cycle is as long as it."""
+    options = options_of('LIIFModel', tmp_path, photos)
+    options['train']['scheduler'] = {'type': 'OneCycleLR'}
+    saved_at_3(monkeypatch, tmp_path / 'cut', options)
+    changed = with_changes(options, {'train__scheduler': changes})
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert train(monkeypatch, tmp_path / 'cut', changed, '--auto_resume') == 0
+    assert 'train.scheduler.total_steps: 3 when it was saved, 6 now: applied.' in caplog.text
+    assert train(monkeypatch, tmp_path / 'fresh', changed) == 0
+    for iteration in (4, 5, 6):
+        assert groups(tmp_path / 'cut', iteration) == groups(tmp_path / 'fresh', iteration)
+
+
+BY_RULES = [{'names': 'encoder.body.*', 'lr': 1e-4}, {'names': 'encoder.head.*', 'lr': 2e-4}]
+
+
+@pytest.mark.parametrize(
+    'rules',
+    [
+        [{**BY_RULES[0], 'names': 'imnet.*'}, BY_RULES[1]],
+        BY_RULES[::-1],
+        BY_RULES[:1],
+    ],
+)
+def test_resume__refuses_other_groups(tmp_path, photos, monkeypatch, capsys, rules):
+    """What an optimiser has learnt of one parameter is nothing for another one."""
+    options = options_of('LIIFModel', tmp_path, photos)
+    options['train']['param_groups'] = BY_RULES
+    saved_at_3(monkeypatch, tmp_path, options)
+    changed = with_changes(options, {'train__param_groups': rules})
+    assert train(monkeypatch, tmp_path, changed, '--auto_resume') == 2
+    error = capsys.readouterr().err
+    assert 'train.param_groups: its rules put parameters into other groups' in error
+    assert 'Traceback' not in error and not list(tmp_path.glob('**/4.state'))
+
+
+def test_resume__applies_other_rates_of_the_same_groups(tmp_path, photos, monkeypatch):
+    options = options_of('LIIFModel', tmp_path, photos)
+    options['train']['param_groups'] = BY_RULES
+    saved_at_3(monkeypatch, tmp_path / 'cut', options)
+    rules = [{**BY_RULES[0], 'lr': 5e-4, 'names': ['encoder.body.*']}, BY_RULES[1]]
+    changed = with_changes(options, {'train__param_groups': rules})
+    assert train(monkeypatch, tmp_path / 'cut', changed, '--auto_resume') == 0
+    assert train(monkeypatch, tmp_path / 'fresh', changed) == 0
+    assert groups(tmp_path / 'cut', 6) == groups(tmp_path / 'fresh', 6)
+
+
+def test_resume__what_muon_leaves_to_adamw(tmp_path, photos, monkeypatch, caplog):
+    """Its options have other names than its groups'."""
+    pytest.importorskip('pytorch_optimizer')
+    options = options_of('LIIFModel', tmp_path, photos)
+    options['train']['optim_g'] = {'type': 'Muon', 'lr': 1e-3}
+    saved_at_3(monkeypatch, tmp_path / 'cut', options)
+    settings = {'adamw_betas': [0.5, 0.6], 'adamw_eps': 0.1, 'adamw_wd': 0.3, 'adamw_lr': 1e-4}
+    changed = copy.deepcopy(options)
+    changed['train']['optim_g'].update(settings)
+    caplog.set_level(logging.INFO, 'basicsr')
+    assert train(monkeypatch, tmp_path / 'cut', changed, '--auto_resume') == 0
+    for option in settings:
+        assert f'train.optim_g.{option}: ' in caplog.text
+    assert 'train.optim_g.weight_decay' not in caplog.text
+    assert train(monkeypatch, tmp_path / 'fresh', changed) == 0
+    for iteration in (4, 6):
+        assert groups(tmp_path / 'cut', iteration) == groups(tmp_path / 'fresh', iteration)
+
+
 def test_resume__a_cosine_schedule_of_other_periods(tmp_path, photos, monkeypatch):
     options = options_of('SRModel', tmp_path, photos)
     options['train']['scheduler'] = COSINE
@@ -262,6 +333,15 @@ def test_resume__without_the_pretrained_weights_it_began_from(tmp_path, photos, 
     ],
 )
 def test_move__is_where_basicsrs_steps_lead(kind, settings, warmup):
+    assert_moves_as_stepped(kind, settings, warmup)
+
+
+def test_move__of_one_cycle():
+    """It is refused beside another warm-up than its own."""
+    assert_moves_as_stepped(OneCycleLR, {'total_steps': 20, 'div_factor': 5}, -1)
+
+
+def assert_moves_as_stepped(kind: type, settings: dict, warmup: float) -> None:
     """Against `BaseModel.update_learning_rate`, an iteration at a time, to the last bit."""
     from basicsr.models.base_model import BaseModel
 
