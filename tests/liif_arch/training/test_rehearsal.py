@@ -1,5 +1,7 @@
 """What a start costs: each network is built for one rehearsal and for the run, and nothing more."""
 
+import functools
+
 import pytest
 import torch
 from helpers import paired_options, run_here, tiny_train, write_options
@@ -13,6 +15,7 @@ def counts(monkeypatch) -> dict[str, int]:
     found = dict.fromkeys(('built', 'read', 'steps'), 0)
     init, step, load = LIIF.__init__, torch.optim.Adam.step, torch.load
 
+    @functools.wraps(init)  # its signature says which options there are, and is remembered
     def built(self, *args, **kwargs):
         found['built'] += 1
         init(self, *args, **kwargs)
