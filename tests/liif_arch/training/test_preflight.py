@@ -208,7 +208,8 @@ def test_bad_image__is_no_key_of_its_dataset(monkeypatch, tmp_path, photos, caps
 
 @pytest.mark.parametrize('value', ['{}x{scale}', 'all', 3])
 def test_bad_template__of_our_dataset(monkeypatch, tmp_path, photos, capsys, value):
-    changes = {'datasets__train__dataroot_lq': str(photos), 'datasets__train__filename_tmpl': value}
+    changes = {'dataroot_lq': str(photos), 'filename_tmpl': value, 'scale_range': None}
+    changes = {f'datasets__train__{key}': option for key, option in changes.items()}
     line = run_bad(monkeypatch, tmp_path, capsys, tiny_train(photos, **changes))
     assert f'datasets.train.filename_tmpl: found {value!r}; needed' in line
 
