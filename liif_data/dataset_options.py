@@ -153,7 +153,7 @@ def scale_distribution(opt: Mapping) -> str:
         raise UserError(
             f'found {found!r}; {suggest(found, SCALE_DISTRIBUTIONS)}', key='scale_distribution'
         )
-    for key in ('scale_distribution', 'scale_per_axis'):
+    for key in ('scale_range', 'scale_distribution', 'scale_per_axis'):
         refuse_pairs(opt, key, 'have a scale of their own')
     return found
 

@@ -145,7 +145,6 @@ class RandomScalePairedDataset(Dataset):
             at_scale = f' at scale {self.scale_range[1]:g}'
             require_size(self.gt_store, largest, needed + at_scale, 'lq_size or scale_range')
         else:
-            refuse_pairs(opt, 'scale_range', 'have a scale of their own')
             self.filename_tmpl = opt.get('filename_tmpl', '{}')
             self.scales: dict[str, int] = {}
             for key in self.gt_store.keys:

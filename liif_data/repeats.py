@@ -46,6 +46,6 @@ def fingerprint(stores: Iterable[ImageStore]) -> int:
         digest.update(repr(store.shares).encode())
         for key in store.keys:
             digest.update(repr((key, *store.size(key))).encode())
-        for key in {store.keys[0]: 0, store.keys[-1]: 0}:
+        for key in dict.fromkeys((store.keys[0], store.keys[-1])):
             digest.update(store.read(key).tobytes())
     return int.from_bytes(digest.digest()[:8], 'big') >> 2

@@ -12,7 +12,7 @@ import torch
 from liif_arch.config import kinds, registries, schema
 from liif_arch.config.fragments import Fragment, is_number, short
 from liif_arch.config.messages import Problem, explained
-from liif_arch.config.optimizers import OF_RULES, split_for_muon
+from liif_arch.config.optimizers import OF_RULES, build_optimizer
 from liif_arch.config.tables import NEEDED
 from liif_arch.errors import UserError, suggest
 
@@ -102,12 +102,12 @@ def _check_optimizers(train: dict, problems: Problems) -> None:
         place = f'train.{key}'
         if str(key).startswith('optim_') and isinstance(value, dict) and not problems.at(place):
             if value.get('type') in known:
-                settings = _try_optimizer(known[value['type']], value, place, problems)
+                settings = _try_optimizer(value, place, problems)
                 if key == 'optim_g' and settings:
                     _check_rules(train.get('param_groups'), value['type'], settings, problems)
 
 
-def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problems) -> set[str]:
+def _try_optimizer(options: dict, place: str, problems: Problems) -> set[str]:
     """Build it, and take a step with a matrix and a vector.
 
     Returns:
@@ -118,13 +118,10 @@ def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problem
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1, 1), (1,))]
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
-    groups: list[dict] = [{'params': parameters}]
-    if optimizer.__name__ == 'Muon':
-        groups = split_for_muon(groups)
     try:
-        built = optimizer(groups, **keywords)
+        built = build_optimizer(options['type'], parameters, **keywords)
         found = set().union(*built.param_groups) - {'params'}
-        if optimizer is torch.optim.LBFGS:
+        if isinstance(built, torch.optim.LBFGS):
             built.step(lambda: 0.0)
         else:
             built.step()
@@ -137,7 +134,7 @@ def _try_optimizer(optimizer: type, options: dict, place: str, problems: Problem
         ValueError,
     ) as error:
         text = (str(error) or type(error).__name__).splitlines()[0]
-        problems.add(place, f'{place}: {optimizer.__name__}: {text}.')
+        problems.add(place, f'{place}: {options["type"]}: {text}.')
         return set()
     return found
 

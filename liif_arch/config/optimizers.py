@@ -28,12 +28,17 @@ def build_optimizer(
     """
     known = optimizers()
     require_known([kind], known, 'train.optim_g.type')
+    return known[kind](groups_for(kind, parameters), **settings)
+
+
+def groups_for(kind: str, parameters: Iterable[nn.Parameter] | Iterable[dict]) -> list:
+    """Parameters, or groups of them, as an optimiser of a kind takes them."""
     groups: list = list(parameters)
-    if kind == 'Muon':
-        if groups and not isinstance(groups[0], dict):
-            groups = [{'params': groups}]
-        groups = split_for_muon(groups)
-    return known[kind](groups, **settings)
+    if kind != 'Muon':
+        return groups
+    if groups and not isinstance(groups[0], dict):
+        groups = [{'params': groups}]
+    return split_for_muon(groups)
 
 
 def parameter_groups(parameters: Parameters, rules: list[Mapping]) -> list[dict]:

@@ -192,7 +192,6 @@ def _rehearse(opt: dict, built: object, dataset: Dataset) -> None:
     if opt['rank'] == 0:
         print('Rehearsing one step.', flush=True)
     batch = default_collate([dataset[0]] * min(2, opt['datasets']['train']['batch_size_per_gpu']))
-
     thawed = 1 + int(max(getattr(built, 'frozen', {}).values(), default=0))
 
     def step() -> None:

@@ -13,7 +13,7 @@ import torch
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils import get_root_logger
 
-from liif_arch.config.optimizers import parameter_groups, split_for_muon
+from liif_arch.config.optimizers import groups_for, parameter_groups
 from liif_arch.errors import UserError
 from liif_arch.training.changes import NOT_SET, Change, differences
 from liif_arch.training.checkpoints import builtin
@@ -71,11 +71,8 @@ def resume(model: object, state: dict, options: Mapping) -> None:
         name = _name_of(model, scheduler.optimizer)
         found = _schedule_changes(scheduler, saved, state, options)
         changes += found
-        if (
-            found
-            or is_warmed
-            or any(change.place in (f'{name}.lr', f'{name}.adamw_lr') for change in changes)
-        ):
+        changed = {change.place for change in changes}
+        if found or is_warmed or changed & {f'{name}.lr', f'{name}.adamw_lr'}:
             _move(scheduler, saved['last_epoch'], state['iter'], options['train'])
             rates = [group['lr'] for group in scheduler.optimizer.param_groups]
             schedulers[i] = {
@@ -117,13 +114,12 @@ def _require_same_groups(model: object, saved: Mapping, now: Mapping) -> None:
     old, new = (options['train'].get('param_groups') or [] for options in (saved, now))
     if old == new:
         return
+    kind = now['train']['optim_g']['type']
     named = dict(model.get_bare_model(model.net_g).named_parameters())
     names = {parameter: name for name, parameter in named.items()}
     found = []
     for rules in (old, new):
-        groups = parameter_groups(named.items(), rules)
-        if now['train']['optim_g']['type'] == 'Muon':
-            groups = split_for_muon(groups)
+        groups = groups_for(kind, parameter_groups(named.items(), rules))
         found.append([[names[parameter] for parameter in group['params']] for group in groups])
     if found[0] != found[1]:
         raise UserError(
