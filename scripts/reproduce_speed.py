@@ -15,6 +15,7 @@ from reproduce_runs import Run
 from liif_arch.files.atomic import atomic_write
 
 PROBED = 60  # iterations of a short training
+ROUNDS = 2  # a ratio is measured so often in each order
 
 
 class Speeds:
@@ -33,22 +34,22 @@ class Speeds:
         """Seconds of an iteration."""
         key = f'seconds of {run.name()}'
         if key not in self.found:
-            self._keep(key, statistics.median(self._probe(run)))
+            self._keep(key, self._median(run))
         return self.found[key]
 
     def relative(self, run: Run, first: Run) -> float:
         """Iterations of a run in the time of one of the first run.
 
-        They are measured in turn, twice, and their medians compared: other work on a machine
-        changes its speed from minute to minute.
+        They are measured in turn, the one first and then the other, and the median of the rounds'
+        ratios counts: other work on a machine changes its speed from minute to minute.
         """
         key = f'{run.name()} to {first.name()}'
         if key not in self.found:
-            of_first, of_run = [], []
-            for _ in range(2):
-                of_first += self._probe(first)
-                of_run += self._probe(run)
-            self._keep(key, statistics.median(of_first) / statistics.median(of_run))
+            ratios = []
+            for one, other in [(first, run), (run, first)] * ROUNDS:
+                ratio = self._median(one) / self._median(other)
+                ratios.append(ratio if one is first else 1 / ratio)
+            self._keep(key, statistics.median(ratios))
         return self.found[key]
 
     def _keep(self, key: str, value: float) -> None:
@@ -56,6 +57,10 @@ class Speeds:
         self.found[key] = round(value, 4)
         with atomic_write(self.path) as file:
             file.write((json.dumps(self.found, indent=2) + '\n').encode())
+
+    def _median(self, run: Run) -> float:
+        """Seconds of an iteration of a short training."""
+        return statistics.median(self._probe(run))
 
     def _probe(self, run: Run) -> list[float]:
         """Seconds of an iteration of a short training: the mean of every ten but the first."""
