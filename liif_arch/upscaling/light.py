@@ -29,6 +29,12 @@ class LightCurve:
         brightest = np.float64(max(1.0, float(pixels[..., :colours].max())))
         self.top = 1 + np.log(brightest) / GAMMA
 
+    def in_range(self, pixels: np.ndarray) -> np.ndarray:
+        """The image with light of 0 or more, and alpha in [0, 1]."""
+        top = np.full(pixels.shape[2], np.inf, pixels.dtype)
+        top[self.colours :] = 1
+        return pixels.clip(0, top)
+
     def to_display(self, pixels: np.ndarray) -> np.ndarray:
         """Values in [0, 1] of linear light."""
         coded = pixels.copy()

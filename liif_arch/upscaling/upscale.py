@@ -156,31 +156,34 @@ class _Job(NamedTuple):
         """Rows and columns of the area, and their pixels (rows, columns, C)."""
         top, _, left, _ = self.area
         for rows, cols, block in self._blocks(memory, progress):
-            if self.curve is not None:
-                block = self.curve.to_light(block)
             yield _moved(rows, -top), _moved(cols, -left), block
 
     def _blocks(
         self, memory: float, progress: Callable[[int, int], None] | None
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """As `render_windows` yields them."""
-        net, pixels, size, area = self.net, self.pixels, self.size, self.area
-        if self.curve is not None:
-            pixels = self.curve.to_display(pixels)
+        """Rows and columns of the whole output, and their pixels."""
+        net, pixels, size, area, curve = self
+        if curve is not None:
+            pixels = curve.in_range(pixels)
         channels: Any = net.num_in_ch
         if has_alpha(pixels.shape[2], channels):
             pixels = fill_hidden(pixels)
-        height, width = pixels.shape[:2]
-        smallest = (min(height, size[0]), min(width, size[1]))
-        if smallest != size or smallest == (height, width):
-            if smallest != (height, width):  # one axis becomes shorter, the other one longer
-                pixels = reduce_bicubic(pixels, smallest)
-            yield from render_windows(net, pixels, size, memory, progress, area)
-        else:
+        full = pixels.shape[:2]
+        smallest = (min(full[0], size[0]), min(full[1], size[1]))
+        if smallest != full:  # of linear light, the mean of light: before any curve
+            pixels = reduce_bicubic(pixels, smallest)
+        if smallest == size != full:
             report = Progress(progress, math.prod(area.shape), 0)
             rows, cols = slice(*area[:2]), slice(*area[2:])
-            yield rows, cols, reduce_bicubic(pixels, size)[rows, cols]
+            yield rows, cols, pixels[rows, cols]
             report.rendered(math.prod(area.shape))
+            return
+        if curve is None:
+            yield from render_windows(net, pixels, size, memory, progress, area)
+            return
+        coded = curve.to_display(pixels)
+        for rows, cols, block in render_windows(net, coded, size, memory, progress, area):
+            yield rows, cols, curve.to_light(block)
 
 
 def _moved(span: slice, by: int) -> slice:

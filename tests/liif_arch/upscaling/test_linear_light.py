@@ -48,6 +48,25 @@ def test_upscale__a_far_light_changes_little_else():
     assert 0.98 < ratio.mean() < 1.02 and 0.85 < ratio.min() and ratio.max() < 1.15
 
 
+@pytest.mark.parametrize('size', [(20, 30), (20, 60), (20, 120)])
+def test_upscale__fewer_pixels_hold_the_mean_of_the_light(net, size):
+    """Lamps of one pixel in the dark: their light is spread, whatever displays would make of it."""
+    light = np.full((40, 60, 4), 0.01, np.float32)
+    light[::2, ::2, :3] = 200
+    light[1, 1, :3] = -5
+    light[:4, :4, :3] = 200  # as bright when it is reduced: the same curve
+    light[..., 3] = 1
+    smaller = upscale(net, light, size=size, linear=True)
+    inner = smaller[4:-4, 8:-8]
+    if size[1] <= 60:  # the network is not asked
+        assert inner[..., :3].mean() == pytest.approx(50, rel=0.02)
+        assert 0 <= smaller.min() and smaller.max() <= 200
+    else:
+        rows = upscale(net, light, size=(20, 60), linear=True)
+        assert np.array_equal(smaller, upscale(net, rows, size=size, linear=True))
+    assert (smaller[..., 3] == 1).all()
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
 def test_upscale_to_file__linear_light_needs_a_format_that_says_so(net, tmp_path, suffix):
     light = np.full((8, 8, 3), 3, np.float32)
