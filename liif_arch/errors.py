@@ -3,6 +3,7 @@ which key.
 """
 
 import difflib
+import math
 import operator
 import os
 import select
@@ -175,6 +176,13 @@ def require_whole(place: str = '', least: int = 1, **values: Any) -> None:
             raise UserError(
                 f'found {value!r}; needed a whole number of at least {least}.', key=f'{place}{name}'
             )
+
+
+def require_mebibytes(**values: Any) -> None:
+    """Raise UserError for the first value that is no finite number above 0, of MiB."""
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise UserError(f'found {value!r}; needed a number of MiB above 0.', key=name)
 
 
 def missing_path(path: str | Path) -> str:

@@ -11,7 +11,7 @@ from liif_arch.archs.latent_network import LatentNetwork, to_unit, to_unit_
 from liif_arch.coordinates import AxisLookup, grid_lookup, make_cell, make_coord
 from liif_arch.decode.lookup import Grid, Lookups, by_chunks, nearest
 from liif_arch.decode.tiles import TileDecoder, decode_tiles
-from liif_arch.errors import UserError
+from liif_arch.errors import require_mebibytes
 from liif_arch.precision import autocast
 
 # Queries of a batch whose activations are kept for the backward pass (LIIF's paper: 16 * 2304).
@@ -67,8 +67,8 @@ class CoordinateNetwork(LatentNetwork):
         precision: str,
         decode_memory: float | None,
     ) -> None:
-        if decode_memory is not None and decode_memory <= 0:
-            raise UserError(f'decode_memory: found {decode_memory!r}; needed MiB above 0.')
+        if decode_memory is not None:
+            require_mebibytes(decode_memory=decode_memory)
         super().__init__(encoder, num_in_ch, num_out_ch, scale, precision)
         self.decode_memory = decode_memory
 

@@ -58,13 +58,13 @@ def main() -> None:
     from liif_arch.files.images import write_image
     from liif_arch.view import still
     from liif_arch.view.gallery import suited
-    from liif_arch.view.pictures import Shown
+    from liif_arch.view.pictures import TAKEN, Shown
 
     args = build_parser().parse_args()
     _require_output(args)
     weights = args.weights or [suited(args.image)]
     nets = {}
-    for label, name in zip(labels(weights), weights, strict=True):
+    for label, name in zip(labels(weights, TAKEN), weights, strict=True):
         nets[label] = load_on(name, args.device, args.precision)
     shown = Shown(args.image, {name: (lambda net=net: net) for name, net in nets.items()}, args.gt)
     crop = _crop(args, shown.full)
@@ -98,6 +98,8 @@ def _require_output(args: argparse.Namespace) -> None:
     able = ('.png', '.jpg', '.webp') if args.zoom is None else ('.mp4', '.gif', '.webp', '.png')
     if args.output.suffix.lower() not in able:
         raise UserError(f'-o: found {args.output}; needed one of {", ".join(able)}.')
+    if args.zoom is not None and args.gt is not None:
+        raise UserError('--gt: found it beside --zoom, which shows no original; leave it out.')
     if args.output.exists():
         raise UserError(f'-o: {args.output} exists; name another, or remove it first.')
 

@@ -2,6 +2,7 @@
 
 import argparse
 import socket
+import threading
 
 LOCAL = '127.0.0.1'
 
@@ -28,6 +29,13 @@ def add_flags(parser: argparse.ArgumentParser, others: str) -> None:
     parser.add_argument('--threads', type=int, metavar='N', help='threads to compute with')
 
 
+def open_browser(address: str) -> None:
+    """Show a page; a browser in this terminal does not keep the server waiting."""
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
 def listening(host: str, port: int) -> socket.socket:
     """A socket that listens there.
 
@@ -41,6 +49,7 @@ def listening(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # a browser that comes before the server waits
     except (OSError, OverflowError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'--host, --port: cannot listen at {host}:{port} ({reason}).') from None

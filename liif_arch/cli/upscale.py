@@ -92,37 +92,39 @@ def main() -> int:
     args = build_parser().parse_args()
     try:
         target, planned = _prepared(args)
+        for note in planned.notes:
+            print(f'basicsr upscale: {note}', file=sys.stderr)
+        network = None
+        if args.opt is not None:  # what reads option files is imported for them alone
+            from liif_arch.config.read import network_option
+
+            network = network_option(args.opt)
+        if planned.jobs:
+            from liif_arch.cli.upscale_run import Networks, begin, upscale_all
+
+            networks = Networks(args, network)
+            begin(networks, planned.jobs, target, args.memory)
     except UserError as error:
         if args.json:
             print(json.dumps({'error': str(error)}, ensure_ascii=False))
         raise
-    for note in planned.notes:
-        print(f'basicsr upscale: {note}', file=sys.stderr)
-    network = None
-    if args.opt is not None:  # what reads option files is imported for them alone
-        from liif_arch.config.read import network_option
-
-        network = network_option(args.opt)
     from liif_arch.cli.upscale_report import Report
 
     report = Report(args.json, any(str(job.result) == '-' for job in planned.jobs))
     for job in planned.done:
         report.skipped(job)
     if planned.jobs:
-        from liif_arch.cli.upscale_run import Networks, upscale_all
-
-        upscale_all(Networks(args, network), planned.jobs, target, args, report)
+        upscale_all(networks, planned.jobs, target, args, report)
     return 0
 
 
 def _prepared(args: argparse.Namespace) -> tuple[Target, Plan]:
     """What the flags ask for, after all that can be wrong with them."""
-    from liif_arch.errors import UserError, require_whole
+    from liif_arch.errors import UserError, require_mebibytes, require_whole
 
     if args.threads is not None:
         require_whole(**{'--threads': args.threads})
-    if not args.memory > 0:
-        raise UserError(f'--memory: found {args.memory:g}; needed MiB above 0.')
+    require_mebibytes(**{'--memory': args.memory})
     if args.quality is not None and not 1 <= args.quality <= 100:
         raise UserError(f'--quality: found {args.quality}; needed 1 to 100.')
     _require_strength(args)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from liif_arch.cli.upscale_names import Naming, extension_named, is_moving, part_of_name, result_in
 from liif_arch.cli.upscale_sources import STANDARD, Source, some, sources_of
 from liif_arch.errors import UserError
 
@@ -38,18 +39,6 @@ class Plan(NamedTuple):
     jobs: list[Job]
     done: list[Job]
     notes: list[str]
-
-
-class Naming(NamedTuple):
-    """How results are named within a folder.
-
-    Attributes:
-        label: What stands behind the name of the source.
-        suffix: The extension, .png for instance; None: one that keeps everything.
-    """
-
-    label: str = ''
-    suffix: str | None = None
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -120,20 +109,22 @@ def plan(
         UserError: A missing input, a folder without images, two images with one target, a target
             that is a source, or, for a single image, one that exists.
     """
-    naming = Naming(label if output is None else '', _extension(kind))
+    naming = Naming(label if output is None else '', extension_named(kind))
     if suffix is not None:
-        naming = naming._replace(label=_in_name(suffix))
+        naming = naming._replace(label=part_of_name(suffix))
     if output is None:
         output = '-' if inputs == ['-'] else './'
     out, sources, notes, several = Path(output), [], [], False
     for name in inputs:
         if name == '-':
-            sources.append(Source(STANDARD, Path()))
+            sources.append(Source(STANDARD, Path(), named=True))
             continue
         sources += sources_of(Path(name), out, recursive, notes)
         several = several or Path(name).is_dir()
     several = several or len(sources) > 1
     if out == STANDARD:
+        if suffix is not None:
+            raise UserError('--suffix: found it beside -o -, which has no name; leave it out.')
         return Plan([_to_standard(sources, several)], [], notes)
     jobs = []
     as_folder = several or output.endswith('/') or out.is_dir()
@@ -145,9 +136,9 @@ def plan(
                 f'folder (-o {out.parent / out.stem}/).'
             )
         for page in pages:
-            result = _target(out, source, naming, page, len(pages)) if as_folder else out
-            moves = source.path != STANDARD and _moves(source.path)
-            jobs.append(Job(source.path, result, page if len(pages) > 1 else None, moves))
+            result = result_in(out, source, naming, page, len(pages)) if as_folder else out
+            moving = source.path != STANDARD and is_moving(source.path)
+            jobs.append(Job(source.path, result, page if len(pages) > 1 else None, moving))
     _require_output(out, as_folder, several, [job.moves for job in jobs])
     if not as_folder and (kind is not None or suffix is not None):
         flag = '--suffix' if kind is None else '--format'
@@ -155,6 +146,10 @@ def plan(
             f'{flag}: found it beside -o {out}, which says all of a name; leave it out.'
         )
     jobs = _told_apart(jobs)
+    if not overwrite:
+        jobs = _without_results(
+            jobs, {source.path for source in sources if not source.named}, notes
+        )
     _require_apart(jobs)
     others = [job.result for job in jobs if naming.suffix not in (None, job.result.suffix)]
     if as_folder and others:
@@ -181,33 +176,6 @@ def _told_apart(jobs: list[Job]) -> list[Job]:
     return apart
 
 
-def _extension(kind: str | None) -> str | None:
-    """--format as an extension.
-
-    Raises:
-        UserError: Nothing is written under it.
-    """
-    if kind is None:
-        return None
-    from liif_arch.files.formats import WRITTEN_EXTENSIONS
-    from liif_arch.films.kinds import VIDEOS
-
-    suffix = f'.{kind.lower().removeprefix(".")}'
-    known = (*WRITTEN_EXTENSIONS, '.gif', *VIDEOS)
-    if suffix not in known:
-        raise UserError(
-            f'--format: found {kind}; needed one of {", ".join(name[1:] for name in known)}.'
-        )
-    return suffix
-
-
-def _in_name(suffix: str) -> str:
-    """--suffix, where it can be a part of a name."""
-    if '/' in suffix or os.sep in suffix or '\0' in suffix:
-        raise UserError(f'--suffix: found {suffix!r}; needed a part of a name, such as _large.')
-    return suffix
-
-
 def _to_standard(sources: list[Source], several: bool) -> Job:
     """The one job whose result goes to standard output.
 
@@ -216,7 +184,7 @@ def _to_standard(sources: list[Source], several: bool) -> Job:
     """
     path = sources[0].path
     pages = _pages(path)
-    if several or len(pages) > 1 or (path != STANDARD and _moves(path)):
+    if several or len(pages) > 1 or (path != STANDARD and is_moving(path)):
         raise UserError('-o: found - for more than one picture; name a folder (-o FOLDER/).')
     return Job(path, STANDARD)
 
@@ -232,13 +200,6 @@ def _pages(path: Path) -> list[int]:
     from liif_arch.files.tiff_pages import picture_pages
 
     return picture_pages(path)
-
-
-def _moves(path: Path) -> bool:
-    """Whether a file is a film or an animation."""
-    from liif_arch.films.kinds import is_animation, is_video
-
-    return is_video(path) or is_animation(path)
 
 
 def _without_done(planned: Plan, several: bool) -> Plan:
@@ -263,28 +224,6 @@ def _without_done(planned: Plan, several: bool) -> Plan:
             '--overwrite replaces them.'
         )
     return Plan(left, done, notes)
-
-
-def _target(out: Path, source: Source, naming: Naming, page: int, pages: int) -> Path:
-    """Where an image's result goes within a folder."""
-    from liif_arch.files.formats import format_of, lossless_extension
-    from liif_arch.films.kinds import film_extension, written_films
-
-    stem, suffix = source.path.stem, naming.suffix
-    if source.path == STANDARD:
-        stem = 'stdin'
-    if source.path != STANDARD:
-        moves = _moves(source.path)
-        if moves and suffix not in written_films(source.path):
-            suffix = film_extension(source.path)
-        elif not moves and suffix is not None and format_of(f'a{suffix}') is None:
-            suffix = None  # a film's
-    if suffix is None:
-        suffix = lossless_extension(source.path)
-    number = ''
-    if pages > 1:
-        number = f'_{page + 1:0{len(str(pages))}}'
-    return out / source.folder / f'{stem}{naming.label}{number}{suffix}'
 
 
 def _require_output(out: Path, as_folder: bool, several: bool, moves: list[bool]) -> None:
@@ -313,6 +252,32 @@ def _require_output(out: Path, as_folder: bool, several: bool, moves: list[bool]
             f'-o: {out}: there is no such folder, and {what} ends with one of '
             f'{", ".join(known)}; for a new folder write {out}/.'
         )
+
+
+def _without_results(jobs: list[Job], found: set[Path], notes: list[str]) -> list[Job]:
+    """Jobs but those whose sources an earlier run has made of the others, in the same folder.
+
+    Args:
+        jobs: All of them.
+        found: Sources that folders hold; those that were named themselves are meant.
+        notes: What is said of it joins them.
+    """
+    made = {_identity(job.result): job.source for job in jobs if job.result.exists()}
+    kept, results = [], []
+    for job in jobs:
+        is_result = (
+            job.source in found and made.get(_identity(job.source), job.source) != job.source
+        )
+        if is_result:
+            results.append(job.source)
+        else:
+            kept.append(job)
+    if results:
+        notes.append(
+            f'{len(results)} images of these folders are results of others and were left alone '
+            f'({some(results)}).'
+        )
+    return kept
 
 
 def _require_apart(jobs: list[Job]) -> None:

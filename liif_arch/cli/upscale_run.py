@@ -20,7 +20,14 @@ from liif_arch.cli.upscale_target import Shape, Target
 from liif_arch.coordinates import scaled_size
 from liif_arch.errors import UserError
 from liif_arch.files.decoding import header_size
-from liif_arch.files.formats import HEAD, format_of, lossless_extension, sniff
+from liif_arch.files.formats import (
+    HEAD,
+    Format,
+    content_format,
+    format_of,
+    lossless_extension,
+    sniff,
+)
 from liif_arch.files.images import Picture, decode_picture, read_picture, require_unit_range
 from liif_arch.files.lossy import lossy_format
 from liif_arch.films.animation import enlarge_animation
@@ -88,6 +95,18 @@ class Networks:
         return net
 
 
+def begin(networks: Networks, jobs: list[Job], target: Target, memory: float) -> None:
+    """Load the network of the first image, and say about how long all will take.
+
+    Raises:
+        UserError: The network cannot be loaded.
+    """
+    pixels = _expected_pixels(jobs, target)
+    if sum(pixels):
+        first = next(job for job, count in zip(jobs, pixels, strict=True) if count)
+        tell_long(_network_of(networks, first), sum(pixels), max(pixels), memory)
+
+
 def upscale_all(
     networks: Networks, jobs: list[Job], target: Target, args: argparse.Namespace, report: Report
 ) -> None:
@@ -98,9 +117,6 @@ def upscale_all(
     """
     failed = 0
     pixels = _expected_pixels(jobs, target)
-    if sum(pixels):
-        first = next(job for job, count in zip(jobs, pixels, strict=True) if count)
-        tell_long(_network_of(networks, first), sum(pixels), max(pixels), args.memory)
     before, total = 0, sum(pixels) or len(jobs) * UNKNOWN_PIXELS
     with progress_of_parts('') as advance:
         for number, (job, count) in enumerate(zip(jobs, pixels, strict=True), 1):
@@ -193,34 +209,36 @@ def _do(
             ),
         )
         return
+    picture, kind = _read(job, args.strict)
     if job.result == STANDARD:
         with tempfile.TemporaryDirectory() as folder:
-            suffix = lossless_extension(job.source)
+            suffix = lossless_extension(kind)
             if args.format is not None:
                 suffix = f'.{args.format.removeprefix(".")}'
             result = Path(folder) / f'image{suffix}'
             try:
-                outcome = _do_image(networks, job, result, target, args, progress, start)
+                outcome = _do_image(networks, job, picture, result, target, args, progress, start)
             except UserError as error:
                 raise UserError(str(error).replace(str(result), '-o -')) from None
             with open(result, 'rb') as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     else:
-        outcome = _do_image(networks, job, job.result, target, args, progress, start)
+        outcome = _do_image(networks, job, picture, job.result, target, args, progress, start)
     report.done(job, outcome)
 
 
 def _do_image(
     networks: Networks,
     job: Job,
+    picture: Picture,
     result: Path,
     target: Target,
     args: argparse.Namespace,
     progress: Callable[[int, int], None],
     start: float,
 ) -> Outcome:
-    image, metadata = _read(job, args.strict)
+    image, metadata = picture
     if not metadata.linear:
         require_unit_range(image, str(job.source))
     full = (image.shape[0], image.shape[1])
@@ -247,11 +265,12 @@ def _do_image(
     return Outcome(full, size, *choice[1:], seconds, notes=tuple(notes))
 
 
-def _read(job: Job, strict: bool) -> Picture:
-    """A job's image."""
+def _read(job: Job, strict: bool) -> tuple[Picture, Format | None]:
+    """A job's image, and the format of its file."""
     if job.source == STANDARD:
-        return decode_picture(sys.stdin.buffer.read(), 'standard input', strict)
-    return read_picture(job.source, strict, job.page)
+        data = sys.stdin.buffer.read()
+        return decode_picture(data, 'standard input', strict), sniff(data[:HEAD])
+    return read_picture(job.source, strict, job.page), content_format(job.source)
 
 
 def _misnamed(source: Path) -> list[str]:

@@ -12,25 +12,36 @@ STANDARD = Path('-')  # standard input, or standard output
 
 
 class Source(NamedTuple):
-    """An image or film to read, and the folder within the output folder of its result."""
+    """What is to be read.
+
+    Attributes:
+        path: An image or film, or `STANDARD`.
+        folder: Of its result, within the output folder.
+        named: Whether it was named itself, and not found in a folder.
+    """
 
     path: Path
     folder: Path
+    named: bool = False
 
 
 def sources_of(path: Path, out: Path, recursive: bool, notes: list[str]) -> list[Source]:
     """The images that one input names; what a folder holds beside them joins the notes."""
     if path.is_file():
-        return [Source(path, Path())]
+        return [Source(path, Path(), named=True)]
+    if path.exists() and not path.is_dir():  # a pipe can be read once, and a file is, twice
+        raise UserError(f'{path}: is no file or folder; - reads standard input.')
     if not path.is_dir():
         raise UserError(f'{path} {missing_path(path)}.')
     from liif_arch.files.formats import EXTENSIONS, is_image_file
     from liif_arch.films.kinds import is_video
 
-    sources, others, told = [], [], []
+    sources, others, broken, told = [], [], [], []
     for visited in _walk(path, out):
         for file in visited.files:
-            if is_image_file(file) or is_video(file):
+            if not file.is_file():
+                broken.append(file.relative_to(path))
+            elif is_image_file(file) or is_video(file):
                 sources.append(Source(file, file.parent.relative_to(path)))
             else:
                 others.append(file.relative_to(path))
@@ -47,6 +58,8 @@ def sources_of(path: Path, out: Path, recursive: bool, notes: list[str]) -> list
             f'{path}: {_count(others, "file")} left out, of a kind that is not read here: '
             f'{some(others)}.'
         )
+    if broken:
+        told.append(f'{path}: {_count(broken, "link")} to no file left out: {some(broken)}.')
     notes += told
     return sources
 

@@ -170,6 +170,10 @@ def parse_target(args: argparse.Namespace) -> Target:
     Raises:
         UserError: They are not what the flags need.
     """
+    if args.stretch and args.size is None:
+        raise UserError(
+            '--stretch: found it without --size, which alone can stretch; leave it out.'
+        )
     crop = None
     if args.crop is not None:
         crop = parse_crop(args.crop)

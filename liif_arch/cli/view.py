@@ -10,6 +10,7 @@ from liif_arch.weights import names_and_defaults
 
 STOPPED = 'closed.'
 EVERYWHERE = ('0.0.0.0', '::')
+HTTP_PORT = 80  # which browsers leave out
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,14 +63,12 @@ def main() -> int:
     with serving.listening(args.host, args.port) as listener:
         port = listener.getsockname()[1]
         server = Server(gallery, _names(args.host, port))
-        host = socket.gethostname() if args.host in EVERYWHERE else args.host
+        host = socket.gethostname() if args.host in EVERYWHERE else in_address(args.host)
         address = f'http://{host}:{port}/{server.token}/'
         threading.Thread(target=gallery.prepare, daemon=True).start()
         print(f'{address}  (Ctrl+C closes it)', flush=True)
         if not args.no_browser:
-            import webbrowser
-
-            webbrowser.open(address)
+            serving.open_browser(address)
         server.run(listener)
     return 0
 
@@ -78,5 +77,15 @@ def _names(host: str, port: int) -> set[str] | None:
     """The names by which the server may be asked; None: any, where it listens everywhere."""
     if host in EVERYWHERE:
         return None
-    names = {serving.LOCAL, 'localhost'} if host == serving.LOCAL else {host}
-    return {f'{name}:{port}' for name in names}
+    names = {in_address(host).lower()}
+    if host == serving.LOCAL:
+        names.add('localhost')
+    asked = {f'{name}:{port}' for name in names}
+    if port == HTTP_PORT:
+        asked |= names
+    return asked
+
+
+def in_address(host: str) -> str:
+    """A host as addresses write it: numbers of IPv6 in brackets."""
+    return f'[{host}]' if ':' in host else host

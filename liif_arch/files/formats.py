@@ -149,14 +149,13 @@ def content_format(path: str | Path) -> Format | None:
         return format_of(path)
 
 
-def lossless_extension(path: str | Path) -> str:
-    """The extension under which an image that was read from a file is written without loss.
+def lossless_extension(kind: Format | None) -> str:
+    """The extension under which an image that was read from a format is written without loss.
 
     Returns:
-        '.tif' for a TIFF file, which may hold float values; its own for linear light, which
-        other formats do not mark; '.png' for any other. The file's content counts, not its name.
+        '.tif' for TIFF, which may hold float values; its own for linear light, which other formats
+        do not mark; '.png' for any other.
     """
-    kind = content_format(path)
     if kind is TIFF:
         return '.tif'
     if kind is not None and kind.linear:

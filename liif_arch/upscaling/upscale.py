@@ -12,7 +12,7 @@ from torch import nn
 
 from liif_arch.archs.latent_network import LatentNetwork
 from liif_arch.coordinates import as_scale, scaled_size
-from liif_arch.errors import UserError, require_whole
+from liif_arch.errors import UserError, require_mebibytes, require_whole
 from liif_arch.files.formats import DTYPES, require_format, require_linear
 from liif_arch.files.images import image_writer, read_picture, require_unit_range
 from liif_arch.files.metadata import Metadata
@@ -206,8 +206,7 @@ def _checked(
             f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
         )
     _require_array(image)
-    if not (isinstance(memory, (int, float)) and memory > 0):
-        raise UserError(f'memory: found {memory!r}; needed MiB above 0.')
+    require_mebibytes(memory=memory)
     pixels = with_channel_axis(image)
     channels: Any = net.num_in_ch
     require_channels(pixels.shape[2], channels)

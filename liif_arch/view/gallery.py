@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from liif_arch.errors import UserError
+from liif_arch.errors import UserError, require_mebibytes
 from liif_arch.files.lossy import lossy_format
-from liif_arch.view.pictures import Gallery, Shown
+from liif_arch.view.pictures import TAKEN, Gallery, Shown
 from liif_arch.weights import DEFAULT, PHOTO, labels
 
 MEMORY = 1536  # MiB that the codes of an image may take
@@ -48,13 +48,14 @@ def open_gallery(
         raise UserError(
             f'found {len(gt)} ground truths for {len(images)} images; needed one for each.'
         )
+    require_mebibytes(memory=memory)
     if not images:
         raise UserError('found no images; needed one or more.')
     shown = []
     for number, image in enumerate(images):
         path = Path(image)
         chosen = weights or [suited(path)]
-        named = zip(labels(chosen), chosen, strict=True)
+        named = zip(labels(chosen, TAKEN), chosen, strict=True)
         networks = {label: partial(load, name) for label, name in named}
         shown.append(Shown(path, networks, Path(gt[number]) if gt is not None else None, memory))
         for name in chosen:

@@ -86,6 +86,7 @@ class Bicubic:
 
 
 FILTERS: dict[str, Callable[[np.ndarray], Method]] = {'nearest': Nearest, 'bicubic': Bicubic}
+TAKEN = (*FILTERS, ORIGINAL)  # names that no network can have
 
 
 class Networked:
@@ -236,7 +237,7 @@ def _require_shape(full: tuple[int, int], original: np.ndarray, gt: Path) -> Non
     """Raise UserError where a ground truth is no enlargement of an image (h, w)."""
     height, width = original.shape[:2]
     ratio = (height / full[0]) / (width / full[1])
-    if height < full[0] or not 0.97 < ratio < 1.03:
+    if height < full[0] or width < full[1] or not 0.97 < ratio < 1.03:
         raise UserError(
             f'--gt: {gt} is {width}x{height}, and the image {full[1]}x{full[0]} (width x height); '
             'needed the same picture with more pixels.'

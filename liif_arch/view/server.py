@@ -67,7 +67,7 @@ class Guard:
         origin = headers.get(b'origin')
         site = headers.get(b'sec-fetch-site', b'none')
         own = origin is None or origin.decode('latin-1') == f'http://{host}'
-        asked = self.hosts is None or host in self.hosts
+        asked = self.hosts is None or host.lower() in self.hosts
         near = site in (b'none', b'same-origin')
         if self.framed and headers.get(b'sec-fetch-dest') == b'iframe':
             near = True
@@ -99,8 +99,10 @@ class Server:
             Route('/{token}/', self.page),
             Route('/{token}/state.json', self.state),
             Route('/{token}/thumbnail/{image:int}.png', self.thumbnail),
-            Route('/{token}/tile/{image:int}/{method}/{level}/{row:int}/{col:int}.png', self.tile),
-            Route('/{token}/psnr/{image:int}/{method}', self.psnr),
+            Route(
+                '/{token}/tile/{image:int}/{method:path}/{level}/{row:int}/{col:int}.png', self.tile
+            ),
+            Route('/{token}/psnr/{image:int}/{method:path}', self.psnr),
             Route('/{token}/{name}', self.page),
         ]
         self.app = Starlette(

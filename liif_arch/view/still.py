@@ -1,5 +1,6 @@
 """The view as pictures: a detail by several methods side by side, and a zoom into it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from liif_arch.view.pictures import ORIGINAL, Shown
 
 GAP, BAR = 6, 26  # pixels between pictures, and of the line above each
 INSET = 0.3  # of a detail's width: the whole picture, with a frame around the detail
+MOST_INSET = 0.5  # of its height
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 MOST_SIDE = 1024  # pixels of a detail's side in a picture
 
@@ -36,21 +38,33 @@ def panel(shown: Shown, scale: float, crop: tuple[float, float, float, float]) -
         UserError: The detail does not lie in the image, or would be too large.
     """
     size, area = _area(shown.full, scale, crop)
-    details = {name: shown.area(name, size, area) for name in columns(shown)}
-    height, width = area.shape
-    picture = Image.new('RGB', (len(details) * (width + GAP) - GAP, height + BAR), PAPER)
-    draw = ImageDraw.Draw(picture)
     part = (area.top / size[0], area.bottom / size[0], area.left / size[1], area.right / size[1])
-    for number, (name, detail) in enumerate(details.items()):
-        left = number * (width + GAP)
-        picture.paste(_image(detail), (left, BAR))
-        title = f'{name}  x{scale:g}'
-        psnr = shown.psnr(name, part)
-        if psnr is not None:
-            title = f'{name}  x{scale:g}  {psnr:.2f} dB'
-        draw.text((left + 4, 5), title, INK, ImageFont.load_default(14))
-    _paste_inset(picture, shown, part, width)
+    titles = {name: _title(shown, name, scale, part) for name in columns(shown)}
+    font = ImageFont.load_default(14)
+    height, width = area.shape
+    wide = max(width, *(math.ceil(font.getlength(title)) + 8 for title in titles.values()))
+    picture = Image.new('RGB', (len(titles) * (wide + GAP) - GAP, height + BAR), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (name, title) in enumerate(titles.items()):
+        left = number * (wide + GAP)
+        picture.paste(_image(shown.area(name, size, area)), (left, BAR))
+        draw.text((left + 4, 5), title, INK, font)
+    _paste_inset(picture, shown, part, (height, width))
     return picture
+
+
+def _title(shown: Shown, name: str, scale: float, part: tuple[float, float, float, float]) -> str:
+    """What stands above a detail; PSNR is told at the scale of the ground truth, which is said."""
+    if shown.original is None:
+        return f'{name}  x{scale:g}'
+    known = shown.original.shape[0] / shown.full[0]
+    if name == ORIGINAL:
+        return f'{name}  x{known:.3g}'
+    psnr = shown.psnr(name, part)
+    if psnr is None:
+        return f'{name}  x{scale:g}'
+    where = '' if round(scale, 2) == round(known, 2) else f' at x{known:.3g}'
+    return f'{name}  x{scale:g}  {psnr:.2f} dB{where}'
 
 
 def busiest(shown: Shown, side: int) -> tuple[int, int, int, int]:
@@ -78,10 +92,15 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def _paste_inset(
-    picture: Image.Image, shown: Shown, part: tuple[float, float, float, float], width: int
+    picture: Image.Image,
+    shown: Shown,
+    part: tuple[float, float, float, float],
+    detail: tuple[int, int],
 ) -> None:
-    """The whole image in the first detail's lower corner, with a frame around the detail."""
-    ratio = INSET * width / shown.full[1]
+    """The whole image in the lower corner of the first detail (h, w), with a frame around what
+    the detail shows.
+    """
+    ratio = min(INSET * detail[1] / shown.full[1], MOST_INSET * detail[0] / shown.full[0])
     size = (max(1, round(shown.full[1] * ratio)), max(1, round(shown.full[0] * ratio)))
     whole = _image(shown.area('bicubic', shown.full, Area(0, shown.full[0], 0, shown.full[1])))
     whole = whole.resize(size, Image.Resampling.BICUBIC)

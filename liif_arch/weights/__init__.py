@@ -1,6 +1,6 @@
 """Trained weights that come with the package. README.md in this folder is their model card."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -37,14 +37,19 @@ def weights_path(weights: str | Path) -> Path:
     return path
 
 
-def labels(weights: Sequence[str | Path]) -> list[str]:
-    """Short names of several weights, no two alike: the file's, or a repository's or folder's."""
-    short = []
+def labels(weights: Sequence[str | Path], taken: Collection[str] = ()) -> list[str]:
+    """Short names of several weights, no two alike: the file's, or a repository's or folder's.
+
+    Args:
+        weights: As they were given.
+        taken: Names of other things beside them.
+    """
+    short = list(taken)
     for each in weights:
         path = Path(each)
         short.append(path.parent.name if path.name == FOLDER_FILE else path.stem)
     found: list[str] = []
-    for each, label in zip(weights, short, strict=True):
+    for each, label in zip(weights, short[len(taken) :], strict=True):
         found.append(str(each) if short.count(label) > 1 else label)
     return found
 

@@ -14,6 +14,7 @@ export class Tiles {
     this.kept = new Map(); // key -> ImageBitmap, the one used last at the end
     this.asked = new Map(); // key -> AbortController
     this.failed = new Set();
+    this.gone = false; // whether nobody answered the last request
     this.wanted = []; // keys, the most urgent first
     this.milliseconds = null; // of the last tile that was rendered
   }
@@ -73,6 +74,7 @@ export class Tiles {
     this.asked.set(key, controller);
     try {
       const answer = await fetch(`tile/${key}.png`, { signal: controller.signal });
+      this.gone = false;
       if (!answer.ok) throw new Error(`${answer.status}`);
       const options = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
       const bitmap = await createImageBitmap(await answer.blob(), options);
@@ -80,6 +82,7 @@ export class Tiles {
       this.keep(key, bitmap);
     } catch (error) {
       if (error.name !== 'AbortError') this.failed.add(key);
+      if (error instanceof TypeError) this.gone = true;
     }
     if (this.asked.get(key) === controller) this.asked.delete(key);
     this.changed();

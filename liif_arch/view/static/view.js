@@ -12,6 +12,7 @@ const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true
 // is asked for, a fraction of which is animated, and `level` the whole one that is rendered.
 const view = { image: 0, x: 0, y: 0, zoom: 0, level: 0, split: 0.5, left: '', right: '' };
 const tiles = new Tiles(state, () => redraw());
+const LEAST = 0.1; // of a level: a step that is meant
 let planned = false;
 let settled = null;
 
@@ -126,7 +127,8 @@ function tell() {
   const value = scale();
   $('scale').textContent = `x${value >= 10 ? value.toFixed(1) : value.toFixed(2)}`;
   $('speed').textContent = tiles.milliseconds === null ? '' : `${tiles.milliseconds} ms a tile`;
-  $('busy').textContent = tiles.waiting ? `${tiles.waiting} tiles to come` : '';
+  const toCome = tiles.waiting ? `${tiles.waiting} tiles to come` : '';
+  $('busy').textContent = tiles.gone ? 'no answer: basicsr view has been closed' : toCome;
   document.body.dataset.ready = String(!tiles.waiting && view.zoom === view.level);
 }
 
@@ -143,8 +145,8 @@ async function tellPsnr() {
   for (const method of new Set([view.left, view.right])) {
     if (method === 'original') continue;
     const path = `psnr/${view.image}/${encodeURIComponent(method)}?part=${part.join(',')}`;
-    const answer = await fetch(path);
-    if (!answer.ok) return;
+    const answer = await fetch(path).catch(() => null);
+    if (!answer?.ok) return;
     const { psnr } = await answer.json();
     if (number !== asked) return; // one has looked elsewhere since
     if (psnr !== null) told.push(`${method} ${psnr.toFixed(2)} dB`);
@@ -168,11 +170,14 @@ function hover(x, y) {
 
 // ------------------------------------------------------------------------------------ what is done
 
-// The whole level nearest to what was asked for is rendered; the zoom comes to rest on it.
+// The whole level nearest to what was asked for is rendered; the zoom comes to rest on it. What
+// was asked for is another level than before, however small the step of a wheel is.
 function settle() {
   clearTimeout(settled);
   settled = setTimeout(() => {
-    view.zoom = view.level = Math.round(view.zoom);
+    const change = view.zoom - view.level;
+    const least = Math.abs(change) > LEAST ? Math.sign(change) : 0;
+    view.zoom = view.level += Math.abs(change) < 1 ? least : Math.round(change);
     limit();
     view.level = view.zoom;
     want();
@@ -262,14 +267,19 @@ function resize() {
 }
 
 const step = 80; // CSS pixels of an arrow key
+function nudge(dx, dy) {
+  move(dx, dy);
+  settle();
+}
+
 const keys = {
   '+': () => to(view.level + 2), '=': () => to(view.level + 2), '-': () => to(view.level - 2),
   0: fit, 1: () => to(0), x: () => choose(view.right, view.left), s: save,
   n: () => open(view.image + 1), p: () => open(view.image - 1),
   '[': () => split(view.split - 0.05), ']': () => split(view.split + 0.05),
   '?': () => $('keys').showModal(),
-  ArrowLeft: () => move(step, 0), ArrowRight: () => move(-step, 0),
-  ArrowUp: () => move(0, step), ArrowDown: () => move(0, -step),
+  ArrowLeft: () => nudge(step, 0), ArrowRight: () => nudge(-step, 0),
+  ArrowUp: () => nudge(0, step), ArrowDown: () => nudge(0, -step),
 };
 
 state.images.forEach(({ name }, index) => {
@@ -290,7 +300,13 @@ $('divider').addEventListener('keydown', (event) => {
   }
 });
 for (const id of ['left', 'right']) {
-  $(id).addEventListener('change', () => choose($('left').value, $('right').value));
+  let byPointer = false; // by keys one goes through the list, which needs them
+  $(id).addEventListener('pointerdown', () => { byPointer = true; });
+  $(id).addEventListener('keydown', () => { byPointer = false; });
+  $(id).addEventListener('change', () => {
+    choose($('left').value, $('right').value);
+    if (byPointer) canvas.focus();
+  });
 }
 const buttons = { swap: 'x', fit: 0, one: 1, out: '-', in: '+', save: 's', help: '?' };
 for (const [id, name] of Object.entries(buttons)) $(id).addEventListener('click', keys[name]);

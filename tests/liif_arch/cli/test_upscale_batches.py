@@ -157,7 +157,9 @@ def test_upscale__a_batch_goes_on(monkeypatch, tmp_path, weights, capsys):
             'its shape is kept by 100x120 (--size 100x) and 58x70 (--size x70)',
         ),
         (['--scale', '2', '--threads', '0'], '--threads: found 0'),
-        (['--scale', '2', '--memory', '-1'], '--memory: found'),
+        (['--scale', '2', '--memory', '-1'], '--memory: found -1.0; needed a number of MiB'),
+        (['--scale', '2', '--memory', 'inf'], '--memory: found inf'),
+        (['--scale', '2', '--stretch'], '--stretch: found it without --size'),
     ],
 )
 def test_upscale__refuses(monkeypatch, tmp_path, weights, capsys, flags, part):

@@ -1,5 +1,6 @@
 """Which images are done, where results go, and what is said about the rest."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,38 @@ def test_plan__a_target_that_is_another_input(monkeypatch, tmp_path):
         plan(['.'], None, '_x2', overwrite=True)
 
 
+def test_plan__a_folder_that_holds_its_own_results_goes_on(monkeypatch, tmp_path):
+    write_photos(tmp_path, [(4, 4)] * 3, ['a', 'b', 'a_x2'])
+    (tmp_path / 'b.jpg').write_bytes((tmp_path / 'b.png').read_bytes())
+    monkeypatch.chdir(tmp_path)
+    found = plan(['.'], None, '_x2')
+    assert [str(job.result) for job in found.jobs] == ['b_x2_jpg.png', 'b_x2_png.png']
+    assert found.notes == [
+        '1 images of these folders are results of others and were left alone (a_x2.png).',
+        '1 of 3 results exist and were skipped (a_x2.png); --overwrite replaces them.',
+    ]
+    for job in found.jobs:
+        write_photos(tmp_path, [(4, 4)], [job.result.stem])
+    assert plan(['.'], None, '_x2').jobs == []
+    with pytest.raises(UserError, match=r'a_x2.png is an input, and the target of a.png'):
+        plan(['a.png', 'a_x2.png'], None, '_x2')  # both are meant
+
+
+def test_plan__links_to_nothing_are_left_out(tree):
+    (tree / 'in/gone.png').symlink_to(tree / 'nowhere.png')
+    found = plan(['in'], 'out/')
+    assert [job.source.name for job in found.jobs] == ['a.png', 'b.png']
+    assert 'in: 1 link to no file left out: gone.png.' in found.notes
+    with pytest.raises(UserError, match='gone.png does not exist'):
+        plan(['in/gone.png'], 'out/')
+
+
+def test_plan__a_pipe_is_refused(tree):
+    os.mkfifo(tree / 'pipe')
+    with pytest.raises(UserError, match='pipe: is no file or folder; - reads standard input'):
+        plan(['pipe'], 'out/')
+
+
 def test_plan__a_folder_without_images_names_its_subfolders(tmp_path):
     write_photos(tmp_path / 'in/x', [(4, 4)], ['a'])
     with pytest.raises(
@@ -187,6 +220,8 @@ def test_plan__standard_input_and_output(tree):
     for inputs in (['in'], ['in/a.png', 'in/b.png']):
         with pytest.raises(UserError, match='-o: found - for more than one picture'):
             plan(inputs, '-')
+    with pytest.raises(UserError, match='--suffix: found it beside -o -'):
+        plan(['in/a.png'], '-', suffix='_large')
 
 
 def test_plan__films_and_animations(tree):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,7 +189,14 @@ def test_upscale__json(monkeypatch, tmp_path, weights, capsys):
 
 
 @pytest.mark.parametrize(
-    'flags', [('--scale', 0), ('--size', '10x40'), ('--scale', 2, '-o', 'no.where')]
+    'flags',
+    [
+        ('--scale', 0),
+        ('--size', '10x40'),
+        ('--scale', 2, '-o', 'no.where'),
+        ('--scale', 2, '--weights', 'no.pth'),
+        ('--scale', 2, '-opt', 'no.yml'),
+    ],
 )
 def test_upscale__json_of_what_is_refused(monkeypatch, tmp_path, weights, capsys, flags):
     write_image(tmp_path / 'a.png', PHOTO)
@@ -211,6 +220,19 @@ def test_upscale__standard_input_and_output(tmp_path, weights):
         with Image.open(tmp_path / 'out') as image:
             assert image.size == (40, 48) and image.format == kind
         assert b'-  20x24 -> 40x48' in result.stderr
+
+
+def test_upscale__standard_input_stays_without_loss(tmp_path, monkeypatch, weights, capfdbinary):
+    """A TIFF file of floats, and one of linear light, become such files."""
+    for name in ('a.tif', 'a.pfm'):
+        write_image(tmp_path / name, PHOTO.astype(np.float32) / 255)
+        data = SimpleNamespace(buffer=BytesIO((tmp_path / name).read_bytes()))
+        monkeypatch.setattr(sys, 'stdin', data)
+        flags = ('--weights', weights, '--scale', 2)
+        assert run_here(monkeypatch, tmp_path, 'upscale', '-', *flags) == 0
+        (tmp_path / f'out{name[1:]}').write_bytes(capfdbinary.readouterr().out)
+        result = read_image(tmp_path / f'out{name[1:]}')
+        assert result.shape == (48, 40, 3) and result.dtype == np.float32
 
 
 def test_upscale__a_name_that_begins_with_a_dash(run, tmp_path):

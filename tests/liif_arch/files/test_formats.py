@@ -146,7 +146,7 @@ def test_extensions__are_the_tables(tmp_path):
     'name,lossless', [('a.tif', '.tif'), ('A.TIFF', '.tif'), ('a.jpg', '.png'), ('a.gif', '.png')]
 )
 def test_lossless_extension__a_tiff_stays_one(name, lossless):
-    assert lossless_extension(name) == lossless
+    assert lossless_extension(format_of(name)) == lossless
 
 
 WRITTEN = [suffix for suffix in FORMATS if FORMATS[suffix].dtypes]

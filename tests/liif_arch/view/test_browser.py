@@ -170,6 +170,46 @@ def test_bar__says_scale_psnr_time_and_colour(page, folder):
     assert text.endswith(f'rgb {colour[0]} {colour[1]} {colour[2]}')
 
 
+def test_bar__psnr_is_of_what_arrows_have_moved_to(page):
+    press(page, '0', '1', *['+'] * 6)
+    page.wait_for_selector('#psnr:not(:empty)')
+    before = page.inner_text('#psnr')
+    press(page, *['ArrowRight'] * 6)
+    page.wait_for_function(f'document.getElementById("psnr").textContent !== "{before}"')
+    page.wait_for_selector('#psnr:not(:empty)')
+    moved = page.inner_text('#psnr')
+    page.mouse.click(300, 250)  # where nothing moves, it is told again
+    wait(page)
+    page.wait_for_selector('#psnr:not(:empty)')
+    assert page.inner_text('#psnr') == moved
+
+
+def test_wheel__a_small_step_is_one(page):
+    press(page, '1')
+    page.mouse.move(300, 250)
+    for notch, scale in ((-40, 'x1.19'), (-40, 'x1.41'), (40, 'x1.19')):
+        page.mouse.wheel(0, notch)
+        wait(page)
+        assert page.inner_text('#scale') == scale
+
+
+def test_lists__leave_the_keys_to_the_page(page):
+    press(page, '1')
+    page.locator('#left').dispatch_event('pointerdown')
+    page.locator('#left').focus()
+    page.select_option('#left', 'nearest')
+    press(page, '+', '+')
+    assert page.inner_text('#scale') == 'x2.00'
+
+
+def test_page__says_that_nobody_answers(page):
+    press(page, '1')
+    page.route('**/tile/**', lambda route: route.abort())
+    page.route('**/psnr/**', lambda route: route.abort())
+    press(page, *['+'] * 9)
+    assert page.inner_text('#busy') == 'no answer: basicsr view has been closed'
+
+
 def test_save__is_the_window(page):
     press(page, '1', '+', '+')
     with page.expect_download() as download:

@@ -11,7 +11,7 @@ from helpers import photo
 
 uvicorn = pytest.importorskip('uvicorn')
 
-from liif_arch import write_image  # noqa: E402
+from liif_arch import load_network, write_image  # noqa: E402
 from liif_arch.view.pictures import Gallery, Shown  # noqa: E402
 from liif_arch.view.server import STATIC, Server  # noqa: E402
 
@@ -35,7 +35,8 @@ def served(tmp_path_factory):
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port = listener.getsockname()[1]
         hosts = {f'127.0.0.1:{port}', f'localhost:{port}'}
-        ours = Server(Gallery([Shown(folder / 'a.png', {})]), hosts)
+        networks = {'runs/a.pth': lambda: load_network('small')}  # two weights of one name
+        ours = Server(Gallery([Shown(folder / 'a.png', networks)]), hosts)
         theirs = uvicorn.Server(uvicorn.Config(ours.app, log_level='error', lifespan='off'))
         thread = threading.Thread(target=theirs.run, kwargs={'sockets': [listener]}, daemon=True)
         thread.start()
@@ -61,6 +62,13 @@ def get(served):
         return Answer(answer.status, found, content)
 
     return ask
+
+
+def test_server__a_network_whose_name_is_a_path(get):
+    answer = get('tile/0/runs%2Fa.pth/4/0/0.png')
+    assert answer.status_code == 200 and answer.content.startswith(b'\x89PNG')
+    assert get('psnr/0/runs%2Fa.pth?part=0,1,0,1').status_code == 200
+    assert get('tile/0/runs%2Fb.pth/4/0/0.png').status_code == 404
 
 
 def test_server__gives_the_page_and_what_is_shown(get):

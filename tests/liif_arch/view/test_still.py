@@ -31,14 +31,15 @@ def test_panel__holds_what_upscale_makes(monkeypatch, tmp_path, image, capsys):
     compare(monkeypatch, tmp_path, *flags, '-o', 'p.png')
     found = np.asarray(Image.open(tmp_path / 'p.png'))
     width, height = 180, 120
-    assert found.shape == (still.BAR + height, 4 * width + 3 * still.GAP, 3)
+    wide = (found.shape[1] + still.GAP) // 4 - still.GAP  # as the titles need
+    assert found.shape == (still.BAR + height, 4 * wide + 3 * still.GAP, 3) and wide >= width
     assert capsys.readouterr().out.startswith(f'p.png  {found.shape[1]}x{found.shape[0]}')
     for number, name in enumerate(('fast', 'small'), 1):
-        left = number * (width + still.GAP)
+        left = number * (wide + still.GAP)
         expected = upscale(load_network(name), image, scale=6)[60:180, 120:300]
         part = found[still.BAR :, left : left + width]
         assert np.abs(part.astype(int) - expected).max() <= 1
-    title = found[: still.BAR, : 4 * width]
+    title = found[: still.BAR]
     assert (title < 128).any() and (title > 250).mean() > 0.5  # letters on paper
 
 
@@ -46,7 +47,32 @@ def test_panel__of_gray_and_alpha(monkeypatch, tmp_path):
     pixels = np.dstack([photo(30, 40)[..., :1], np.full((30, 40), 128, np.uint8)])
     write_image(tmp_path / 'a.png', pixels)
     compare(monkeypatch, tmp_path, '--scale', 2, '--weights', 'small', '-o', 'p.png')
-    assert Image.open(tmp_path / 'p.png').size == (2 * 80 + still.GAP, 60 + still.BAR)
+    found = Image.open(tmp_path / 'p.png')
+    wide = (found.width - still.GAP) // 2
+    assert wide >= 80 and found.size == (2 * wide + still.GAP, 60 + still.BAR)
+
+
+def test_titles__say_at_which_scale_psnr_is(tmp_path, image):
+    """The ground truth is twice as large as the image, whatever scale is looked at."""
+    shown = Shown(tmp_path / 'a.png', {'small': lambda: load_network('small')}, tmp_path / 'gt.png')
+    whole = (0.0, 1.0, 0.0, 1.0)
+    psnr = f'{shown.psnr("small", whole):.2f} dB'
+    assert still._title(shown, 'small', 2, whole) == f'small  x2  {psnr}'
+    assert still._title(shown, 'small', 6, whole) == f'small  x6  {psnr} at x2'
+    assert still._title(shown, 'original', 6, whole) == 'original  x2'
+    alone = Shown(tmp_path / 'a.png', {})
+    assert still._title(alone, 'bicubic', 6, whole) == 'bicubic  x6'
+
+
+def test_panel__of_a_small_detail_and_a_tall_image(tmp_path):
+    """Titles do not run into one another, and the inset stays below them."""
+    write_image(tmp_path / 'tall.png', photo(400, 20))
+    shown = Shown(tmp_path / 'tall.png', {'a long name of weights': lambda: load_network('small')})
+    panel = np.asarray(still.panel(shown, 2, (100, 5, 10, 10)))
+    letters = (panel[: still.BAR] < 128).any((0, 2))
+    gap = (panel.shape[1] - still.GAP) // 2
+    assert not letters[gap : gap + still.GAP].any() and letters[gap + still.GAP :].any()
+    assert (panel[:4] == 255).all()
 
 
 @pytest.mark.parametrize('name', ['z.gif', 'z.webp', 'z.mp4'])
@@ -81,6 +107,7 @@ def test_zoom__ends_at_its_place(tmp_path, image):
         (('--zoom', '8:1', '-o', 'p.gif'), '--zoom: found 8:1; needed two rising scales'),
         (('--scale', 0.5, '-o', 'p.png'), '--scale: found 0.5; needed 1 or more'),
         (('--scale', 2, '-o', 'a.png'), '-o: a.png exists'),
+        (('--zoom', '1:8', '--gt', 'gt.png', '-o', 'p.gif'), '--gt: found it beside --zoom'),
         (('--scale', 99, '--crop', '0,0,50,50', '-o', 'p.png'), '--crop: the detail would have'),
         (('--scale', 2, '--crop', '0,0,99,99', '-o', 'p.png'), 'crop: found y 0'),
     ],

@@ -125,5 +125,6 @@ def test_weights__names_and_files(monkeypatch, tmp_path):
 def test_labels__are_short_and_differ():
     assert labels(['fast', 'a/net_g_latest.pth']) == ['fast', 'net_g_latest']
     assert labels(['a/n.pth', 'b/n.pth', 'fast']) == ['a/n.pth', 'b/n.pth', 'fast']
+    assert labels(['bicubic.pth', 'a.pth'], ['bicubic']) == ['bicubic.pth', 'a']
     assert labels(['mine/model.safetensors', 'hf:me/x']) == ['mine', 'x']
     assert labels(['hf:me/x', 'hf:you/x']) == ['hf:me/x', 'hf:you/x']
