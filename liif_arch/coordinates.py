@@ -32,9 +32,9 @@ def pixel_centers(
     return from_host(centres.to(dtype), device)  # no device lacks float32
 
 
-def _host_centers(n: int) -> np.ndarray:
-    """`pixel_centers` on the host, (n,) float64."""
-    return -1 + (2 * np.arange(n, dtype=np.float64) + 1) / n
+def _host_centers(n: int, part: tuple[int, int] | None) -> np.ndarray:
+    """`pixel_centers` on the host, float64; of a part [start, stop), or of all n."""
+    return -1 + (2 * np.arange(*(part or (0, n)), dtype=np.float64) + 1) / n
 
 
 def make_coord(
@@ -98,8 +98,16 @@ class AxisLookup(NamedTuple):
         """Outputs start..stop, with the latents counted from `origin`."""
         host = self.host
         if host is not None:
-            host = host[:, start:stop] - origin
-        return AxisLookup(self.index[:, start:stop] - origin, self.rel[:, start:stop], host)
+            host = host[:, start:stop]
+        part = AxisLookup(self.index[:, start:stop], self.rel[:, start:stop], host)
+        return part.counted_from(origin)
+
+    def counted_from(self, origin: int) -> 'AxisLookup':
+        """The same, with the latents counted from `origin`."""
+        host = self.host
+        if host is not None:
+            host = host - origin
+        return AxisLookup(self.index - origin, self.rel, host)
 
     def span(self) -> tuple[int, int]:
         """First and past-last latent of a regular grid's look-ups; nothing waits for the device.
@@ -129,12 +137,16 @@ def axis_lookup(coord: Array, n: int, local_ensemble: bool) -> AxisLookup:
 
 
 def grid_lookup(
-    n_out: int, n: int, local_ensemble: bool, device: torch.device | str = 'cpu'
+    n_out: int,
+    n: int,
+    local_ensemble: bool,
+    device: torch.device | str = 'cpu',
+    part: tuple[int, int] | None = None,
 ) -> AxisLookup:
     """`axis_lookup` of the n_out pixel centres of a regular grid over n latents (made in float64,
-    rel is float32).
+    rel is float32), or of a part [start, stop) of them.
     """
-    return _on_device(axis_lookup(_host_centers(n_out), n, local_ensemble), device)
+    return _on_device(axis_lookup(_host_centers(n_out, part), n, local_ensemble), device)
 
 
 def _on_device(lookup: AxisLookup, device: torch.device | str) -> AxisLookup:
@@ -160,11 +172,16 @@ def corner_lookup(coord: Array, cell: Array, n: int) -> AxisLookup:
     return AxisLookup(index[None], ((corner + 1) * n / 2 - index)[None])
 
 
-def corner_grid_lookup(n_out: int, n: int, device: torch.device | str = 'cpu') -> AxisLookup:
+def corner_grid_lookup(
+    n_out: int,
+    n: int,
+    device: torch.device | str = 'cpu',
+    part: tuple[int, int] | None = None,
+) -> AxisLookup:
     """`corner_lookup` of the n_out pixels of a regular grid over n latents (made in float64, rel is
-    float32).
+    float32), or of a part [start, stop) of them.
     """
-    centres = _host_centers(n_out)
+    centres = _host_centers(n_out, part)
     return _on_device(corner_lookup(centres, np.full_like(centres, 2 / n_out), n), device)
 
 

@@ -131,9 +131,13 @@ class CoordinateNetwork(LatentNetwork):
         """The latents of an image of (h, w) that queries look up; see `query`."""
         return nearest(coord, cell, size, self.local_ensemble)
 
-    def look_up_axis(self, n_out: int, n: int, device: torch.device) -> AxisLookup:
-        """The latents of n that n_out output pixels of a regular grid look up along one axis."""
-        return grid_lookup(n_out, n, self.local_ensemble, device)
+    def look_up_axis(
+        self, n_out: int, n: int, device: torch.device, part: tuple[int, int] | None = None
+    ) -> AxisLookup:
+        """The latents of n that n_out output pixels of a regular grid look up along one axis, or
+        a part [start, stop) of them.
+        """
+        return grid_lookup(n_out, n, self.local_ensemble, device, part)
 
     # ----------------------------------------------------------------------------------------------
     # What follows from it
@@ -171,9 +175,9 @@ class CoordinateNetwork(LatentNetwork):
     ) -> Tensor:
         """See `LatentNetwork.render_window`."""
         cell = (2 * full[0] / size[0], 2 * full[1] / size[1])
-        by_row = self.look_up_axis(size[0], full[0], feat.device).window(*rows, origin[0])
-        by_col = self.look_up_axis(size[1], full[1], feat.device).window(*cols, origin[1])
-        grid = Grid.of(by_row, by_col, cell)
+        by_row = self.look_up_axis(size[0], full[0], feat.device, rows)
+        by_col = self.look_up_axis(size[1], full[1], feat.device, cols)
+        grid = Grid.of(by_row.counted_from(origin[0]), by_col.counted_from(origin[1]), cell)
         return to_unit_(self.decode_grid(self.grid_table(feat, cell), grid, progress))
 
     def decode_grid(

@@ -1,5 +1,7 @@
 """What every network of this package is: an encoder, and what makes images of its codes."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -106,6 +108,14 @@ class LatentNetwork(HubMethods, nn.Module, ABC):
         if parameter.dtype != torch.float32:
             return parameter.dtype
         return resolve(self.precision, parameter.device)
+
+    def digest(self) -> str:
+        """16 letters that tell a network from others: its options and its parameters."""
+        found = hashlib.sha256(json.dumps(self.network_g, sort_keys=True).encode())
+        for name, value in sorted(self.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     @abstractmethod
     def query(self, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:

@@ -54,9 +54,11 @@ class MetaSR(CoordinateNetwork):
         """The latent in which each query pixel's top-left corner lies."""
         return top_left(coord, cell, size)
 
-    def look_up_axis(self, n_out: int, n: int, device: torch.device) -> AxisLookup:
+    def look_up_axis(
+        self, n_out: int, n: int, device: torch.device, part: tuple[int, int] | None = None
+    ) -> AxisLookup:
         """`look_up` along one axis of a regular grid."""
-        return corner_grid_lookup(n_out, n, device)
+        return corner_grid_lookup(n_out, n, device, part)
 
     def colours(self, table: Tensor, found: Lookups) -> Tensor:
         """See `CoordinateNetwork.colours`; computed by `decode.meta`."""

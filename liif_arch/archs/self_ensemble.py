@@ -85,7 +85,8 @@ class SelfEnsemble(LatentNetwork):
         super().__init__(net.encoder, net.num_in_ch, net.num_out_ch, net.scale, 'float32')
         self.net, self.turns = net, turns(count)
         self.code_channels = count * net.code_channels
-        self.table_channels, self.reach = net.table_channels, net.reach
+        # Where a pixel lies between two latents, a flipped image looks up the other one.
+        self.table_channels, self.reach = net.table_channels, net.reach + 1
         # A flipped crop would begin where the crop ends, which need not be such a multiple.
         self.in_windows = net.in_windows and net.encoder.multiple == 1
 

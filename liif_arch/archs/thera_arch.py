@@ -133,9 +133,11 @@ class Thera(CoordinateNetwork):
         """See `CoordinateNetwork.look_up`."""
         return nearest(coord, cell, size, self.waves().corners)
 
-    def look_up_axis(self, n_out: int, n: int, device: torch.device) -> AxisLookup:
+    def look_up_axis(
+        self, n_out: int, n: int, device: torch.device, part: tuple[int, int] | None = None
+    ) -> AxisLookup:
         """See `CoordinateNetwork.look_up_axis`."""
-        return grid_lookup(n_out, n, self.waves().corners, device)
+        return grid_lookup(n_out, n, self.waves().corners, device, part)
 
     def colours(self, table: Tensor, found: Lookups) -> Tensor:
         """See `CoordinateNetwork.colours`; computed by `decode.heat_field`."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from liif_arch.cli.upscale_names import Naming, extension_named, is_moving, part_of_name, result_in
 from liif_arch.cli.upscale_sources import STANDARD, Source, some, sources_of
 from liif_arch.errors import UserError
+from liif_arch.files.atomic import LONGEST_NAME
 
 
 class Job(NamedTuple):
@@ -146,6 +147,7 @@ def plan(
             f'{flag}: found it beside -o {out}, which says all of a name; leave it out.'
         )
     jobs = _told_apart(jobs)
+    _require_names(jobs)
     if not overwrite:
         jobs = _without_results(
             jobs, {source.path for source in sources if not source.named}, notes
@@ -278,6 +280,17 @@ def _without_results(jobs: list[Job], found: set[Path], notes: list[str]) -> lis
             f'({some(results)}).'
         )
     return kept
+
+
+def _require_names(jobs: list[Job]) -> None:
+    """Raise UserError for a result whose name is longer than a file's can be."""
+    for job in jobs:
+        length = len(os.fsencode(job.result.name))
+        if length > LONGEST_NAME:
+            raise UserError(
+                f'-o: the result of {job.source} would have a name of {length} bytes; '
+                f'{LONGEST_NAME} are allowed. Name it (-o), or shorten its end (--suffix).'
+            )
 
 
 def _require_apart(jobs: list[Job]) -> None:

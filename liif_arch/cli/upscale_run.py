@@ -318,7 +318,7 @@ def _do_film(
         return done, choice
     from liif_arch.films.video import enlarge_film
 
-    settings = repr((choice[1:], args.precision, args.ensemble, args.opt, args.strength))
+    settings = repr((choice.net.digest(), args.precision, args.ensemble, args.strength))
     done = enlarge_film(
         job.source, job.result, size_of, enlarge_to, settings, args.quality, progress
     )

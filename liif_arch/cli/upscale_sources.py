@@ -59,7 +59,8 @@ def sources_of(path: Path, out: Path, recursive: bool, notes: list[str]) -> list
             f'{some(others)}.'
         )
     if broken:
-        told.append(f'{path}: {_count(broken, "link")} to no file left out: {some(broken)}.')
+        count = _count(broken, 'name')
+        told.append(f'{path}: {count} left out, behind which is no file: {some(broken)}.')
     notes += told
     return sources
 

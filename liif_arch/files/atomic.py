@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from liif_arch.errors import UserError
 
+LONGEST_NAME = 255  # bytes, on the usual file systems
+MOST_OF_NAME = 200  # bytes of it in a temporary name
+
 
 def umask() -> int:
     """The process's file mode mask."""
@@ -29,7 +32,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         OSError: The folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    handle, partial = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.absolute().parent)
+    start = os.fsdecode(os.fsencode(path.name)[:MOST_OF_NAME])
+    handle, partial = tempfile.mkstemp(prefix=f'.{start}.', dir=path.absolute().parent)
     os.close(handle)
     try:
         with open(partial, 'wb') as file:  # by name: some libraries want to know it

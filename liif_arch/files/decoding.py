@@ -95,7 +95,9 @@ def decode_unchanged(
         return _decode_tiff(data, name, with_metadata)
     if is_linear(data):
         with damage_named(name):
-            return read_high_range(data, name), Metadata(linear=True)
+            found = read_high_range(data, name)
+        said = Metadata(linear=True, exr=found.attributes, unread=found.unread)
+        return found.pixels, said
     image = open_picture(data, name)
     with damage_named(name):
         pixels = upright(_reader(image)(image, data, name), _orientation(image, data))

@@ -41,7 +41,7 @@ def encode(path: Path, pixels: np.ndarray, metadata: Metadata, quality: int | No
     """
     able = format_of(path)
     if able is not None and able.linear:
-        return encode_high_range(path, pixels)
+        return encode_high_range(path, pixels, metadata.exr)
     if able in (WEBP, AVIF):
         return _pillow(able, pixels, metadata, quality)
     if able is PNG:
@@ -82,7 +82,12 @@ def encode_png(pixels: np.ndarray, metadata: Metadata | None = None, fast: bool 
         data = _opencv(Path('image.png'), pixels, _FAST_PNG if fast else ())
     if metadata is None:
         return data
-    chunks = _png_metadata(metadata, pixels.shape[:2])
+    return with_png_metadata(data, metadata, pixels.shape[:2])
+
+
+def with_png_metadata(data: bytes, metadata: Metadata, size: tuple[int, int]) -> bytes:
+    """A PNG file without metadata, of pixels (H, W), that says what it shall."""
+    chunks = _png_metadata(metadata, size)
     return b''.join([data[:_PNG_HEAD], *chunks, data[_PNG_HEAD:]])
 
 

@@ -43,7 +43,7 @@ _STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
 _STALE = (37396, 41486, 41487, 41488, 41492)
 _INTEROP = ExifTags.IFD.Interop
 _INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
-_PER_INCH = 2
+_PER_INCH, _PER_CENTIMETRE = 2, 3
 DAMAGED_EXIF = (  # what Pillow raises for it
     OSError,
     ValueError,
@@ -82,6 +82,16 @@ def orientation_number(value: object) -> int:
     if isinstance(value, int) and 1 <= value <= 8:
         return value
     return 1
+
+
+def exif_resolution(exif: Image.Exif) -> tuple[float, float] | None:
+    """Pixels per inch (x, y) that EXIF says; None where it does not."""
+    try:
+        x, y, unit = (exif.get(tag) for tag in RESOLUTION)
+        inches = {_PER_INCH: 1.0, _PER_CENTIMETRE: 2.54}[unit or _PER_INCH]
+        return float(x) * inches, float(y) * inches
+    except DAMAGED_EXIF:
+        return None
 
 
 class ExifParts(NamedTuple):

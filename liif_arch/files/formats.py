@@ -13,6 +13,7 @@ BANDS = {1: 'gray', 2: 'gray and alpha', 3: 'RGB', 4: 'RGBA'}
 
 # What a file may say beside its pixels, in the words of messages.
 ICC, EXIF, DPI, TEXT, GAMMA = 'ICC profile', 'EXIF', 'dpi', 'text', 'gamma and primaries'
+ATTRIBUTES = "OpenEXR's attributes"
 
 
 class Format(NamedTuple):
@@ -54,9 +55,9 @@ WEBP = Format('WEBP', ('uint8',), (3, 4), (ICC, EXIF, DPI), longest_side=16383)
 BMP = Format('BMP', ('uint8',), (1, 3), most_bytes=2**31 - 2**16)
 PPM = Format('PPM', ('uint8', 'uint16'), (3,), most_bytes=2**31 - 2**16)
 PGM = PPM._replace(channels=(1,))
-AVIF = Format('AVIF', ('uint8',), (3, 4), (ICC, EXIF), lossy=True, longest_side=65535)
+AVIF = Format('AVIF', ('uint8',), (3, 4), (ICC, EXIF, DPI), lossy=True, longest_side=65535)
 HEIF, GIF, JPEG_2000, TGA = Format('HEIF'), Format('GIF'), Format('JPEG2000'), Format('TGA')
-EXR = Format('OpenEXR', ('float32',), (1, 3, 4), linear=True)
+EXR = Format('OpenEXR', ('float32',), (1, 3, 4), (ATTRIBUTES,), linear=True)
 HDR = Format('Radiance HDR', ('float32',), (3,), lossy=True, linear=True)  # 8 bits and an exponent
 PFM = Format('PFM', ('float32',), (1, 3), linear=True)
 

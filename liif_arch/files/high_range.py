@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,36 +21,68 @@ from liif_arch.files.pixels import divide_by_alpha, swap_red_and_blue, with_chan
 _CHANNELS = {('Y',): 'Y', ('RGB',): 'RGB', ('RGBA',): 'RGBA'}  # of OpenEXR, by what is found
 _NAMES = {1: 'Y', 3: 'RGB', 4: 'RGBA'}
 _STANDARD_ERROR = threading.Lock()  # of the process
+# Attributes that say how pixels are stored or projected, which the writer says anew.
+_EXR_STORAGE = {
+    'channels',
+    'chunkCount',
+    'compression',
+    'dataWindow',
+    'displayWindow',
+    'lineOrder',
+    'maxSamplesPerPixel',
+    'name',
+    'preview',
+    'screenWindowCenter',
+    'screenWindowWidth',
+    'tiles',
+    'type',
+    'version',
+}
+_EXR_ASPECT = 'pixelAspectRatio'
+_RADIANCE_WORDS = re.compile(rb'^(EXPOSURE|PRIMARIES|COLORCORR|PIXASPECT|GAMMA)=', re.MULTILINE)
 _LONGEST_HEAD = 4096  # bytes within which the size of a Radiance or PFM file stands
 _SIZE = re.compile(rb'^P[Ff]\s+(\d+)\s+(\d+)\s|[-+][XY] (\d+) [-+][XY] (\d+)\s')
 
 
-def read_high_range(data: bytes, name: str) -> np.ndarray:
-    """The pixels of an OpenEXR, Radiance or PFM file.
+class HighRange(NamedTuple):
+    """What is in an OpenEXR, Radiance or PFM file.
+
+    Attributes:
+        pixels: (H, W, C) float32 in linear light, C = 1 gray, 3 RGB or 4 RGBA, alpha not multiplied
+            into the colours. Values below 0 stay.
+        attributes: OpenEXR's, (name, value), of the picture and not of how it is stored.
+        unread: What else it says of the picture, in words.
+    """
+
+    pixels: np.ndarray
+    attributes: tuple[tuple[str, Any], ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def read_high_range(data: bytes, name: str) -> HighRange:
+    """Read an OpenEXR, Radiance or PFM file.
 
     Args:
         data: Contents of the file.
         name: What an error message calls it.
-
-    Returns:
-        (H, W, C) float32 in linear light, C = 1 gray, 3 RGB or 4 RGBA, alpha not multiplied into
-        the colours. Values below 0 stay.
 
     Raises:
         UserError: There are other channels, values that are no finite numbers, or OpenEXR is not
             installed.
     """
     if sniff(data) is EXR:
-        pixels = _read_exr(data, name)
+        found = _read_exr(data, name)
     else:
         _require_size(data, name)
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if decoded is None:
             raise ValueError('it is cut off, or not such a file')
-        pixels = swap_red_and_blue(with_channel_axis(decoded))
-    if not np.isfinite(pixels).all():
+        head = data[:_LONGEST_HEAD].partition(b'\n\n')[0]
+        unread = tuple(word.decode() for word in _RADIANCE_WORDS.findall(head))
+        found = HighRange(swap_red_and_blue(with_channel_axis(decoded)), unread=unread)
+    if not np.isfinite(found.pixels).all():
         raise UserError(f'{name}: found values that are not finite numbers; replace them before.')
-    return np.ascontiguousarray(pixels, np.float32)
+    return found._replace(pixels=np.ascontiguousarray(found.pixels, np.float32))
 
 
 def _require_size(data: bytes, name: str) -> None:
@@ -68,7 +101,7 @@ def require_openexr(name: str) -> None:
         )
 
 
-def _read_exr(data: bytes, name: str) -> np.ndarray:
+def _read_exr(data: bytes, name: str) -> HighRange:
     require_openexr(name)
     import OpenEXR
 
@@ -81,6 +114,7 @@ def _read_exr(data: bytes, name: str) -> np.ndarray:
         with _complaints() as complaints, OpenEXR.File(str(path)) as file:
             parts = len(file.parts)
             channels = {key: channel.pixels for key, channel in file.channels().items()}
+            header = dict(file.header())
     if complaints:
         raise ValueError(complaints[-1])
     kind = _CHANNELS.get(tuple(channels))
@@ -92,7 +126,13 @@ def _read_exr(data: bytes, name: str) -> np.ndarray:
     pixels = with_channel_axis(channels[kind].astype(np.float32))
     if kind == 'RGBA':  # whose colours are multiplied by alpha
         divide_by_alpha(pixels, 1)
-    return pixels
+    unread = ()
+    if not np.array_equal(header['dataWindow'], header['displayWindow']):
+        unread = ('display window',)
+    attributes = {key: value for key, value in header.items() if key not in _EXR_STORAGE}
+    if attributes.get(_EXR_ASPECT) == 1:
+        del attributes[_EXR_ASPECT]
+    return HighRange(pixels, tuple(attributes.items()), unread)
 
 
 @contextmanager
@@ -114,20 +154,23 @@ def _complaints() -> Iterator[list[str]]:
             found += file.read().decode('utf-8', 'replace').splitlines()
 
 
-def encode_high_range(path: Path, pixels: np.ndarray) -> bytes:
+def encode_high_range(
+    path: Path, pixels: np.ndarray, attributes: tuple[tuple[str, Any], ...] = ()
+) -> bytes:
     """The bytes of an OpenEXR, Radiance or PFM file; its extension says which.
 
     Args:
         path: The file; errors name it.
         pixels: (H, W, C) float32 in linear light, that `require_format` lets pass.
+        attributes: Of an OpenEXR file, see `HighRange`.
     """
     if format_of(path) is EXR:
-        return _encode_exr(path, pixels)
+        return _encode_exr(path, pixels, dict(attributes))
     _, data = cv2.imencode(path.suffix, swap_red_and_blue(pixels))
     return data.tobytes()
 
 
-def _encode_exr(path: Path, pixels: np.ndarray) -> bytes:
+def _encode_exr(path: Path, pixels: np.ndarray, attributes: dict[str, Any]) -> bytes:
     require_openexr(str(path))
     import OpenEXR
 
@@ -137,7 +180,8 @@ def _encode_exr(path: Path, pixels: np.ndarray) -> bytes:
         pixels[..., :3] *= pixels[..., 3:]
     if kind == 'Y':
         pixels = pixels[..., 0]
-    header = {'compression': OpenEXR.ZIP_COMPRESSION, 'type': OpenEXR.scanlineimage}
+    storage = {'compression': OpenEXR.ZIP_COMPRESSION, 'type': OpenEXR.scanlineimage}
+    header = {**attributes, **storage}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / 'image.exr'
         with OpenEXR.File(header, {kind: np.ascontiguousarray(pixels)}) as file:

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
@@ -17,9 +17,20 @@ from liif_arch.files.exif import (
     WIDTH,
     ExifParts,
     exif_parts,
+    exif_resolution,
     load_exif,
 )
-from liif_arch.files.formats import BANDS, DPI, EXIF, FORMATS, GAMMA, ICC, JPEG, TEXT
+from liif_arch.files.formats import (
+    ATTRIBUTES,
+    BANDS,
+    DPI,
+    EXIF,
+    FORMATS,
+    GAMMA,
+    ICC,
+    JPEG,
+    TEXT,
+)
 
 _TEXT_CHUNKS = {b'tEXt', b'zTXt', b'iTXt'}
 _GAMMA_CHUNKS = {b'gAMA', b'cHRM', b'sRGB', b'cICP'}
@@ -43,6 +54,7 @@ class Metadata(NamedTuple):
         unread: What else the file holds and is not carried, in words.
         lossy: The lossy format that the pixels came in, see `files.lossy`; None where it is none.
         linear: Whether the pixels are linear light, of any range.
+        exr: OpenEXR's attributes of the picture as they are, (name, value).
         notes: What a person has to know of how the file was read, in words.
     """
 
@@ -53,6 +65,7 @@ class Metadata(NamedTuple):
     unread: tuple[str, ...] = ()
     lossy: str | None = None
     linear: bool = False
+    exr: tuple[tuple[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 
     def left_out(self, suffix: str) -> tuple[str, ...]:
@@ -65,6 +78,7 @@ class Metadata(NamedTuple):
             DPI: self.dpi,
             TEXT: chunks.keys() & _TEXT_CHUNKS,
             GAMMA: self.icc is None and _is_unusual(chunks),
+            ATTRIBUTES: self.exr,
         }
         lost = []
         for kind, value in found.items():
@@ -137,8 +151,11 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         data: Contents of the file.
         channels: Of the pixels that were read of it, of which its colour profile may not be one.
     """
+    icc = image.info.get('icc_profile')
+    if image.format == 'JPEG2000' and not icc:
+        icc = _jp2_profile(data)
     chunks, xmp = [], image.info.get('xmp')
-    for kind, body in _chunks(image, data):
+    for kind, body in _chunks(image, data, icc):
         if body.startswith(_XMP_KEYWORD):
             xmp = body
         else:
@@ -150,25 +167,23 @@ def read_metadata(image: Image.Image, data: bytes, channels: int) -> Metadata:
         unread.append('IPTC')
     if image.info.get('comment') and image.format != 'JPEG2000':  # whose encoder writes its name
         unread.append('comment')
-    icc = image.info.get('icc_profile')
-    if image.format == 'JPEG2000' and not icc:
-        icc = _jp2_profile(data)
+    exif = picture_exif(image, BytesIO(data))
     return collect(
         icc,
-        picture_exif(image, BytesIO(data)),
-        image.info.get('dpi'),
+        exif,
+        image.info.get('dpi') or exif_resolution(exif),
         channels,
         chunks=tuple(chunks),
         unread=unread,
     )
 
 
-def _chunks(image: Image.Image, data: bytes) -> list[tuple[bytes, bytes]]:
+def _chunks(image: Image.Image, data: bytes, icc: bytes | None) -> list[tuple[bytes, bytes]]:
     """What a file says in PNG's chunks of text and colour, (kind, body), or could say in them."""
     if image.format == 'PNG':
         return list(png_chunks(BytesIO(data), _TEXT_CHUNKS | _GAMMA_CHUNKS))
-    if image.format == 'AVIF':
-        return _avif_colour_chunks(data)
+    if image.format in ('AVIF', 'HEIF') and not icc:  # which says more
+        return _numbered_colours(data)
     return []
 
 
@@ -229,12 +244,12 @@ def _jp2_profile(data: bytes) -> bytes | None:
     return data[at + 7 : at - 4 + length]
 
 
-def _avif_colour_chunks(avif: bytes) -> list[tuple[bytes, bytes]]:
-    """Primaries and curve that AVIF names by number, as PNG does, unless they are sRGB's."""
-    at = avif.find(b'colrnclx')
-    if at < 0 or len(avif) < at + 12:
+def _numbered_colours(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Primaries and curve that AVIF and HEIC name by number, as PNG does; not those of sRGB."""
+    at = data.find(b'colrnclx')
+    if at < 0 or len(data) < at + 12:
         return []
-    primaries, transfer = struct.unpack('>HH', avif[at + 8 : at + 12])
+    primaries, transfer = struct.unpack('>HH', data[at + 8 : at + 12])
     if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
         return []
     return [(b'cICP', bytes([primaries % 256, transfer % 256, 0, 1]))]  # RGB, of the full range

@@ -11,6 +11,10 @@ from PIL import Image
 from liif_arch.errors import UserError
 from liif_arch.files.atomic import output_file
 from liif_arch.files.damage import damage_named
+from liif_arch.files.decoding import upright
+from liif_arch.files.encoding import with_png_metadata
+from liif_arch.files.exif import orientation_of
+from liif_arch.files.metadata import Metadata, exif_block, picture_exif, read_metadata
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
 from liif_arch.films.frames import Done, Enlarge
 
@@ -29,15 +33,15 @@ def enlarge_animation(
     quality: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Done:
-    """Enlarge every frame of an animation; its timing, its number of rounds and its colour profile
-    are kept.
+    """Enlarge every frame of an animation; its timing and its number of rounds are kept, and so is
+    what the result can hold of what is said beside the pixels. Frames are turned as EXIF says.
 
     The result's frames are in memory until the last one is there, as their encoders need them.
 
     Args:
         source: A file of several frames.
         result: .png (all colours, without loss), .webp (likewise, unless quality is given) or .gif
-            (256 colours a frame).
+            (256 colours a frame, times in hundredths of a second).
         enlarge: Frame by frame.
         quality: Of a lossy .webp, 1 to 100.
         progress: Called with (frames done, all).
@@ -50,31 +54,53 @@ def enlarge_animation(
         image = open_image(source)
         count = image.n_frames - _has_still(image)
     with image:
-        frames, size = _frames(image, str(source)), (image.height, image.width)
+        orientation, metadata = _said(image, source.read_bytes())
         options |= _rounds(image, options['format'])
-        profile = image.info.get('icc_profile')
-        larger: list[Image.Image] = []
-        durations = []
-        while (frame := next(frames, None)) is not None:
+        size, larger, durations = (0, 0), [], []
+        for frame in _frames(image, str(source)):
             if progress is not None:
                 progress(len(larger), count)
             durations.append(frame.milliseconds)
-            larger.append(Image.fromarray(enlarge(frame.pixels)))
+            pixels = upright(frame.pixels, orientation)
+            size = (pixels.shape[0], pixels.shape[1])
+            larger.append(Image.fromarray(enlarge(pixels)))
     if progress is not None:
         progress(count, count)
-    if profile and options['format'] != 'GIF':
-        options['icc_profile'] = profile
     buffer = BytesIO()
+    large = (larger[0].height, larger[0].width)
     larger[0].save(
         buffer,
         save_all=True,
         append_images=larger[1:],
-        duration=_whole_milliseconds(durations),
+        duration=_times(durations, options['format']),
         **options,
+        **_kept(metadata, large, options['format']),
     )
+    data = buffer.getvalue()
+    if options['format'] == 'PNG':
+        data = with_png_metadata(data, metadata, large)
     with output_file(result) as file:
-        file.write(buffer.getvalue())
-    return Done(size, (larger[0].height, larger[0].width), len(larger), len(larger))
+        file.write(data)
+    lost = ', '.join(metadata.left_out(result.suffix))
+    notes = (f'not kept: {lost}',) if lost else ()
+    return Done(size, large, len(larger), len(larger), notes)
+
+
+def _said(image: Image.Image, data: bytes) -> tuple[int, Metadata]:
+    """What EXIF says of the orientation, and what the file says beside its pixels."""
+    return orientation_of(picture_exif(image, BytesIO(data))), read_metadata(
+        image, data, channels=4
+    )
+
+
+def _kept(metadata: Metadata, size: tuple[int, int], kind: str) -> dict:
+    """Pillow's options for what a WebP file says beside its pixels."""
+    options = {}
+    if kind == 'WEBP' and metadata.icc:
+        options['icc_profile'] = metadata.icc
+    if kind == 'WEBP' and (exif := exif_block(metadata, size)):
+        options['exif'] = exif
+    return options
 
 
 def animation_bytes(frames: list[Image.Image], path: Path, milliseconds: float) -> bytes:
@@ -86,9 +112,10 @@ def animation_bytes(frames: list[Image.Image], path: Path, milliseconds: float) 
         milliseconds: Of each frame.
     """
     buffer = BytesIO()
-    times = _whole_milliseconds([milliseconds] * len(frames))
+    written = _written(path, None)
+    times = _times([milliseconds] * len(frames), written['format'])
     options = {'save_all': True, 'append_images': frames[1:], 'duration': times, 'loop': 0}
-    frames[0].save(buffer, **options, **_written(path, None))
+    frames[0].save(buffer, **options, **written)
     return buffer.getvalue()
 
 
@@ -127,9 +154,12 @@ def _frames(image: Image.Image, name: str) -> Iterator[_Frame]:
         yield _Frame(pixels, float(image.info.get('duration', 0)) or UNSAID)
 
 
-def _whole_milliseconds(durations: list[float]) -> list[int]:
-    """Durations as whole numbers, whose sums are those of the exact ones, rounded."""
-    ends = np.rint(np.cumsum([0.0, *durations])).astype(int)
+def _times(durations: list[float], kind: str) -> list[int]:
+    """Durations as a format has them, in whole milliseconds, whose sums are those of the exact
+    ones, rounded.
+    """
+    unit = 10 if kind == 'GIF' else 1
+    ends = np.rint(np.cumsum([0.0, *durations]) / unit).astype(int) * unit
     return np.diff(ends).tolist()
 
 

@@ -12,6 +12,13 @@ _FULL, _LIMITED = 2, 1
 # FFmpeg's SWS_BICUBIC, _FULL_CHR_H_INT, _FULL_CHR_H_INP and _ACCURATE_RND: with its fast paths,
 # films would become darker by one level.
 _EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
+# Side data of HDR10, HDR10+ and Dolby Vision, by FFmpeg's names.
+_HDR = {
+    'MASTERING_DISPLAY_METADATA',
+    'CONTENT_LIGHT_LEVEL',
+    'DYNAMIC_HDR_PLUS',
+    'DOVI_METADATA',
+}
 _HD = 720  # rows, from which a film that does not say its matrix is taken for BT.709
 
 
@@ -78,6 +85,8 @@ def frame_colour(frame: Any) -> FrameColour:
         notes.append(f'{bits} bits became 10')
     if frame.interlaced_frame:
         notes.append('its frames are interlaced, which shows as combs; deinterlace it before')
+    if {side.type.name for side in frame.side_data} & _HDR:
+        notes.append("not kept: HDR's mastering display and light levels")
     depth = 10 if bits > 8 else 8
     if depth == 10:
         written += '10le'

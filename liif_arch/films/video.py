@@ -30,6 +30,7 @@ from liif_arch.films.video_reading import (
     picture_track,
     require_pyav,
     timed,
+    url,
 )
 from liif_arch.films.video_tracks import (
     DONE_MARK,
@@ -100,7 +101,7 @@ def enlarge_film(
     """
     av = require_pyav(str(source))
     try:
-        with av.open(str(source)) as film:
+        with av.open(url(source)) as film:
             first = first_frame(av, film, source)
             colour = frame_colour(first)
             before = (first.height, first.width)
@@ -115,12 +116,12 @@ def enlarge_film(
         raise UserError(f'{source}: {error.strerror or error}.') from None
     try:
         with _kept_if_any(plan):
-            with av.open(str(source)) as film:
+            with av.open(url(source)) as film:
                 carried = carried_tracks(av, film, plan.place, notes)
-            with av.open(str(source)) as film:
+            with av.open(url(source)) as film:
                 before_now = sum(part.frames for part in finished_parts(plan.place))
                 count = _encode_parts(av, film, plan, enlarge(size), progress, notes)
-            with av.open(str(source)) as film:
+            with av.open(url(source)) as film:
                 join(av, film, plan.place, carried, notes)
     except (av.FFmpegError, OSError) as error:
         raise UserError(f'{result}: cannot be written ({error.strerror or error}).') from None
@@ -206,7 +207,7 @@ def _encode_parts(
     for first in frames:
         partial = plan.parts / f'{number:06}.{os.getpid()}.partial'
         end, in_part = first[0] + length, 0
-        with av.open(str(partial), 'w', format='nut') as file:
+        with av.open(url(partial), 'w', format='nut') as file:
             stream = None
             for pts, frame in _until(chain([first], frames), end):
                 if progress is not None:

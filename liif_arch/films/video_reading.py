@@ -25,6 +25,13 @@ def require_pyav(name: str) -> Any:
     return av
 
 
+def url(path: Path) -> str:
+    """A path as FFmpeg takes it: absolute, or it would take what stands before a colon, as in
+    10:30.mp4, for a protocol.
+    """
+    return str(path.absolute())
+
+
 def first_frame(av: Any, film: Any, source: Path) -> Any:
     """The first frame of a film's picture."""
     if not film.streams.video:

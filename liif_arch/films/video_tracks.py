@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from liif_arch.errors import UserError
-from liif_arch.films.video_reading import LATE, demuxed, late_start, picture_track
+from liif_arch.films.video_reading import LATE, demuxed, late_start, picture_track, url
 
 PICTURE, SOUND = 0, 1  # which of two packets of one time comes first
 DONE_MARK = 'done'  # of parts whose result is there
@@ -32,7 +32,7 @@ def carried_tracks(av: Any, film: Any, plan: Place, notes: list[str]) -> list[in
             continue
         probe = plan.parts / f'probe{plan.result.suffix}'
         try:
-            with av.open(str(probe), 'w') as file:
+            with av.open(url(probe), 'w') as file:
                 file.add_stream_from_template(stream)
                 file.start_encoding()
             carried.append(stream.index)
@@ -85,8 +85,10 @@ def join(av: Any, film: Any, plan: Place, carried: list[int], notes: list[str]) 
     if plan.result.suffix.lower() in ('.mp4', '.m4v', '.mov'):
         options['movflags'] = '+faststart'
     lost = 0
-    with av.open(str(partial), 'w', options=options) as file, av.open(str(parts[0].path)) as first:
+    with av.open(url(partial), 'w', options=options) as file, av.open(url(parts[0].path)) as first:
         picture = file.add_stream_from_template(first.streams.video[0])
+        # Parts do not hold it, and their unit of time would be taken for it.
+        picture.codec_context.framerate = picture_track(film).average_rate or 0
         others = {}
         for index in carried:
             others[index] = file.add_stream_from_template(film.streams[index])
@@ -124,7 +126,7 @@ def _copy_chapters(film: Any, file: Any) -> None:
 def _part_packets(av: Any, parts: list[Part], stream: Any) -> Iterator[tuple[float, int, Any]]:
     """Seconds, rank and packet of the picture."""
     for part in parts:
-        with av.open(str(part.path)) as file:
+        with av.open(url(part.path)) as file:
             for packet in file.demux(file.streams.video[0]):
                 if packet.size and packet.pts is not None:
                     packet.dts = packet.pts  # frames are encoded in their order

@@ -5,8 +5,6 @@ student's colours are compared with the teacher's, and its features with the tea
 al., arXiv 1412.6550), through a learned convolution where they have another number of channels.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -93,7 +91,7 @@ class Distillation:
 
     def _cache(self, opt: Mapping) -> TeacherCache:
         made_of = {
-            'network_t': _digest(self.teacher),
+            'network_t': self.teacher.digest(),
             'train': {'precision': self.teacher.precision},
             'datasets': {'train': options_of_samples(opt['datasets']['train'])},
         }
@@ -233,15 +231,6 @@ def _require_channels(teacher: LatentNetwork, student: LatentNetwork) -> None:
                 f'{WEIGHTS}: found a network with {key} {found}, and network_g has {needed}; '
                 'needed the same. Name another teacher.'
             )
-
-
-def _digest(net: LatentNetwork) -> str:
-    """16 letters that tell a network from others: its options and its parameters."""
-    digest = hashlib.sha256(json.dumps(net.network_g, sort_keys=True).encode())
-    for name, value in sorted(net.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _in_log(name: str) -> str:

@@ -127,15 +127,21 @@ class AlphaBounds:
         top = alpha.dtype.type(full_scale(alpha.dtype))
         self.low = low - np.minimum(width, low)
         self.high = high + np.minimum(width, top - high)
-        self.rows = _nearest(size[0], alpha.shape[0])
-        self.cols = _nearest(size[1], alpha.shape[1])
+        self.size = size
 
     def clip(self, alpha: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
         """Output rows and columns of alpha, (rows, columns, 1), kept within their range."""
-        nearest = np.ix_(self.rows[rows], self.cols[cols])
+        full = self.low.shape
+        nearest = np.ix_(
+            _nearest(self.size[0], full[0], rows), _nearest(self.size[1], full[1], cols)
+        )
         return np.clip(alpha, self.low[nearest][..., None], self.high[nearest][..., None])
 
 
-def _nearest(n_out: int, n: int) -> np.ndarray:
-    """Along one axis, the index of the input (of n) that is nearest to each of n_out outputs."""
-    return grid_lookup(n_out, n, local_ensemble=False).index[0].numpy()
+def _nearest(n_out: int, n: int, part: slice) -> np.ndarray:
+    """Along one axis, the index of the input (of n) that is nearest to each of a part of n_out
+    outputs.
+    """
+    return (
+        grid_lookup(n_out, n, local_ensemble=False, part=(part.start, part.stop)).index[0].numpy()
+    )

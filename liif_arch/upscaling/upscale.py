@@ -68,7 +68,8 @@ def upscale(
             its format says it. Values below 0 become 0.
 
     Returns:
-        The image, of the same dtype and number of dimensions; an image of Pillow's for one.
+        The image, of the same dtype and number of dimensions; an image of Pillow's for one, with
+        its colour profile.
 
     Raises:
         UserError: Neither or both of scale and size; a size below 1, or of more bytes than there
@@ -79,9 +80,12 @@ def upscale(
         pixels = upright_pixels(image)
         if pixels.shape[2] == 1:
             pixels = pixels[..., 0]
-        return Image.fromarray(
-            np.asarray(upscale(net, pixels, scale, size, memory, progress, crop))
-        )
+        larger = upscale(net, pixels, scale, size, memory, progress, crop, linear)
+        result = Image.fromarray(np.asarray(larger))
+        profile = image.info.get('icc_profile')
+        if profile and image.mode != 'CMYK':  # whose pixels were converted by it
+            result.info['icc_profile'] = profile
+        return result
     if isinstance(image, (str, Path)):
         picture = read_picture(image)
         image, linear = picture.pixels, picture.metadata.linear

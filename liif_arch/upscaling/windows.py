@@ -64,16 +64,16 @@ def axis_windows(
         most: Outputs that a window has at most.
         multiple: Each input begins at a multiple of so many latents.
     """
-    index = grid_lookup(n_out, n, local_ensemble=True).index
+    end = n_out if stop is None else stop
+    begin = start
+    index = grid_lookup(n_out, n, local_ensemble=True, part=(begin, end)).index
     low, high = index[0].numpy(), index[1].numpy()  # non-decreasing
-    end = stop
-    if end is None:
-        end = n_out
     while start < end:
-        stop = max(start + 1, int(np.searchsorted(high, low[start] + length, 'left')))
+        reached = low[start - begin] + length
+        stop = max(start + 1, begin + int(np.searchsorted(high, reached, 'left')))
         stop = min(stop, end, start + (most or n_out))
-        first = max(0, low[start] - margin) // multiple * multiple
-        yield Window(start, stop, first, min(n, high[stop - 1] + 1 + margin))
+        first = max(0, low[start - begin] - margin) // multiple * multiple
+        yield Window(start, stop, first, min(n, high[stop - 1 - begin] + 1 + margin))
         start = stop
 
 

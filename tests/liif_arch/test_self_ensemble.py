@@ -61,16 +61,18 @@ def test_self_ensemble__of_a_turned_image_is_the_turned_image():
     torch.testing.assert_close(turned, whole.transpose(-2, -1).flip(-1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize('size', [(150, 183), (61, 90), (61, 180), (183, 135)])
 @pytest.mark.parametrize('name', ['LIIF', 'Thera'])
-def test_self_ensemble__in_windows_equals_at_once(name, monkeypatch):
+def test_self_ensemble__in_windows_equals_at_once(name, size, monkeypatch):
+    """Also where pixels lie between two latents."""
     torch.manual_seed(0)
     monkeypatch.setattr(windows, 'MIN_WINDOW', 8)
     net, image = SelfEnsemble(NETWORKS[name](), 8), photo(61, 90).astype(np.float32) / 255
     encoded, encode = [], net.encode
     monkeypatch.setattr(net, 'encode', lambda x: encoded.append(x.shape) or encode(x))
-    whole = upscale(net, image, size=(150, 183))
+    whole = upscale(net, image, size=size)
     assert len(encoded) == 1
-    pieces = upscale(net, image, size=(150, 183), memory=1)
+    pieces = upscale(net, image, size=size, memory=1)
     assert len(encoded) > 3
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
 

@@ -144,11 +144,19 @@ def test_plan__a_folder_that_holds_its_own_results_goes_on(monkeypatch, tmp_path
         plan(['a.png', 'a_x2.png'], None, '_x2')  # both are meant
 
 
+def test_plan__names_that_no_file_can_have(tree):
+    name = f'{"ä" * 120}.png'  # 244 bytes
+    write_photos(tree, [(4, 4)], [name[:-4]])
+    assert targets([name], None, '_x2') == [f'{"ä" * 120}_x2.png']
+    with pytest.raises(UserError, match='a name of 256 bytes; 255 are allowed'):
+        plan([name], None, '_longest2048')
+
+
 def test_plan__links_to_nothing_are_left_out(tree):
     (tree / 'in/gone.png').symlink_to(tree / 'nowhere.png')
     found = plan(['in'], 'out/')
     assert [job.source.name for job in found.jobs] == ['a.png', 'b.png']
-    assert 'in: 1 link to no file left out: gone.png.' in found.notes
+    assert 'in: 1 name left out, behind which is no file: gone.png.' in found.notes
     with pytest.raises(UserError, match='gone.png does not exist'):
         plan(['in/gone.png'], 'out/')
 

@@ -7,6 +7,7 @@ import pytest
 
 from liif_arch.errors import UserError
 from liif_arch.files import high_range
+from liif_arch.files.formats import ATTRIBUTES
 from liif_arch.files.images import decode_image, read_image, read_picture, write_image
 
 LIGHT = (np.random.default_rng(0).random((9, 12, 3)) * 20 - 1).astype(np.float32)
@@ -74,6 +75,40 @@ def test_read__what_is_no_number_is_refused(tmp_path, suffix, value):
     write_image(tmp_path / f'a{suffix}', broken)
     with pytest.raises(UserError, match='not finite numbers'):
         read_image(tmp_path / f'a{suffix}')
+
+
+def test_exr__what_it_says_of_the_picture_is_kept(tmp_path):
+    """ACES's primaries, a pixel that is twice as wide as high, and what a program noted."""
+    primaries = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
+    said = {'chromaticities': primaries, 'pixelAspectRatio': 2.0, 'comments': 'a cat'}
+    with OpenEXR.File({**HEADER, **said}, {'RGB': LIGHT}) as file:
+        file.write(str(tmp_path / 'a.exr'))
+    pixels, metadata = read_picture(tmp_path / 'a.exr')
+    assert metadata.left_out('.exr') == () and metadata.left_out('.pfm') == (ATTRIBUTES,)
+    write_image(tmp_path / 'b.exr', np.repeat(pixels, 2, 0), metadata)
+    with OpenEXR.File(str(tmp_path / 'b.exr')) as file:
+        header = dict(file.header())
+    assert header['chromaticities'] == pytest.approx(primaries)
+    assert header['pixelAspectRatio'] == 2 and header['comments'] == 'a cat'
+    write_image(tmp_path / 'plain.exr', LIGHT)
+    assert read_picture(tmp_path / 'plain.exr').metadata.left_out('.pfm') == ()
+
+
+def test_exr__a_picture_within_a_larger_one_says_so(tmp_path):
+    window = {'displayWindow': (np.array([0, 0], 'i4'), np.array([99, 99], 'i4'))}
+    with OpenEXR.File({**HEADER, **window}, {'RGB': LIGHT}) as file:
+        file.write(str(tmp_path / 'a.exr'))
+    assert read_picture(tmp_path / 'a.exr').metadata.left_out('.exr') == ('display window',)
+
+
+def test_radiance__exposure_and_primaries_are_named(tmp_path):
+    write_image(tmp_path / 'a.hdr', np.abs(LIGHT))
+    data = (tmp_path / 'a.hdr').read_bytes()
+    said = b'EXPOSURE=2.5\nPRIMARIES=0.64 0.33 0.29 0.60 0.15 0.06 0.333 0.333\n\n'
+    (tmp_path / 'b.hdr').write_bytes(data.replace(b'\n\n', b'\n' + said, 1))
+    picture = read_picture(tmp_path / 'b.hdr')
+    assert np.array_equal(picture.pixels, read_picture(tmp_path / 'a.hdr').pixels)
+    assert picture.metadata.left_out('.hdr') == ('EXPOSURE', 'PRIMARIES')
 
 
 @pytest.mark.parametrize('suffix', ['.exr', '.hdr', '.pfm'])

@@ -49,7 +49,10 @@ def camera_exif(orientation: int = 6) -> Image.Exif:
 
 def save(path, image=None, icc=ADOBE, dpi=(300, 240)) -> None:
     """A file that another program wrote, with everything."""
-    options = {'icc_profile': icc, 'dpi': dpi, 'exif': camera_exif().tobytes()}
+    exif = camera_exif()
+    if path.suffix in ('.webp', '.avif'):  # which say it there alone
+        exif[Base.XResolution], exif[Base.YResolution], exif[Base.ResolutionUnit] = (*dpi, 2)
+    options = {'icc_profile': icc, 'dpi': dpi, 'exif': exif.tobytes()}
     if path.suffix == '.png':
         text = PngImagePlugin.PngInfo()
         text.add_text('Title', 'A cat')
@@ -116,15 +119,14 @@ def test_metadata__of_every_format_in_every_format(tmp_path, source, target):
     assert (info.get('icc_profile') == ADOBE) == (ICC in able.metadata)
     if EXIF in able.metadata:  # Pillow writes TIFF and reads AVIF with less of it
         assert_exif(path, (90, 40), lossy_source=source in ('.avif', '.tif'))
-    has_dpi = source not in ('.webp', '.avif')
-    if has_dpi and DPI in able.metadata and target != '.webp':
+    if DPI in able.metadata and target not in ('.webp', '.avif'):
         assert info['dpi'] == pytest.approx((300, 240), abs=0.01)
-    elif has_dpi and DPI in able.metadata:
+    elif DPI in able.metadata:
         described, _, _ = exif_of(path)
         assert (described[Base.XResolution], described[Base.YResolution]) == pytest.approx(
             (300, 240), abs=0.01
         )
-    found = {ICC, EXIF} | ({DPI} if has_dpi else set()) | ({TEXT} if source == '.png' else set())
+    found = {ICC, EXIF, DPI} | ({TEXT} if source == '.png' else set())
     assert set(metadata.left_out(target)) == found - set(able.metadata)
     if source == target == '.png':
         assert (
@@ -300,18 +302,23 @@ def test_metadata__above_4_gb(tmp_path):
         assert page.tags['GPSTag'].value['GPSLongitudeRef'] == 'E'
 
 
+@pytest.mark.parametrize('suffix', ['.avif', '.heic'])
 @pytest.mark.parametrize(
     'primaries,transfer,kept', [(1, 13, ()), (9, 16, ((b'cICP', b'\x09\x10\0\1'),))]
 )
-def test_metadata__of_avif_that_names_its_colours_by_number(tmp_path, primaries, transfer, kept):
+def test_metadata__of_files_that_name_their_colours_by_number(
+    tmp_path, suffix, primaries, transfer, kept
+):
     """BT.2020 with the PQ curve, as video has it; the picture looks gray without a word of it."""
-    Image.fromarray(photo(8, 9)).save(tmp_path / 'a.avif')
-    data = (tmp_path / 'a.avif').read_bytes()
+    path = tmp_path / f'a{suffix}'
+    if suffix == '.heic':
+        pytest.importorskip('pillow_heif').from_pillow(Image.fromarray(photo(64, 64))).save(path)
+    else:
+        Image.fromarray(photo(8, 9)).save(path)
+    data = path.read_bytes()
     at = data.index(b'colrnclx') + 8
-    (tmp_path / 'a.avif').write_bytes(
-        data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4 :]
-    )
-    metadata = read_picture(tmp_path / 'a.avif').metadata
+    path.write_bytes(data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4 :])
+    metadata = read_picture(path).metadata
     assert metadata.png_chunks == kept and metadata.left_out('.tif') == ((GAMMA,) if kept else ())
 
 

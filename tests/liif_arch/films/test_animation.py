@@ -4,7 +4,7 @@ import numpy as np
 import profiles
 import pytest
 from helpers import photo, run_here
-from PIL import Image
+from PIL import ExifTags, Image
 
 from liif_arch.errors import UserError
 from liif_arch.films.animation import enlarge_animation
@@ -75,6 +75,35 @@ def test_animation__keeps_its_profile(tmp_path):
     enlarge_animation(tmp_path / 'a.webp', tmp_path / 'b.png', blocks)
     with Image.open(tmp_path / 'b.png') as image:
         assert image.info['icc_profile'] == profiles.adobe_rgb()
+
+
+@pytest.mark.parametrize('result', ['.png', '.webp', '.gif'])
+def test_animation__is_upright_and_keeps_what_it_says(tmp_path, result):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Artist] = 'Zoe'
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 300
+    save(tmp_path / 'a.webp', exif=exif)
+    done = enlarge_animation(tmp_path / 'a.webp', tmp_path / f'b{result}', blocks)
+    assert (done.source, done.result) == ((24, 20), (48, 40))
+    before, after = shown(tmp_path / 'a.webp')[0], shown(tmp_path / f'b{result}')[0]
+    if result == '.gif':
+        assert done.notes == ('not kept: EXIF, dpi',)
+        return
+    assert np.array_equal(after[1], blocks(np.rot90(before[1], -1))) and done.notes == ()
+    with Image.open(tmp_path / f'b{result}') as image:
+        kept = image.getexif()
+    assert kept[ExifTags.Base.Artist] == 'Zoe' and ExifTags.Base.Orientation not in kept
+    assert kept[ExifTags.Base.XResolution] == 300
+
+
+def test_animation__gif_times_are_hundredths_that_do_not_drift(tmp_path):
+    frames = [Image.fromarray(np.roll(photo(8, 8), k, 1)) for k in range(9)]
+    options = {'duration': [33] * 9, 'save_all': True, 'lossless': True}
+    frames[0].save(tmp_path / 'a.webp', append_images=frames[1:], **options)
+    enlarge_animation(tmp_path / 'a.webp', tmp_path / 'b.gif', blocks)
+    _, times, _ = shown(tmp_path / 'b.gif')
+    assert sum(times) == 300 and set(times) == {30, 40}
 
 
 def test_animation__quality(tmp_path):

@@ -6,8 +6,11 @@ import pytest
 av = pytest.importorskip('av')
 
 from films import double, frames_of, make_film, repeated, sound_of  # noqa: E402
+from helpers import run_here  # noqa: E402
+from tiny_weights import write_tiny  # noqa: E402
 
 from liif_arch.films import video  # noqa: E402
+from liif_arch.films.frames import Done  # noqa: E402
 from liif_arch.films.video import enlarge_film  # noqa: E402
 
 
@@ -74,6 +77,23 @@ def test_film__parts_of_other_settings_are_not_used(tmp_path, monkeypatch):
         tmp_path / 'a.mp4', tmp_path / 'b.mp4', settings='photo', progress=lambda *f: told.append(f)
     )
     assert told[0] == (0, 30)
+
+
+def test_film__parts_of_other_weights_in_the_same_file_are_not_used(tmp_path, monkeypatch):
+    """The film would be of two networks."""
+    kept = []
+    monkeypatch.setattr(
+        'liif_arch.films.video.enlarge_film',
+        lambda source, result, size_of, enlarge_to, settings, *more: (
+            kept.append(settings) or Done((1, 1), (1, 1), 0, 0)
+        ),
+    )
+    make_film(tmp_path / 'a.mp4', frames=3)
+    for seed in (0, 0, 1):
+        write_tiny(tmp_path / 'w.pth', seed=seed)
+        flags = ('--weights', 'w.pth', '--scale', 2, '--overwrite')
+        assert run_here(monkeypatch, tmp_path, 'upscale', 'a.mp4', *flags) == 0
+    assert kept[0] == kept[1] != kept[2]
 
 
 @pytest.mark.parametrize(

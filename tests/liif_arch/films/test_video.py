@@ -136,6 +136,33 @@ def test_film__without_pyav_names_it(tmp_path, monkeypatch):
         double(tmp_path / 'a.mp4', tmp_path / 'b.mp4')
 
 
+def test_film__a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch, weights):
+    make_film(tmp_path / '10:30.mp4', frames=3)
+    monkeypatch.chdir(tmp_path)
+    flags = ('--weights', weights, '--scale', 1.5)
+    assert run_here(monkeypatch, tmp_path, 'upscale', '10:30.mp4', *flags) == 0
+    assert len(frames_of(tmp_path / '10:30_x1.5.mp4')) == 3
+
+
+@pytest.mark.parametrize('source', ['.mp4', '.mkv'])
+@pytest.mark.parametrize('result', ['.mp4', '.mkv', '.webm'])
+def test_film__says_its_rate(tmp_path, source, result):
+    make_film(tmp_path / f'a{source}', sound=None)
+    double(tmp_path / f'a{source}', tmp_path / f'b{result}')
+    with av.open(str(tmp_path / f'b{result}')) as film:
+        assert film.streams.video[0].average_rate == 25
+    again = double(tmp_path / f'b{result}', tmp_path / f'c{result}')
+    assert again.frames == 30 and again.notes == ()
+
+
+def test_film__hdr_says_what_is_not_kept(tmp_path):
+    display = 'master-display=G(1,1)B(1,1)R(1,1)WP(1,1)L(10000000,1):max-cll=1000,400'
+    options = {'x265-params': f'log-level=none:hdr10=1:{display}'}
+    make_film(tmp_path / 'a.mkv', frames=3, pixels='yuv420p10le', codec='libx265', options=options)
+    done = double(tmp_path / 'a.mkv', tmp_path / 'b.mkv')
+    assert done.notes == ("not kept: HDR's mastering display and light levels",)
+
+
 def test_film__at_the_command(monkeypatch, tmp_path, weights, capsys):
     make_film(tmp_path / 'a.mp4', frames=4)
     flags = ('--weights', weights, '--scale', 1.5)

@@ -19,7 +19,6 @@ from teachers import (
 from teachers import teacher as teacher
 
 from liif_arch import load_network
-from liif_arch.models import distillation
 from liif_arch.models.distillation import Distillation
 from liif_arch.models.liif_model import LIIFModel
 from liif_arch.training.addressed import SampleIndex
@@ -163,7 +162,7 @@ def test_cache__says_what_it_is_made_of(monkeypatch, tmp_path, photos, teacher):
     assert train(monkeypatch, tmp_path, options) == 0
     said = json.loads((tmp_path / 'c/made_of.json').read_text())
     assert said['shape'] == [32, 3] and said['train'] == {'precision': 'float32'}
-    assert said['network_t'] == distillation._digest(load_network(teacher))
+    assert said['network_t'] == load_network(teacher).digest()
     samples = said['datasets']['train']
     assert samples['seed'] == 0 and samples['repeat_epochs'] == 2
     assert not {'dataroot_gt', 'batch_size_per_gpu', 'degrade', 'name', 'type'} & samples.keys()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -306,6 +307,27 @@ def test_upscale__an_image_of_pillows(net, mode):
     larger = upscale(net, source, scale=2)
     assert isinstance(larger, Image.Image) and larger.size == (40, 60)  # upright
     assert larger.mode == ('RGB' if mode == 'P' else mode)
+
+
+def test_upscale__an_image_of_pillows_in_linear_light_and_with_a_profile(net):
+    light = (photo(20, 30)[..., 0] / 255).astype(np.float32) * 7
+    larger = upscale(net, Image.fromarray(light), scale=2, linear=True)
+    assert np.array_equal(np.asarray(larger), upscale(net, light, scale=2, linear=True))
+    source = Image.fromarray(photo(20, 30))
+    source.info['icc_profile'] = b'a profile'
+    assert upscale(net, source, scale=2).info['icc_profile'] == b'a profile'
+
+
+def test_upscale__a_small_part_of_a_huge_whole_takes_little(net):
+    """16 million pixels a side, of which a hundred are looked at."""
+    image = np.dstack([photo(16, 16), photo(16, 16)[..., 0]])
+    crop = (7.1, 7.1, 1e-4, 1e-4)
+    upscale(net, image, scale=2)
+    tracemalloc.start()
+    part = upscale(net, image, scale=10**6, crop=crop)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert part.shape == (100, 100, 4) and peak < 2**23
 
 
 def test_upscale__a_path(net, tmp_path):
