@@ -90,8 +90,9 @@ class ScaleSetDataset(Dataset):
         """Raise UserError where a ground truth leaves no pixel at a scale."""
         for scale in self.scales:
             for key in self.gt_store.keys:
+                size = self.gt_store.size(key)
                 try:
-                    reduced_size(self.gt_store.size(key), scale)
+                    reduced_size(size, scale)
                 except UserError as error:
                     raise UserError(f'{self.gt_store.path(key)}: {error}', key='scales') from None
 
@@ -114,9 +115,10 @@ class ScaleSetDataset(Dataset):
             if folder.is_dir() or '{scale}' not in root:
                 stores[scale] = open_store(str(folder), 'dataroot_lq')
                 self._require_all(stores[scale], scale)
+        cropped = 0
         for scale, store in stores.items():
             for key in self.gt_store.keys:
-                self._require_match(store, self._lq_key(key, scale), key, scale)
+                cropped += self._require_match(store, self._lq_key(key, scale), key, scale)
         if not stores:
             raise UserError(
                 f'found {root}; it exists for none of the scales '
@@ -128,6 +130,11 @@ class ScaleSetDataset(Dataset):
         text = f'{self.opt["name"]}: inputs read from {root} at {self._labels(stores)}'
         if made:
             text += f'; made by Pillow bicubic at {self._labels(made)}'
+        if cropped:
+            text += (
+                f'; {cropped} of them have fewer pixels than their ground truths, whose last rows '
+                'and columns are left out'
+            )
         get_root_logger().info(f'{text}.')
         return stores
 
@@ -139,16 +146,26 @@ class ScaleSetDataset(Dataset):
             if lq_key not in there:
                 raise missing_pair(store, lq_key, self.gt_store.path(key))
 
-    def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> None:
-        """Raise UserError where the sizes of a pair differ by another scale."""
+    def _require_match(self, store: ImageStore, lq_key: str, key: str, scale: Scale) -> bool:
+        """Raise UserError where an input cannot be of its ground truth, or of the part that begins
+        at its top-left corner and lacks less than an input's pixel.
+
+        Returns:
+            Whether it is of such a part.
+        """
         lq, gt = store.size(lq_key), self.gt_store.size(key)
-        for n, full, s in zip(sorted(lq), sorted(gt), sorted(scale), strict=True):
-            if abs(n - full / s) >= 1:
+        larger = scaled_size(lq, scale)
+        for n, length, full, s in zip(lq, larger, gt, scale, strict=True):
+            if abs(n - full / s) >= 1 or length > full:
                 raise UserError(
-                    f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), which is not '
-                    f'{self.gt_store.path(key)}, {gt[1]}x{gt[0]}, at {scale_label(scale)}.',
+                    f'{store.path(lq_key)} is {lq[1]}x{lq[0]} (width x height), at '
+                    f'{scale_label(scale)} {larger[1]}x{larger[0]}, and '
+                    f'{self.gt_store.path(key)} is {gt[1]}x{gt[0]}; needed as many pixels, or up '
+                    'to one of the input fewer. Make inputs of ground truths that are cropped to a '
+                    'multiple of the scale.',
                     key='dataroot_lq',
                 )
+        return larger != tuple(gt)
 
     @staticmethod
     def _labels(scales: Iterable[Scale]) -> str:
@@ -205,12 +222,6 @@ class ScaleSetDataset(Dataset):
             store, lq_key = self.lq_stores[scale], self._lq_key(key, scale)
             lq, lq_path = store.read(lq_key, self.color), store.path(lq_key)
             height, width = scaled_size(lq.shape[:2], scale)
-            if height > gt.shape[0] or width > gt.shape[1]:
-                raise UserError(
-                    f'{lq_path}: {lq.shape[1]}x{lq.shape[0]} (width x height) at '
-                    f'{scale_label(scale)} is '
-                    f'larger than its ground truth, {gt.shape[1]}x{gt.shape[0]}.'
-                )
             gt = gt[:height, :width]
             if self.degradation is not None:
                 lq = self.degradation(lq, lq.shape[:2], generator(0, index), whole=True)

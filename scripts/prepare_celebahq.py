@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from liif_arch.errors import UserError, exit_status
-from liif_arch.files.images import read_image, resize_bicubic, write_image
+from liif_arch.files.images import EXTENSIONS, read_image, resize_bicubic, write_image
 from liif_arch.progress import progress_bar
-from liif_data.lmdb_writer import create_lmdb, list_images
+from liif_data.lmdb_writer import create_lmdb, list_images, lmdb_key
 from liif_data.parallel import in_processes
 
 SIDES = (256, 128, 64, 32)
@@ -34,7 +34,7 @@ def read_split(path: Path | None, names: list[str]) -> dict[str, list[str]]:
         return {'train': [n for i, n in enumerate(names) if i % 6], 'val': names[::6]}
     try:
         split = json.loads(path.read_text(encoding='utf-8'))
-        split = {k: [Path(str(n)).stem for n in split[k]] for k in ('train', 'val')}
+        split = {k: [_key(str(name)) for name in split[k]] for k in ('train', 'val')}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f'--split: {path}: needed JSON with lists "train" and "val" ({error}).'
@@ -45,6 +45,14 @@ def read_split(path: Path | None, names: list[str]) -> dict[str, list[str]]:
             f'--split: {path} names {len(missing)} images that are not there, {missing[0]} first.'
         )
     return split
+
+
+def _key(name: str) -> str:
+    """The key of an image that a split names, with or without its extension."""
+    path = Path(name)
+    if path.suffix.lower() not in EXTENSIONS:
+        path = Path(f'{name}.png')
+    return lmdb_key(path)
 
 
 def reduce(path: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 liif_arch.cli`.
 """
 
+import io
 import logging
 import os
 import sys
@@ -16,6 +17,8 @@ def run() -> int:
     Returns:
         The exit status, where Python can.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         status = main()
     except SystemExit as end:

@@ -59,7 +59,11 @@ def main() -> int:
     is_train = 'train' in (load_options(require_option_file(args.opt)).get('datasets') or {})
 
     from liif_arch.config.plugins import load_plugins
+    from liif_arch.errors import UserError
     from liif_arch.training import basicsr_patches
+
+    if args.fix_list is not None and not Path(args.fix_list).absolute().parent.is_dir():
+        raise UserError(f'--fix-list: {args.fix_list} cannot be written; there is no such folder.')
 
     with basicsr_patches.installed():
         load_plugins()

@@ -77,6 +77,7 @@ def load(weights: str | None, option_file: str | None):
         net = load_network(weights, network=network)
     if not isinstance(net, CoordinateNetwork):
         raise UserError(
-            f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
+            f'{type(net).__name__} has one scale of its own; needed a network for any: LIIF, LTE, '
+            'MetaSR or Thera.'
         )
     return net

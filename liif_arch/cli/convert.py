@@ -65,8 +65,11 @@ def convert(source: Path, target: Path, scale: int | None = None) -> str:
     else:
         whose, converted = 'for the reference implementation', to_reference(content, source)
         parameters = converted['model']['sd']
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(converted, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(converted, target)
+    except OSError as error:
+        raise UserError(f'{target}: cannot write here ({error.strerror or error}).') from None
     count = 0
     for parameter in parameters.values():
         count += parameter.numel()

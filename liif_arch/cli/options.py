@@ -53,7 +53,7 @@ def main() -> int:
             )
         )
         return 0
-    source = find_option_file(args.name)
+    source = find_option_file(args.name, key='NAME')
     if not args.copy:
         print(source.read_text(encoding='utf-8'), end='')
         return 0

@@ -63,8 +63,8 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         '--precision',
         default='auto',
         metavar='P',
-        help='float32, bfloat16, or auto (default): bfloat16 where the device has it, about twice '
-        'as fast, within 0.03 dB of float32 on Set5',
+        help='float32, bfloat16, or auto (default): bfloat16 for 8 bits where the device has it, '
+        'about twice as fast, within 0.03 dB of float32 on Set5',
     )
     group.add_argument(
         '--memory',
@@ -127,6 +127,8 @@ def _prepared(args: argparse.Namespace) -> tuple[Target, Plan]:
     require_mebibytes(**{'--memory': args.memory})
     if args.quality is not None and not 1 <= args.quality <= 100:
         raise UserError(f'--quality: found {args.quality}; needed 1 to 100.')
+    if args.opt is not None and args.weights is None:
+        raise UserError('-opt: it describes the network of some weights; name them (--weights).')
     _require_strength(args)
     target = parse_target(args)
     planned = plan(

@@ -157,7 +157,7 @@ def plan(
     if as_folder and others:
         notes.append(
             f'--format: {naming.suffix} cannot hold {len(others)} of {len(jobs)} results, which '
-            f'have another ({some(others)}).'
+            f'have another extension ({some(others)}).'
         )
     if overwrite:
         return Plan(jobs, [], notes)

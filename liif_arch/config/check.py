@@ -60,9 +60,27 @@ def check_option_file(opt: dict, is_train: bool, problems: Problems) -> None:
     _validate(opt, schema.schema_of(opt, is_train), problems)
     if not _is_sound(opt, is_train):
         problems.raise_any()
+    _check_names(opt['datasets'], problems)
     if is_train:
         _check_optimizers(opt['train'], problems)
         _check_schedule(opt['train'], problems)
+
+
+def _check_names(datasets: dict, problems: Problems) -> None:
+    """Note two sets that are measured under one name, of which one would replace the other."""
+    seen: dict[object, str] = {}
+    for phase, dataset in datasets.items():
+        if phase.split('_')[0] == 'train':
+            continue
+        name = dataset.get('name')
+        if name in seen:
+            place = f'datasets.{phase}.name'
+            problems.add(
+                place,
+                f'{place}: found {name}, the name of datasets.{seen[name]}; needed another, since '
+                'figures and images are filed under it.',
+            )
+        seen[name] = phase
 
 
 def check_network(network: object, place: str, problems: Problems) -> None:

@@ -21,13 +21,14 @@ def shipped_options() -> dict[str, Path]:
     return own | option_files() | own  # first in order, and of two with one name
 
 
-def find_option_file(name: str, folder: Path | None = None) -> Path:
+def find_option_file(name: str, folder: Path | None = None, key: str = '-opt') -> Path:
     """An option file by its path, or a shipped one by its name (`quickstart`,
     `options/quickstart.yml`).
 
     Args:
         name: What was asked for.
         folder: Where an error looks for similar names; None: where the path leads from here.
+        key: What an error calls it.
 
     Raises:
         UserError: Neither; suggests the nearest files beside it and the nearest shipped name.
@@ -44,7 +45,7 @@ def find_option_file(name: str, folder: Path | None = None) -> Path:
         beside = folder / path
     hint = similar_options(beside, shipped)
     raise UserError(
-        f'found {name}, which is neither a file nor a shipped option file; {hint}', key='-opt'
+        f'found {name}, which is neither a file nor a shipped option file; {hint}', key=key
     )
 
 

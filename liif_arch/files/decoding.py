@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from liif_arch.errors import UserError
 from liif_arch.files import tiff_reading
@@ -139,7 +139,7 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         raise UserError(f'{name}: {error}') from None
     except Exception:  # Pillow raises anything for bytes that are no image
         advice = 'replace or remove it.'
-        if data[4:12] == b'ftypavif':
+        if data[4:12] == b'ftypavif' and not features.check('avif'):
             advice += ' AVIF needs Pillow 11.3 or later.'
         elif data[4:8] == b'ftyp' or data.startswith(b'\x1aE\xdf\xa3'):
             advice = 'it is a film; name it so (.mp4, .mkv), for basicsr upscale.'

@@ -120,6 +120,24 @@ def upright_pixels(image: Image.Image) -> np.ndarray:
     return pillow_pixels(image, 'image')
 
 
+def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
+    """8-bit pixels (H, W, 3 or 4) in sRGB.
+
+    Args:
+        pixels: In the colours of a profile.
+        icc: The profile. One that is damaged, and sRGB's own, leave the pixels as they are.
+    """
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if 'sRGB' in ImageCms.getProfileDescription(profile):
+            return pixels
+        colours = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        colours = ImageCms.profileToProfile(colours, profile, ImageCms.createProfile('sRGB'))
+    except (OSError, ImageCms.PyCMSError):
+        return pixels
+    return np.concatenate([np.asarray(colours), pixels[..., 3:]], axis=2)
+
+
 def _cmyk_to_srgb(image: Image.Image, name: str) -> Image.Image:
     """Inks to colours, by the profile that says how these inks look."""
     icc = image.info.get('icc_profile') or b''

@@ -18,6 +18,8 @@ from liif_arch.files.metadata import Metadata, exif_block, picture_exif, read_me
 from liif_arch.files.pillow_reading import open_image, pillow_pixels, require_pixels
 from liif_arch.films.frames import Done, Enlarge
 
+HALF = 128  # of alpha, from which a pixel is taken for opaque
+_PNG_DEPTH = 24  # byte of a PNG file that says the bits of a value
 UNSAID = 100  # milliseconds of a frame that does not say it
 _OPTIONS = {
     'PNG': {},
@@ -54,7 +56,9 @@ def enlarge_animation(
         image = open_image(source)
         count = image.n_frames - _has_still(image)
     with image:
-        orientation, metadata = _said(image, source.read_bytes())
+        data = source.read_bytes()
+        orientation, metadata = _said(image, data)
+        deep = _depth_notes(image, data)
         options |= _rounds(image, options['format'])
         size, larger, durations = (0, 0), [], []
         for frame in _frames(image, str(source)):
@@ -63,7 +67,7 @@ def enlarge_animation(
             durations.append(frame.milliseconds)
             pixels = upright(frame.pixels, orientation)
             size = (pixels.shape[0], pixels.shape[1])
-            larger.append(Image.fromarray(enlarge(pixels)))
+            larger.append(Image.fromarray(_as_written(enlarge(pixels), options['format'])))
     if progress is not None:
         progress(count, count)
     buffer = BytesIO()
@@ -76,14 +80,28 @@ def enlarge_animation(
         **options,
         **_kept(metadata, large, options['format']),
     )
-    data = buffer.getvalue()
+    made = buffer.getvalue()
     if options['format'] == 'PNG':
-        data = with_png_metadata(data, metadata, large)
+        made = with_png_metadata(made, metadata, large)
     with output_file(result) as file:
-        file.write(data)
+        file.write(made)
+    notes = list(deep)
     lost = ', '.join(metadata.left_out(result.suffix))
-    notes = (f'not kept: {lost}',) if lost else ()
-    return Done(size, large, len(larger), len(larger), notes)
+    if lost:
+        notes.append(f'not kept: {lost}')
+    return Done(size, large, len(larger), len(larger), tuple(notes))
+
+
+def _as_written(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """Pixels (H, W, 4) as a format holds them; GIF's are opaque or are not there."""
+    if kind == 'GIF':
+        pixels[..., 3] = np.where(pixels[..., 3] >= HALF, 255, 0)
+    return pixels
+
+
+def _depth_notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """What is said of a PNG of 16 bits, of which Pillow reads 8."""
+    return ('16 bits became 8',) if image.format == 'PNG' and data[_PNG_DEPTH] == 16 else ()
 
 
 def _said(image: Image.Image, data: bytes) -> tuple[int, Metadata]:

@@ -34,6 +34,7 @@ from liif_arch.films.video_reading import (
 )
 from liif_arch.films.video_tracks import (
     DONE_MARK,
+    LEAST,
     Place,
     carried_tracks,
     finished_parts,
@@ -43,7 +44,6 @@ from liif_arch.films.video_tracks import (
 from liif_arch.progress import write_line
 
 PART_SECONDS = 4
-LEAST = 0.95  # of the frames that a film says to have
 DEFAULT_QUALITY = 67  # of 100; crf 17, at which no loss is seen
 _ENCODERS = {8: 'libx264', 10: 'libx265'}
 _WEBM = 'libvpx-vp9'
@@ -225,8 +225,8 @@ def _encode_parts(
         number += 1
     if progress is not None:
         progress(done, done)
-    if done < LEAST * about - 2:
-        notes.append(f'it is cut off, or says too much: {done} of {about} frames are there')
+    if done < LEAST * track.frames - 2:
+        notes.append(f'it has {done} frames, and says that it has {track.frames}: it is cut off')
     return done
 
 

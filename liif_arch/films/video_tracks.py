@@ -10,6 +10,7 @@ from liif_arch.errors import UserError
 from liif_arch.films.video_reading import LATE, demuxed, late_start, picture_track, url
 
 PICTURE, SOUND = 0, 1  # which of two packets of one time comes first
+LEAST = 0.95  # of the frames or seconds that a film says to have
 DONE_MARK = 'done'  # of parts whose result is there
 
 
@@ -89,6 +90,7 @@ def join(av: Any, film: Any, plan: Place, carried: list[int], notes: list[str]) 
         picture = file.add_stream_from_template(first.streams.video[0])
         # Parts do not hold it, and their unit of time would be taken for it.
         picture.codec_context.framerate = picture_track(film).average_rate or 0
+        picture.metadata.update(picture_track(film).metadata)
         others = {}
         for index in carried:
             others[index] = file.add_stream_from_template(film.streams[index])
@@ -99,7 +101,9 @@ def join(av: Any, film: Any, plan: Place, carried: list[int], notes: list[str]) 
         tracks = [_part_packets(av, parts, picture)]
         if carried:
             tracks.append(_other_packets(av, film, others))
-        for _, rank, packet in heapq.merge(*tracks, key=lambda entry: entry[:2]):
+        end = 0.0
+        for seconds, rank, packet in heapq.merge(*tracks, key=lambda entry: entry[:2]):
+            end = max(end, seconds)
             try:
                 file.mux_one(packet)
             except av.FFmpegError:
@@ -108,8 +112,20 @@ def join(av: Any, film: Any, plan: Place, carried: list[int], notes: list[str]) 
                 lost += 1
     if lost:
         notes.append(f'{lost} damaged packets of sound and subtitles were left out')
+    if _says_more(film, end):
+        length = film.duration / 1e6
+        notes.append(f'it ends after {end:.1f} s, and says that it is {length:.1f} s long')
     (plan.parts / DONE_MARK).touch()
     partial.replace(plan.result)
+
+
+def _says_more(film: Any, end: float) -> bool:
+    """Whether a film that does not say how many frames it has is cut off, by the seconds at which
+    its last packet begins.
+    """
+    if picture_track(film).frames or not film.duration or late_start(film):
+        return False
+    return end < LEAST * film.duration / 1e6 - LATE
 
 
 def _copy_chapters(film: Any, file: Any) -> None:

@@ -207,7 +207,8 @@ def _checked(
     # What torch.compile makes of a network stands around it, and asks it for all but `forward`.
     if not isinstance(getattr(net, '_orig_mod', net), LatentNetwork):
         raise UserError(
-            f'{type(net).__name__} has one scale of its own; needed LIIF, LTE or MetaSR.'
+            f'{type(net).__name__} has one scale of its own; needed a network for any: LIIF, LTE, '
+            'MetaSR or Thera.'
         )
     _require_array(image)
     require_mebibytes(memory=memory)

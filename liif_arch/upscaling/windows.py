@@ -149,6 +149,10 @@ def render_windows(
     """
     training = net.training
     net.eval()
+    own = getattr(net, '_orig_mod', net)  # torch.compile's wrapper keeps what is set on it
+    precision = own.precision
+    if precision == 'auto' and pixels.dtype != np.uint8:
+        own.precision = 'float32'  # bfloat16 moves colours by up to half a level of 8 bits
     try:
         rendering = _Rendering(
             net, pixels, size, memory, progress, area or Area(0, size[0], 0, size[1])
@@ -161,6 +165,7 @@ def render_windows(
                     block = rendering.render(feats, rows, y, x)
                 yield slice(*rows[:2]), slice(*x[:2]), block
     finally:
+        own.precision = precision
         net.train(training)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from liif_arch.errors import UserError
 from liif_arch.files.encoding import encode_png
 from liif_arch.files.images import read_picture, require_unit_range
+from liif_arch.files.pillow_reading import to_srgb
 from liif_arch.files.pixels import full_scale
 from liif_arch.upscaling.encoded import EncodedImage
 from liif_arch.upscaling.light import LightCurve
@@ -225,11 +226,13 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
 
 
 def _display_pixels(path: Path) -> np.ndarray:
-    """A file's pixels as displays take them: linear light is coded."""
+    """A file's pixels as displays take them: linear light is coded, and colours are sRGB's."""
     pixels, metadata = read_picture(path, strict=False)
     if metadata.linear:
         return LightCurve(pixels, min(3, pixels.shape[2])).to_display(pixels)
     require_unit_range(pixels, str(path))
+    if metadata.icc and pixels.shape[2] >= 3:
+        return to_srgb(as_8_bits(pixels), metadata.icc)
     return pixels
 
 

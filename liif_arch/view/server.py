@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import secrets
 import socket
 import time
@@ -9,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from liif_arch.errors import UserError
-from liif_arch.view.pictures import HIGHEST, STEPS, TILE, Gallery, TileKey
+from liif_arch.view.pictures import HIGHEST, MOST_COMPARED, STEPS, TILE, Gallery, TileKey
 
 try:
     import uvicorn
@@ -69,6 +70,8 @@ class Guard:
         own = origin is None or origin.decode('latin-1') == f'http://{host}'
         asked = self.hosts is None or host.lower() in self.hosts
         near = site in (b'none', b'same-origin')
+        # A link to the page in another one; what it shows is read by nobody but the browser.
+        near = near or headers.get(b'sec-fetch-dest') == b'document'
         if self.framed and headers.get(b'sec-fetch-dest') == b'iframe':
             near = True
         if not asked or not own or not near:
@@ -143,11 +146,19 @@ class Server:
                 'height': image.full[0],
                 'width': image.full[1],
                 'methods': image.names,
-                'original': image.original is not None,
+                'original': 0 if image.original is None else math.prod(image.original.shape[:2]),
             }
             for image in self.gallery.images
         ]
-        return _json({'images': images, 'tile': TILE, 'steps': STEPS, 'highest': HIGHEST})
+        return _json(
+            {
+                'images': images,
+                'tile': TILE,
+                'steps': STEPS,
+                'highest': HIGHEST,
+                'compared': MOST_COMPARED,
+            }
+        )
 
     async def thumbnail(self, request: Request) -> Response:
         """A small picture of an image."""

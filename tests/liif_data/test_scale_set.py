@@ -63,6 +63,26 @@ def test_scale_set__inputs_of_another_size(photos):
         scale_set(photos, [2], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
 
 
+@pytest.mark.parametrize('size', [(36, 30), (36, 36), (31, 36)])
+def test_scale_set__inputs_that_are_turned_or_larger(photos, size):
+    """Of a ground truth of 60x72: turned by a quarter, or with more pixels than it has."""
+    sizes = [size, (32, 32), (35, 30), (40, 33)]
+    write_photos(photos.parent / 'LR/X2', sizes, [f'im0{i}x2' for i in range(4)])
+    text = (
+        rf'dataroot_lq: .*im00x2\.png is {size[1]}x{size[0]} .* at x2 {2 * size[1]}x{2 * size[0]}'
+    )
+    with pytest.raises(UserError, match=text):
+        scale_set(photos, [2], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
+
+
+def test_scale_set__says_of_how_many_ground_truths_a_part_is_left_out(photos, caplog):
+    sizes = [(30, 36), (32, 32), (35, 30), (40, 33)]  # the third is of 71 rows
+    write_photos(photos.parent / 'LR/X2', sizes, [f'im0{i}x2' for i in range(4)])
+    with caplog.at_level('INFO', 'basicsr'):
+        scale_set(photos, [2], dataroot_lq=str(photos.parent / 'LR/X{scale}'))
+    assert '1 of them have fewer pixels than their ground truths' in caplog.text
+
+
 def test_scale_set__one_scale_from_a_plain_folder(photos):
     write_photos(photos.parent / 'lr', [(30, 36), (32, 32), (35, 30), (40, 33)])
     item = scale_set(photos, [2], dataroot_lq=str(photos.parent / 'lr'), filename_tmpl='{}')[2]

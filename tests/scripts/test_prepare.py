@@ -225,8 +225,9 @@ def test_celebahq__sizes_splits_and_lmdbs(tmp_path):
 
 
 def test_celebahq__split_file_and_refusals(tmp_path):
-    write_photos(tmp_path / 'faces', [(256, 256)] * 3, ['a', 'b', 'c'])
-    (tmp_path / 's.json').write_text(json.dumps({'train': ['a.jpg', 'c.jpg'], 'val': ['b']}))
+    write_photos(tmp_path / 'faces', [(256, 256)] * 4, ['a', 'b', 'c', 'd.0'])
+    split = {'train': ['a.jpg', 'c.jpg', 'd.0.jpg'], 'val': ['b', 'd.0']}
+    (tmp_path / 's.json').write_text(json.dumps(split))
     result = run(
         'prepare_celebahq.py', 'faces', 'out', '--split', 's.json', '--folders', cwd=tmp_path
     )

@@ -24,6 +24,8 @@ def make_film(
     marks: dict | None = None,
     rotation: int = 0,
     options: dict[str, str] | None = None,
+    language: str = '',
+    longer: float = 0.0,
 ) -> None:
     """Write a film of a photograph that moves, with a tone.
 
@@ -37,6 +39,8 @@ def make_film(
         marks: Attributes of the encoder's context.
         rotation: Degrees that a player has to turn it by.
         options: Of the picture's encoder.
+        language: Of the picture's track.
+        longer: Seconds that the sound goes on after the picture.
     """
     picture = photo(size[0] + frames, size[1] + 2 * frames)
     with av.open(str(path), 'w') as file:
@@ -48,6 +52,8 @@ def make_film(
         stream.options = {**stream.options, **(options or {})}
         for name, value in (marks or {}).items():
             setattr(stream.codec_context, name, value)
+        if language:
+            stream.metadata['language'] = language
         if rotation:
             stream.set_display_rotation(rotation)
         tone = None
@@ -62,7 +68,7 @@ def make_film(
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
         if tone is not None:
-            _add_tone(file, tone, frames / RATE)
+            _add_tone(file, tone, frames / RATE + longer)
 
 
 def _add_tone(file, stream, seconds: float) -> None:

@@ -39,7 +39,9 @@ export function listen(element, on) {
     if (event.target.closest('header, dialog')) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 30 : 1;
-    on.zoom(2 ** (-event.deltaY * lines / 400), event.clientX, event.clientY);
+    // Browsers tell of a pinch on a touchpad as of a wheel with Ctrl, and of its exponent.
+    const factor = event.ctrlKey ? Math.exp(-event.deltaY / 100) : 2 ** (-event.deltaY * lines / 400);
+    on.zoom(factor, event.clientX, event.clientY);
     on.settle();
   }, { passive: false });
   element.addEventListener('dblclick', (event) => {

@@ -2,6 +2,7 @@
 
 const MOST_KEPT = 400; // tiles of 256 x 256: 100 MiB of pixels
 const AT_ONCE = 4; // requests that wait for the server
+const PAUSE = 1000; // milliseconds, where nobody answers
 
 export class Tiles {
   /**
@@ -15,6 +16,7 @@ export class Tiles {
     this.asked = new Map(); // key -> AbortController
     this.failed = new Set();
     this.gone = false; // whether nobody answered the last request
+    this.later = null; // the timer of the next one, then
     this.wanted = []; // keys, the most urgent first
     this.milliseconds = null; // of the last tile that was rendered
   }
@@ -63,6 +65,7 @@ export class Tiles {
   }
 
   next() {
+    if (this.later) return;
     for (const key of this.wanted) {
       if (this.asked.size >= AT_ONCE) return;
       if (!this.asked.has(key) && !this.kept.has(key) && !this.failed.has(key)) this.ask(key);
@@ -81,10 +84,16 @@ export class Tiles {
       this.milliseconds = Number(answer.headers.get('x-milliseconds'));
       this.keep(key, bitmap);
     } catch (error) {
-      if (error.name !== 'AbortError') this.failed.add(key);
-      if (error instanceof TypeError) this.gone = true;
+      if (error instanceof TypeError) this.gone = true; // nobody answered: asked for again
+      else if (error.name !== 'AbortError') this.failed.add(key);
     }
     if (this.asked.get(key) === controller) this.asked.delete(key);
+    if (this.gone && !this.later) {
+      this.later = setTimeout(() => {
+        this.later = null;
+        this.next();
+      }, PAUSE);
+    }
     this.changed();
     this.next();
   }

@@ -13,6 +13,7 @@ const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true
 const view = { image: 0, x: 0, y: 0, zoom: 0, level: 0, split: 0.5, left: '', right: '' };
 const tiles = new Tiles(state, () => redraw());
 const LEAST = 0.1; // of a level: a step that is meant
+let carried = 0;
 let planned = false;
 let settled = null;
 
@@ -128,7 +129,8 @@ function tell() {
   $('scale').textContent = `x${value >= 10 ? value.toFixed(1) : value.toFixed(2)}`;
   $('speed').textContent = tiles.milliseconds === null ? '' : `${tiles.milliseconds} ms a tile`;
   const toCome = tiles.waiting ? `${tiles.waiting} tiles to come` : '';
-  $('busy').textContent = tiles.gone ? 'no answer: basicsr view has been closed' : toCome;
+  $('busy').textContent = tiles.gone ? 'no answer: is basicsr view still running?' : toCome;
+  document.body.dataset.failed = String(tiles.failed.size);
   document.body.dataset.ready = String(!tiles.waiting && view.zoom === view.level);
 }
 
@@ -141,6 +143,11 @@ async function tellPsnr() {
   const [full, tall] = tiles.size(view.image, view.level);
   const part = [-top / tall, (canvas.height - top) / tall, -left / full,
     (canvas.width - left) / full].map((share) => Math.min(1, Math.max(0, share)));
+  const pixels = (part[1] - part[0]) * (part[3] - part[2]) * shown().original;
+  if (pixels > state.compared) {
+    $('psnr').textContent = 'PSNR: zoom in';
+    return;
+  }
   const told = [];
   for (const method of new Set([view.left, view.right])) {
     if (method === 'original') continue;
@@ -175,9 +182,11 @@ function hover(x, y) {
 function settle() {
   clearTimeout(settled);
   settled = setTimeout(() => {
-    const change = view.zoom - view.level;
-    const least = Math.abs(change) > LEAST ? Math.sign(change) : 0;
-    view.zoom = view.level += Math.abs(change) < 1 ? least : Math.round(change);
+    const change = view.zoom - view.level + carried;
+    const whole = Math.abs(change) < 1 ? Math.sign(change) * (Math.abs(change) > LEAST)
+      : Math.round(change);
+    carried = whole ? 0 : change; // what is too little for a step adds up
+    view.zoom = view.level += whole;
     limit();
     view.level = view.zoom;
     want();
@@ -312,6 +321,7 @@ const buttons = { swap: 'x', fit: 0, one: 1, out: '-', in: '+', save: 's', help:
 for (const [id, name] of Object.entries(buttons)) $(id).addEventListener('click', keys[name]);
 window.addEventListener('keydown', (event) => {
   if (event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey) return;
+  if ($('keys').open) return;
   keys[event.key]?.();
 });
 window.addEventListener('resize', () => { resize(); to(view.level); });

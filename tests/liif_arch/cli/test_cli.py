@@ -212,6 +212,37 @@ def test_check__names_everything_and_creates_nothing(monkeypatch, tmp_path, phot
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, 'bad.txt'])
 
 
+def test_check__a_list_that_cannot_be_written_is_said_before_the_work(
+    monkeypatch, tmp_path, photos, capsys
+):
+    write_options(tmp_path / 'o.yml', tiny_train(photos))
+    flags = ('-opt', 'o.yml', '--fix-list', 'no/bad.txt')
+    assert run_here(monkeypatch, tmp_path, 'check', *flags) == 2
+    captured = capsys.readouterr()
+    assert '--fix-list: no/bad.txt cannot be written' in captured.err and not captured.out
+
+
+def test_check__two_sets_of_one_name(monkeypatch, tmp_path, photos, capsys):
+    """The figures of one would replace the other's."""
+    options = tiny_train(photos)
+    options['datasets']['val_2'] = {**options['datasets']['val'], 'scales': [3]}
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml') == 2
+    error = capsys.readouterr().err
+    assert 'datasets.val_2.name: found v, the name of datasets.val; needed another' in error
+
+
+def test_options__an_unknown_name_is_called_so(monkeypatch, tmp_path, capsys):
+    assert run_here(monkeypatch, tmp_path, 'options', 'quickstrat') == 2
+    assert 'NAME: found quickstrat' in capsys.readouterr().err
+
+
+def test_convert__a_file_where_a_folder_is_needed(monkeypatch, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    assert run_here(monkeypatch, tmp_path, 'convert', 'liif', 'file/x.pth') == 2
+    assert 'file/x.pth: cannot write here' in capsys.readouterr().err
+
+
 def test_check__lists_all_images_that_are_too_small(monkeypatch, tmp_path, photos, capsys):
     write_options(tmp_path / 'o.yml', tiny_train(photos, datasets__train__lq_size=16))
     assert run_here(monkeypatch, tmp_path, 'check', '-opt', 'o.yml', '--fix-list', 'bad.txt') == 2

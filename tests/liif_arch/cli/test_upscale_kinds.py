@@ -1,6 +1,7 @@
 """`basicsr upscale` of files of every kind: what comes out, what is said, streams and JSON."""
 
 import json
+import os
 import subprocess
 import sys
 from io import BytesIO
@@ -233,6 +234,22 @@ def test_upscale__standard_input_stays_without_loss(tmp_path, monkeypatch, weigh
         (tmp_path / f'out{name[1:]}').write_bytes(capfdbinary.readouterr().out)
         result = read_image(tmp_path / f'out{name[1:]}')
         assert result.shape == (48, 40, 3) and result.dtype == np.float32
+
+
+def test_upscale__names_that_are_no_text(tmp_path, weights):
+    """Of bytes that are no UTF-8; the lines that name them end no batch."""
+    for name in (b'\xe4.png', b'b.png'):
+        write_image(tmp_path / 'in/new.png', PHOTO)
+        (tmp_path / 'in/new.png').rename(tmp_path / 'in' / os.fsdecode(name))
+    command = [sys.executable, '-m', 'liif_arch.cli', 'upscale', 'in', '--weights', str(weights)]
+    result = subprocess.run(
+        [*command, '--scale', '2', '-o', 'out/'],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, 'PYTHONIOENCODING': 'utf-8:strict'},
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / 'out').iterdir())) == len(result.stdout.splitlines()) == 2
 
 
 def test_upscale__a_name_that_begins_with_a_dash(run, tmp_path):

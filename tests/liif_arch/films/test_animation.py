@@ -7,6 +7,7 @@ from helpers import photo, run_here
 from PIL import ExifTags, Image
 
 from liif_arch.errors import UserError
+from liif_arch.films import animation
 from liif_arch.films.animation import enlarge_animation
 from liif_arch.films.kinds import is_animation
 
@@ -95,6 +96,25 @@ def test_animation__is_upright_and_keeps_what_it_says(tmp_path, result):
         kept = image.getexif()
     assert kept[ExifTags.Base.Artist] == 'Zoe' and ExifTags.Base.Orientation not in kept
     assert kept[ExifTags.Base.XResolution] == 300
+
+
+def test_animation__gif_keeps_what_is_more_than_half_opaque(tmp_path):
+    alpha = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (8, 1))
+    frames = [Image.fromarray(np.dstack([photo(8, 32, k), alpha])) for k in range(2)]
+    options = {'lossless': True, 'exact': True, 'save_all': True}
+    frames[0].save(tmp_path / 'a.webp', append_images=frames[1:], **options)
+    enlarge_animation(tmp_path / 'a.webp', tmp_path / 'b.gif', blocks)
+    for frame in shown(tmp_path / 'b.gif')[0]:
+        assert np.array_equal(frame[..., 3] > 0, blocks(alpha[..., None])[..., 0] >= 128)
+
+
+def test_animation__of_16_bits_says_what_it_lost(tmp_path):
+    save(tmp_path / 'a.png')
+    data = bytearray((tmp_path / 'a.png').read_bytes())
+    assert enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.png', blocks).notes == ()
+    with Image.open(tmp_path / 'a.png') as image:
+        data[24] = 16
+        assert animation._depth_notes(image, bytes(data)) == ('16 bits became 8',)
 
 
 def test_animation__gif_times_are_hundredths_that_do_not_drift(tmp_path):

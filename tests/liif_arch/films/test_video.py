@@ -155,6 +155,14 @@ def test_film__says_its_rate(tmp_path, source, result):
     assert again.frames == 30 and again.notes == ()
 
 
+def test_film__its_picture_keeps_its_language_and_longer_sound_is_no_fault(tmp_path):
+    make_film(tmp_path / 'a.mkv', language='deu', longer=4.0)
+    done = double(tmp_path / 'a.mkv', tmp_path / 'b.mkv')
+    assert done.frames == 30 and done.notes == ()
+    with av.open(str(tmp_path / 'b.mkv')) as film:
+        assert film.streams.video[0].metadata['language'] == 'deu'
+
+
 def test_film__hdr_says_what_is_not_kept(tmp_path):
     display = 'master-display=G(1,1)B(1,1)R(1,1)WP(1,1)L(10000000,1):max-cll=1000,400'
     options = {'x265-params': f'log-level=none:hdr10=1:{display}'}
@@ -265,4 +273,4 @@ def test_film__that_is_cut_off_says_so(tmp_path):
     content = (tmp_path / 'a.mkv').read_bytes()
     (tmp_path / 'a.mkv').write_bytes(content[: len(content) // 2])
     done = double(tmp_path / 'a.mkv', tmp_path / 'b.mkv')
-    assert done.frames < 50 and any('cut off' in note for note in done.notes)
+    assert done.frames < 50 and any('and says that it is 2.4 s long' in n for n in done.notes)

@@ -309,6 +309,18 @@ def test_upscale__an_image_of_pillows(net, mode):
     assert larger.mode == ('RGB' if mode == 'P' else mode)
 
 
+@pytest.mark.parametrize(
+    'dtype,precise', [(np.uint8, False), (np.uint16, True), (np.float32, True)]
+)
+def test_upscale__auto_is_float32_for_more_than_8_bits(net, dtype, precise):
+    net.precision = 'auto'
+    seen, encode = [], net.encode
+    net.encode = lambda lq: seen.append(net.precision) or encode(lq)
+    top = np.iinfo(dtype).max if dtype != np.float32 else 1
+    upscale(net, (photo(12, 10) / 255 * top).astype(dtype), scale=2)
+    assert seen == ['float32' if precise else 'auto'] and net.precision == 'auto'
+
+
 def test_upscale__an_image_of_pillows_in_linear_light_and_with_a_profile(net):
     light = (photo(20, 30)[..., 0] / 255).astype(np.float32) * 7
     larger = upscale(net, Image.fromarray(light), scale=2, linear=True)

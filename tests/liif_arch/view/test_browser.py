@@ -3,6 +3,7 @@
 import base64
 import math
 import time
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -51,14 +52,24 @@ def page(browser, address):
     opened.goto(address)
     wait(opened)
     yield opened
+    failed = opened.get_attribute('body', 'data-failed')
     context.close()
-    assert not errors
+    assert not errors and failed == '0'
 
 
 def wait(page) -> None:
     """Until every tile of the window is there."""
     page.wait_for_timeout(250)  # a zoom comes to rest
     page.wait_for_selector('body[data-ready=true]', timeout=60_000)
+
+
+def until(page, holds: Callable[[], bool]) -> None:
+    """Until something holds; the page's own rules allow no JavaScript of others, which might."""
+    for _ in range(600):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError('it did not happen')
 
 
 def seen(page) -> np.ndarray:
@@ -175,8 +186,7 @@ def test_bar__psnr_is_of_what_arrows_have_moved_to(page):
     page.wait_for_selector('#psnr:not(:empty)')
     before = page.inner_text('#psnr')
     press(page, *['ArrowRight'] * 6)
-    page.wait_for_function(f'document.getElementById("psnr").textContent !== "{before}"')
-    page.wait_for_selector('#psnr:not(:empty)')
+    until(page, lambda: page.inner_text('#psnr') not in ('', before))
     moved = page.inner_text('#psnr')
     page.mouse.click(300, 250)  # where nothing moves, it is told again
     wait(page)
@@ -202,12 +212,47 @@ def test_lists__leave_the_keys_to_the_page(page):
     assert page.inner_text('#scale') == 'x2.00'
 
 
-def test_page__says_that_nobody_answers(page):
+def test_page__says_that_nobody_answers_and_goes_on_when_somebody_does(page, folder):
+    press(page, '0', '1')
+    page.context.set_offline(True)
+    for _ in range(7):
+        page.keyboard.press('+')
+    until(page, lambda: page.inner_text('#busy').startswith('no answer'))
+    assert page.get_attribute('body', 'data-ready') == 'false'
+    page.context.set_offline(False)
+    wait(page)
+    window = expected(folder, 14, (45, 60))
+    assert np.abs(seen(page)[:, 355:].astype(int) - window[:, 355:]).max() <= 1
+    assert page.inner_text('#busy') == ''
+
+
+def test_keys__are_the_dialogs_while_it_is_open(page):
+    press(page, '1', '?')
+    press(page, '+', 'n')
+    assert page.inner_text('#scale') == 'x1.00' and page.title() == 'a.png - basicsr view'
+    press(page, 'Escape', '+')
+    assert page.inner_text('#scale') == 'x1.41'
+
+
+def test_wheel__steps_that_are_too_small_add_up(page):
     press(page, '1')
-    page.route('**/tile/**', lambda route: route.abort())
-    page.route('**/psnr/**', lambda route: route.abort())
-    press(page, *['+'] * 9)
-    assert page.inner_text('#busy') == 'no answer: basicsr view has been closed'
+    page.mouse.move(300, 250)
+    for _ in range(4):
+        page.mouse.wheel(0, -4)
+        wait(page)
+    assert page.inner_text('#scale') == 'x1.19'
+
+
+def test_pinch__on_a_touchpad(page):
+    """Browsers tell of it as of a wheel with Ctrl: twice as far is twice as large."""
+    press(page, '1')
+    page.evaluate(
+        """() => document.getElementById('canvas').dispatchEvent(new WheelEvent('wheel', {
+            deltaY: -100 * Math.log(2), ctrlKey: true, bubbles: true, cancelable: true,
+            clientX: 300, clientY: 250 }))"""
+    )
+    wait(page)
+    assert page.inner_text('#scale') == 'x2.00'
 
 
 def test_save__is_the_window(page):

@@ -1,13 +1,17 @@
 """What the page shows: tiles are parts of `upscale`'s results, and PSNR is of what is seen."""
 
+from io import BytesIO
+
 import cv2
 import numpy as np
+import profiles
 import pytest
 from helpers import photo
-from PIL import Image
+from PIL import Image, ImageCms
 
 from liif_arch import load_network, upscale, write_image
 from liif_arch.errors import UserError
+from liif_arch.files.metadata import Metadata
 from liif_arch.view import pictures
 from liif_arch.view.pictures import TILE, Gallery, Shown, TileKey, size_at
 
@@ -19,6 +23,22 @@ def shown(tmp_path):
     small = Image.fromarray(gt).resize((40, 30), Image.Resampling.BICUBIC)
     small.save(tmp_path / 'a.png')
     return Shown(tmp_path / 'a.png', {'fast': lambda: load_network('fast')}, tmp_path / 'gt.png')
+
+
+@pytest.mark.parametrize('channels', [3, 4])
+def test_shown__of_other_primaries_is_in_srgb(tmp_path, channels):
+    """Adobe RGB's green is beyond sRGB's; a page shows numbers as sRGB's."""
+    pixels = np.dstack([photo(12, 10), np.full((12, 10), 77, np.uint8)])[..., :channels]
+    write_image(tmp_path / 'a.png', pixels, Metadata(icc=profiles.adobe_rgb()))
+    image = Image.open(tmp_path / 'a.png')
+    own = ImageCms.ImageCmsProfile(BytesIO(profiles.adobe_rgb()))
+    expected = ImageCms.profileToProfile(image.convert('RGB'), own, ImageCms.createProfile('sRGB'))
+    found = Shown(tmp_path / 'a.png', {}).pixels
+    assert np.array_equal(found[..., :3], np.asarray(expected)) and found.shape[2] == channels
+    assert np.array_equal(found[..., 3:], pixels[..., 3:])
+    assert not np.array_equal(found[..., :3], pixels[..., :3])
+    write_image(tmp_path / 'b.png', pixels)
+    assert np.array_equal(Shown(tmp_path / 'b.png', {}).pixels, pixels)
 
 
 def decoded(data: bytes) -> np.ndarray:

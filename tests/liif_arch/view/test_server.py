@@ -122,6 +122,12 @@ def test_attack__another_page(get, headers):
     assert get('state.json', origin='http://127.0.0.1:PORT').status_code == 200
 
 
+def test_server__a_link_in_another_page_opens_it(get):
+    headers = {'sec_fetch_site': 'cross-site', 'sec_fetch_mode': 'navigate'}
+    assert get('', sec_fetch_dest='document', **headers).status_code == 200
+    assert get('', sec_fetch_dest='iframe', **headers).status_code == 403
+
+
 @pytest.mark.parametrize(
     'path',
     [
