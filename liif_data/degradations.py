@@ -210,7 +210,11 @@ def _step(option: Any, where: str) -> Step:
     if isinstance(option, Mapping):
         found = [name for name in option if name not in ('p', 'weight')]
     if len(found) != 1:
-        raise UserError(f'found {option!r}; needed one of {", ".join(names)}.', key=where)
+        raise UserError(
+            f'found {option!r}; needed one of {", ".join(names)} in each step, beside p, how often '
+            'it is done. Several steps are a list.',
+            key=where,
+        )
     (name,) = found
     value, at = option[name], f'{where}.{name}'
     if name in GROUPS:

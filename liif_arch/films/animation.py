@@ -56,9 +56,7 @@ def enlarge_animation(
         image = open_image(source)
         count = image.n_frames - _has_still(image)
     with image:
-        data = source.read_bytes()
-        orientation, metadata = _said(image, data)
-        deep = _depth_notes(image, data)
+        orientation, metadata = _said(image, source.read_bytes())
         options |= _rounds(image, options['format'])
         size, larger, durations = (0, 0), [], []
         for frame in _frames(image, str(source)):
@@ -67,58 +65,58 @@ def enlarge_animation(
             durations.append(frame.milliseconds)
             pixels = upright(frame.pixels, orientation)
             size = (pixels.shape[0], pixels.shape[1])
-            larger.append(Image.fromarray(_as_written(enlarge(pixels), options['format'])))
+            larger.append(enlarge(pixels))
     if progress is not None:
         progress(count, count)
-    buffer = BytesIO()
-    large = (larger[0].height, larger[0].width)
-    larger[0].save(
-        buffer,
-        save_all=True,
-        append_images=larger[1:],
-        duration=_times(durations, options['format']),
-        **options,
-        **_kept(metadata, large, options['format']),
-    )
-    made = buffer.getvalue()
-    if options['format'] == 'PNG':
-        made = with_png_metadata(made, metadata, large)
+    data = _encoded(larger, durations, metadata, options)
     with output_file(result) as file:
-        file.write(made)
-    notes = list(deep)
+        file.write(data)
+    notes = list(metadata.notes)
     lost = ', '.join(metadata.left_out(result.suffix))
     if lost:
         notes.append(f'not kept: {lost}')
-    return Done(size, large, len(larger), len(larger), tuple(notes))
-
-
-def _as_written(pixels: np.ndarray, kind: str) -> np.ndarray:
-    """Pixels (H, W, 4) as a format holds them; GIF's are opaque or are not there."""
-    if kind == 'GIF':
-        pixels[..., 3] = np.where(pixels[..., 3] >= HALF, 255, 0)
-    return pixels
-
-
-def _depth_notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
-    """What is said of a PNG of 16 bits, of which Pillow reads 8."""
-    return ('16 bits became 8',) if image.format == 'PNG' and data[_PNG_DEPTH] == 16 else ()
+    return Done(size, larger[0].shape[:2], len(larger), len(larger), tuple(notes))
 
 
 def _said(image: Image.Image, data: bytes) -> tuple[int, Metadata]:
     """What EXIF says of the orientation, and what the file says beside its pixels."""
-    return orientation_of(picture_exif(image, BytesIO(data))), read_metadata(
-        image, data, channels=4
+    orientation = orientation_of(picture_exif(image, BytesIO(data)))
+    metadata = read_metadata(image, data, channels=4)
+    if image.format == 'PNG' and data[_PNG_DEPTH] == 16:
+        metadata = metadata._replace(notes=('16 bits became 8',))  # Pillow reads no more of it
+    return orientation, metadata
+
+
+def _encoded(
+    frames: list[np.ndarray], durations: list[float], metadata: Metadata, options: dict
+) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        frames: (H, W, 4) of 8 bits.
+        durations: Of the frames, in milliseconds.
+        metadata: Kept as far as the format holds it.
+        options: Pillow's, its `format` among them.
+    """
+    kind, size = options['format'], (frames[0].shape[0], frames[0].shape[1])
+    if kind == 'GIF':  # whose pixels are opaque or are not there
+        for frame in frames:
+            frame[..., 3] = np.where(frame[..., 3] >= HALF, 255, 0)
+    if kind == 'WEBP':
+        said = {'icc_profile': metadata.icc, 'exif': exif_block(metadata, size)}
+        options = options | {name: value for name, value in said.items() if value}
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    buffer = BytesIO()
+    first.save(
+        buffer,
+        save_all=True,
+        append_images=others,
+        duration=_times(durations, kind),
+        **options,
     )
-
-
-def _kept(metadata: Metadata, size: tuple[int, int], kind: str) -> dict:
-    """Pillow's options for what a WebP file says beside its pixels."""
-    options = {}
-    if kind == 'WEBP' and metadata.icc:
-        options['icc_profile'] = metadata.icc
-    if kind == 'WEBP' and (exif := exif_block(metadata, size)):
-        options['exif'] = exif
-    return options
+    if kind == 'PNG':
+        return with_png_metadata(buffer.getvalue(), metadata, size)
+    return buffer.getvalue()
 
 
 def animation_bytes(frames: list[Image.Image], path: Path, milliseconds: float) -> bytes:

@@ -114,7 +114,7 @@ def test_animation__of_16_bits_says_what_it_lost(tmp_path):
     assert enlarge_animation(tmp_path / 'a.png', tmp_path / 'b.png', blocks).notes == ()
     with Image.open(tmp_path / 'a.png') as image:
         data[24] = 16
-        assert animation._depth_notes(image, bytes(data)) == ('16 bits became 8',)
+        assert animation._said(image, bytes(data))[1].notes == ('16 bits became 8',)
 
 
 def test_animation__gif_times_are_hundredths_that_do_not_drift(tmp_path):
