@@ -54,6 +54,7 @@ def decode_color(data: bytes, name: str, color: str) -> np.ndarray | None:
             require_pixels(page.imagelength * page.imagewidth, name)
             if not tiff_reading.is_plain(page):
                 return None
+            tiff_reading.require_checksums(page, data)
         return _opencv(data, name, _FLAGS[color])
     if is_linear(data):
         raise UserError(
@@ -110,6 +111,7 @@ def _decode_tiff(data: bytes, name: str, with_metadata: bool) -> tuple[np.ndarra
     with tiff_reading.open_tiff(BytesIO(data), name) as page:
         require_pixels(page.imagelength * page.imagewidth, name)
         tiff_reading.require_one_image(page, name)
+        tiff_reading.require_checksums(page, data)
         pixels = tiff_reading.read_pixels(page, data, name)
         pixels = upright(pixels, tiff_reading.page_orientation(page))
         if not with_metadata:
@@ -139,8 +141,9 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         raise UserError(f'{name}: {error}') from None
     except Exception:  # Pillow raises anything for bytes that are no image
         advice = 'replace or remove it.'
-        if data[4:12] == b'ftypavif' and not features.check('avif'):
-            advice += ' AVIF needs Pillow 11.3 or later.'
+        if data[4:12] == b'ftypavif':
+            if not features.check('avif'):
+                advice += ' AVIF needs Pillow 11.3 or later.'
         elif data[4:8] == b'ftyp' or data.startswith(b'\x1aE\xdf\xa3'):
             advice = 'it is a film; name it so (.mp4, .mkv), for basicsr upscale.'
         raise UserError(f'{name}: not a readable image ({len(data)} bytes); {advice}') from None

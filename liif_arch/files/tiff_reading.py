@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -31,6 +32,7 @@ logging.getLogger('tifffile').addHandler(logging.NullHandler())  # damage is sai
 _MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # classic TIFF and BigTIFF
 _SAVE_AS = 'save it as gray, gray and alpha, RGB or RGBA'
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples: alpha, in the colours or beside them
+_DEFLATE = (8, 32946)
 _NOT_COMPRESSED = 1
 _INTERLEAVED, _PLANES = 1, 2  # PlanarConfiguration: a pixel's bands together, or apart
 _COLOURS = {  # bands of colours, without alpha
@@ -189,6 +191,16 @@ def read_pixels(page: tifffile.TiffPage, data: bytes, name: str) -> np.ndarray:
             'cannot be read; save it without compression.'
         )
     return _straight(page, pixels)
+
+
+def require_checksums(page: tifffile.TiffPage, data: bytes) -> None:
+    """Raise zlib.error where Deflate's checksums, which Pillow and OpenCV do not read, say that
+    pixels are damaged.
+    """
+    if page.compression in _DEFLATE:
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if count:  # else a part that is left empty
+                zlib.decompress(data[offset : offset + count])
 
 
 def _require_whole(page: tifffile.TiffPage, data: bytes) -> None:

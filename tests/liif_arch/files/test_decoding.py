@@ -7,6 +7,7 @@ import numpy as np
 import profiles
 import pytest
 import tifffile
+from helpers import photo
 from image_files import frames, netpbm, noise, pillow, png, tiff
 from PIL import Image, ImageCms
 
@@ -76,7 +77,10 @@ REFUSED = {
     'dark.pgm': (netpbm(b'P5\n# by hand\n9 8\n15', noise(8, 9)), 'found values up to 15'),
     'odd.ppm': (netpbm(b'PyRGBA 9 8 255', noise(8, 9, 4)), 'found a PyRGBA file'),
     'a.ico': (pillow(noise(16, 16, 3), 'ICO'), 'found a ICO file; needed one of AVIF, BMP'),
-    'no.avif': (b'\0\0\0\x20ftypavif' + bytes(40), 'not a readable image.*AVIF needs Pillow'),
+    'no.avif': (b'\0\0\0\x20ftypavif' + bytes(40), r'not a readable image.*; replace or remove'),
+        b'\0\0\0\x20ftypavif' + bytes(40),
+        r'not a readable image.*; replace or remove it\.$',
+    ),
 }
 
 
@@ -348,3 +352,27 @@ def test_decode__a_compression_that_nothing_here_knows():
     lzw = data[:at] + (5).to_bytes(2, 'little') + data[at + 2 :]
     with pytest.raises(UserError, match='2 bands of uint16 compressed by LZW .* without compr'):
         decode_image(lzw, 'a.tif', 'unchanged')
+
+
+@pytest.mark.parametrize('color', ['unchanged', 'rgb'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_decode__deflate_whose_checksum_is_wrong_is_damaged(tmp_path, dtype, color):
+    """Neither Pillow nor OpenCV looks at it."""
+    path = tmp_path / 'a.tif'
+    image = (photo(64, 64) // 9).astype(dtype)
+    tifffile.imwrite(path, image, compression='zlib', rowsperstrip=16, photometric='rgb')
+    whole = path.read_bytes()
+    assert np.array_equal(decode_image(whole, 'a', 'unchanged'), image)
+    with tifffile.TiffFile(path) as file:
+        end = file.pages.first.dataoffsets[2] + file.pages.first.databytecounts[2]
+    damaged = bytearray(whole)
+    damaged[end - 1] ^= 1  # of the checksum itself
+    with pytest.raises(UserError, match='a: not a readable image'):
+        decode_image(bytes(damaged), 'a', color)
+
+
+def test_decode__avif_that_pillow_does_not_know(monkeypatch):
+    data, _ = REFUSED['no.avif']
+    monkeypatch.setattr('liif_arch.files.decoding.features.check', lambda name: False)
+    with pytest.raises(UserError, match='AVIF needs Pillow 11.3 or later'):
+        decode_image(data, 'a', 'unchanged')
