@@ -70,6 +70,8 @@ SLOW = {
     'test_option_files.py',
     'test_weights.py',
     'test_upscale_files.py',
+    'test_render.py',
+    'test_datasets.py',
 }
 
 

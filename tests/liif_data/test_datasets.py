@@ -123,17 +123,13 @@ def made_on_device(batches: list[dict], dataset: RandomScalePairedDataset) -> li
 )
 def test_samples__degraded_by_loader_and_device_agree(photos, options):
     create_lmdb(photos, photos.parent / 'raw.lmdb', encoding='raw')
-    for root in (photos, photos.parent / 'raw.lmdb'):
+    for root, epoch, workers in ((photos, 3, 0), (photos.parent / 'raw.lmdb', 0, 2)):
         loader, device = (
             train_set(root, degrade=degrade, **options) for degrade in ('loader', 'device')
         )
-        for workers in (0, 2):
-            for epoch in (0, 3):
-                reference, crops = (
-                    epoch_samples(dataset, epoch, workers) for dataset in (loader, device)
-                )
-                assert equal(made_on_device(crops, device), reference)
-                assert [b['gt_path'] for b in crops] == [b['lq_path'] for b in reference]
+        reference, crops = (epoch_samples(dataset, epoch, workers) for dataset in (loader, device))
+        assert equal(made_on_device(crops, device), reference)
+        assert [b['gt_path'] for b in crops] == [b['lq_path'] for b in reference]
 
 
 def test_degrade_device__a_sample_is_a_padded_crop(photos):
