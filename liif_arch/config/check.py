@@ -68,11 +68,11 @@ def check_option_file(opt: dict, is_train: bool, problems: Problems) -> None:
 
 def _check_names(datasets: dict, problems: Problems) -> None:
     """Note two sets that are measured under one name, of which one would replace the other."""
-    seen: dict[object, str] = {}
+    seen: dict[str, str] = {}
     for phase, dataset in datasets.items():
         if phase.split('_')[0] == 'train':
             continue
-        name = dataset.get('name')
+        name = str(dataset.get('name'))
         if name in seen:
             place = f'datasets.{phase}.name'
             problems.add(

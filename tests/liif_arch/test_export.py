@@ -114,7 +114,7 @@ def test_export__refuses(tmp_path, monkeypatch, capsys):
     for command in (['export', '-o', 'new'], ['complexity']):
         assert run_here(monkeypatch, tmp_path, *command, '--weights', 's.pth') == 2
         assert (
-            'SubPixelSR has one scale of its own; needed LIIF, LTE or MetaSR'
+            'SubPixelSR has one scale of its own; needed a network for any: LIIF, LTE'
             in capsys.readouterr().err
         )
     monkeypatch.setattr('importlib.util.find_spec', lambda name, *a: None)
