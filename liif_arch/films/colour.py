@@ -85,7 +85,8 @@ def frame_colour(frame: Any) -> FrameColour:
         notes.append(f'{bits} bits became 10')
     if frame.interlaced_frame:
         notes.append('its frames are interlaced, which shows as combs; deinterlace it before')
-    if {side.type.name for side in frame.side_data} & _HDR:
+    # Of some releases of PyAV on some Pythons this mapping gives its keys, of others its values.
+    if {getattr(side, 'type', side).name for side in frame.side_data} & _HDR:
         notes.append("not kept: HDR's mastering display and light levels")
     depth = 10 if bits > 8 else 8
     if depth == 10:
