@@ -85,7 +85,7 @@ def frame_colour(frame: Any) -> FrameColour:
         notes.append(f'{bits} bits became 10')
     if frame.interlaced_frame:
         notes.append('its frames are interlaced, which shows as combs; deinterlace it before')
-    # Of some releases of PyAV on some Pythons this mapping gives its keys, of others its values.
+    # PyAV 19 gives the keys of this mapping, earlier releases its values.
     if {getattr(side, 'type', side).name for side in frame.side_data} & _HDR:
         notes.append("not kept: HDR's mastering display and light levels")
     depth = 10 if bits > 8 else 8
