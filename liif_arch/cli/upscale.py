@@ -103,7 +103,7 @@ def main() -> int:
             from liif_arch.cli.upscale_run import Networks, begin, upscale_all
 
             networks = Networks(args, network)
-            begin(networks, planned.jobs, target, args.memory)
+            pixels = begin(networks, planned.jobs, target, args.memory)
     except UserError as error:
         if args.json:
             print(json.dumps({'error': str(error)}, ensure_ascii=False))
@@ -114,7 +114,7 @@ def main() -> int:
     for job in planned.done:
         report.skipped(job)
     if planned.jobs:
-        upscale_all(networks, planned.jobs, target, args, report)
+        upscale_all(networks, planned.jobs, pixels, target, args, report)
     return 0
 
 

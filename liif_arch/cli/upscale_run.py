@@ -95,8 +95,11 @@ class Networks:
         return net
 
 
-def begin(networks: Networks, jobs: list[Job], target: Target, memory: float) -> None:
+def begin(networks: Networks, jobs: list[Job], target: Target, memory: float) -> list[int]:
     """Load the network of the first image, and say about how long all will take.
+
+    Returns:
+        Pixels of every result, from the sources' headers; 0 where these do not say.
 
     Raises:
         UserError: The network cannot be loaded.
@@ -105,18 +108,23 @@ def begin(networks: Networks, jobs: list[Job], target: Target, memory: float) ->
     if sum(pixels):
         first = next(job for job, count in zip(jobs, pixels, strict=True) if count)
         tell_long(_network_of(networks, first), sum(pixels), max(pixels), memory)
+    return pixels
 
 
 def upscale_all(
-    networks: Networks, jobs: list[Job], target: Target, args: argparse.Namespace, report: Report
+    networks: Networks,
+    jobs: list[Job],
+    pixels: list[int],
+    target: Target,
+    args: argparse.Namespace,
+    report: Report,
 ) -> None:
-    """Do every job, and name those that cannot be done.
+    """Do every job, and name those that cannot be done; `pixels` is what `begin` returned.
 
     Raises:
         UserError: Some could not; of a single one, why.
     """
     failed = 0
-    pixels = _expected_pixels(jobs, target)
     before, total = 0, sum(pixels) or len(jobs) * UNKNOWN_PIXELS
     with progress_of_parts('') as advance:
         for number, (job, count) in enumerate(zip(jobs, pixels, strict=True), 1):
@@ -257,7 +265,7 @@ def _do_image(
         crop=crop,
         quality=args.quality,
     )
-    notes = [*_misnamed(job.source), *metadata.notes]
+    notes = list(metadata.notes)
     lost = ', '.join(metadata.left_out(result.suffix))
     if lost:
         notes.append(f'not kept: {lost}')
@@ -266,23 +274,17 @@ def _do_image(
 
 
 def _read(job: Job, strict: bool) -> tuple[Picture, Format | None]:
-    """A job's image, and the format of its file."""
+    """A job's image, and the format of its file; another one in the name is noted."""
     if job.source == STANDARD:
         data = sys.stdin.buffer.read()
         return decode_picture(data, 'standard input', strict), sniff(data[:HEAD])
-    return read_picture(job.source, strict, job.page), content_format(job.source)
-
-
-def _misnamed(source: Path) -> list[str]:
-    """What is said of a file whose name is that of another format."""
-    if source == STANDARD:
-        return []
-    with open(source, 'rb') as file:
-        found = sniff(file.read(HEAD))
-    named = format_of(source)
-    if found is None or named is None or named.name == found.name:
-        return []
-    return [f'its content is {found.name}, whatever its name says']
+    picture, kind = read_picture(job.source, strict, job.page), content_format(job.source)
+    named = format_of(job.source)
+    if kind is not None and named is not None and named.name != kind.name:
+        said = f'its content is {kind.name}, whatever its name says'
+        metadata = picture.metadata._replace(notes=(said, *picture.metadata.notes))
+        picture = picture._replace(metadata=metadata)
+    return picture, kind
 
 
 def _do_film(

@@ -43,7 +43,8 @@ _STORAGE = re.compile(r'\{.*"shape"|ImageJ=|SCIFIO=|<\?xml|<OME', re.DOTALL)
 _STALE = (37396, 41486, 41487, 41488, 41492)
 _INTEROP = ExifTags.IFD.Interop
 _INTEROP_INDEX = 1  # 'R03' with an uncalibrated colour space says Adobe RGB
-_PER_INCH, _PER_CENTIMETRE = 2, 3
+_PER_INCH = 2
+UNITS_PER_INCH = {_PER_INCH: 1.0, 3: 2.54}  # by ResolutionUnit: inch, centimetre
 DAMAGED_EXIF = (  # what Pillow raises for it
     OSError,
     ValueError,
@@ -88,8 +89,8 @@ def exif_resolution(exif: Image.Exif) -> tuple[float, float] | None:
     """Pixels per inch (x, y) that EXIF says; None where it does not."""
     try:
         x, y, unit = (exif.get(tag) for tag in RESOLUTION)
-        inches = {_PER_INCH: 1.0, _PER_CENTIMETRE: 2.54}[unit or _PER_INCH]
-        return float(x) * inches, float(y) * inches
+        units = UNITS_PER_INCH[unit or _PER_INCH]
+        return float(x) * units, float(y) * units
     except DAMAGED_EXIF:
         return None
 

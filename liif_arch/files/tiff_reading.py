@@ -16,7 +16,14 @@ from tifffile import PHOTOMETRIC
 
 from liif_arch.errors import UserError
 from liif_arch.files.damage import damage_named
-from liif_arch.files.exif import EXIF_IFD, ORIENTATION, RESOLUTION, load_exif, orientation_number
+from liif_arch.files.exif import (
+    EXIF_IFD,
+    ORIENTATION,
+    RESOLUTION,
+    UNITS_PER_INCH,
+    load_exif,
+    orientation_number,
+)
 from liif_arch.files.formats import DTYPES
 from liif_arch.files.metadata import Metadata, collect
 from liif_arch.files.pillow_reading import open_image, pillow_pixels
@@ -287,7 +294,7 @@ def _page_dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
     """Pixels per inch, (x, y), where the page says so."""
     x_tag, y_tag, unit_tag = RESOLUTION
     x, y = _fraction(page, x_tag), _fraction(page, y_tag)
-    units_per_inch = {2: 1.0, 3: 2.54}.get(_value(page, unit_tag, 2))  # inch, centimetre
+    units_per_inch = UNITS_PER_INCH.get(_value(page, unit_tag, 2))
     if x is None or y is None or units_per_inch is None:
         return None
     return units_per_inch * x, units_per_inch * y

@@ -9,9 +9,8 @@ import pytest
 import tifffile
 import torch
 from helpers import PEAK, photo
-from PIL import Image
 
-from liif_arch import LIIF, read_image, upscale, upscale_to_file, write_image
+from liif_arch import LIIF, read_image, upscale, upscale_to_file
 from liif_arch.archs import rdn_encoder_arch
 from liif_arch.errors import UserError
 from liif_arch.upscaling import memory, windows
@@ -296,19 +295,6 @@ def test_upscale__more_than_the_machine_has_is_said_first(net, tmp_path, monkeyp
     upscale_to_file(net, photo(12, 10), tmp_path / 'a.tif', size=(28, 30))
 
 
-@pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'P', 'I;16'])
-def test_upscale__an_image_of_pillows(net, mode):
-    source = Image.fromarray(photo(20, 30))
-    if mode == 'I;16':
-        source = Image.fromarray(photo(20, 30)[..., 0].astype(np.uint16) * 257)
-    else:
-        source = source.convert(mode)
-    source.getexif()[274] = 6
-    larger = upscale(net, source, scale=2)
-    assert isinstance(larger, Image.Image) and larger.size == (40, 60)  # upright
-    assert larger.mode == ('RGB' if mode == 'P' else mode)
-
-
 @pytest.mark.parametrize(
     'dtype,precise', [(np.uint8, False), (np.uint16, True), (np.float32, True)]
 )
@@ -321,15 +307,6 @@ def test_upscale__auto_is_float32_for_more_than_8_bits(net, dtype, precise):
     assert seen == ['float32' if precise else 'auto'] and net.precision == 'auto'
 
 
-def test_upscale__an_image_of_pillows_in_linear_light_and_with_a_profile(net):
-    light = (photo(20, 30)[..., 0] / 255).astype(np.float32) * 7
-    larger = upscale(net, Image.fromarray(light), scale=2, linear=True)
-    assert np.array_equal(np.asarray(larger), upscale(net, light, scale=2, linear=True))
-    source = Image.fromarray(photo(20, 30))
-    source.info['icc_profile'] = b'a profile'
-    assert upscale(net, source, scale=2).info['icc_profile'] == b'a profile'
-
-
 def test_upscale__a_small_part_of_a_huge_whole_takes_little(net):
     """16 million pixels a side, of which a hundred are looked at."""
     image = np.dstack([photo(16, 16), photo(16, 16)[..., 0]])
@@ -340,16 +317,3 @@ def test_upscale__a_small_part_of_a_huge_whole_takes_little(net):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert part.shape == (100, 100, 4) and peak < 2**23
-
-
-def test_upscale__a_path(net, tmp_path):
-    write_image(tmp_path / 'a.png', photo(20, 30))
-    larger = upscale(net, str(tmp_path / 'a.png'), scale=2)
-    assert np.array_equal(larger, upscale(net, photo(20, 30), scale=2))
-    light = (photo(20, 30) / 255).astype(np.float32) * 7
-    write_image(tmp_path / 'a.exr', light)
-    assert np.array_equal(
-        upscale(net, tmp_path / 'a.exr', scale=2), upscale(net, light, scale=2, linear=True)
-    )
-    with pytest.raises(UserError, match='no.png: cannot read this image'):
-        upscale(net, 'no.png', scale=2)
