@@ -57,6 +57,20 @@ def _cpu_has(query: str) -> bool:
     return hasattr(torch.cpu, query) and getattr(torch.cpu, query)()
 
 
+def onednn_has(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in a type on this processor, where its operations are called by name.
+
+    Without AVX-512 most processors have no bfloat16 in oneDNN, which ends in an error. PyTorch's
+    operations know that and do without it.
+    """
+    if not torch.backends.mkldnn.enabled:
+        return False
+    if dtype == torch.bfloat16:
+        query = '_is_mkldnn_bf16_supported'
+        return hasattr(torch.ops.mkldnn, query) and getattr(torch.ops.mkldnn, query)()
+    return dtype == torch.float32
+
+
 def ambient_dtype(device: torch.device) -> torch.dtype:
     """What matrix products run in here: the surrounding autocast's type, else float32."""
     if _is_autocast(device):

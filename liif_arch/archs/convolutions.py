@@ -7,6 +7,8 @@ which would hide a fault. A pass of its own costs 2 % of the time.
 import torch
 from torch import Tensor, nn
 
+from liif_arch.precision import ambient_dtype, onednn_has
+
 
 def can_fuse(x: Tensor, modules: nn.Module) -> bool:
     """Whether oneDNN takes the convolutions of an image, with the sums that follow them.
@@ -19,7 +21,7 @@ def can_fuse(x: Tensor, modules: nn.Module) -> bool:
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
         and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-        and bool(torch.backends.mkldnn.enabled)
+        and onednn_has(ambient_dtype(x.device))
         and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         and not any(module._forward_hooks for module in modules.modules())
     )

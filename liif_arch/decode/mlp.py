@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_arch.errors import UserError, is_whole, suggest
-from liif_arch.precision import ambient_dtype
+from liif_arch.precision import ambient_dtype, onednn_has
 
 SINE_OMEGA = 30  # SIREN's frequency
 
@@ -167,8 +167,8 @@ def _has_onednn(x: Tensor) -> bool:
     """Whether oneDNN multiplies a matrix of this type where it is."""
     return (
         x.device.type == 'cpu'
-        and x.dtype in (torch.float32, torch.bfloat16)
         and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+        and onednn_has(x.dtype)
     )
 
 

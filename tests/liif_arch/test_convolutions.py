@@ -6,7 +6,8 @@ import torch
 from liif_arch import EDSREncoder
 from liif_arch.archs import edsr_encoder_arch
 from liif_arch.archs.convolutions import can_fuse
-from liif_arch.precision import autocast
+from liif_arch.decode.mlp import linear_relu
+from liif_arch.precision import autocast, onednn_has
 
 
 def plainly(encoder: EDSREncoder, x: torch.Tensor) -> torch.Tensor:
@@ -39,12 +40,13 @@ def test_fused__features_are_the_plain_ones(res_scale, shape, fused):
 
 @torch.no_grad()
 def test_fused__in_bfloat16_is_as_near_as_the_plain_form(fused):
+    """Where oneDNN has bfloat16; without it the plain form encodes."""
     torch.manual_seed(0)
     encoder, x = EDSREncoder(num_feat=16, num_block=4), torch.rand(1, 3, 12, 10)
     exact = encoder(x)
     with autocast(x.device, torch.bfloat16):
         ours, plain = encoder(x), plainly(encoder, x)
-    assert ours.dtype == torch.float32 and len(fused) == 2
+    assert ours.dtype == torch.float32 and len(fused) == 1 + onednn_has(torch.bfloat16)
     assert (ours - exact).abs().max() <= 2 * (plain - exact).abs().max() < 0.05
 
 
@@ -62,6 +64,27 @@ def test_fused__only_where_nothing_else_needs_the_single_steps(fused):
     assert heard == [1] and not fused
     with torch.no_grad():
         assert can_fuse(x, encoder)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings(
+    'ignore:TF32'
+)  # PyTorch sets all of oneDNN's switches, to what they are
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_onednn__is_left_where_it_is_switched_off_or_lacks_a_type(dtype, fused):
+    """Most laptops' processors have no bfloat16 in oneDNN; PyTorch computes it all the same."""
+    torch.manual_seed(0)
+    encoder, x = EDSREncoder(num_feat=8, num_block=2), torch.rand(1, 3, 6, 5)
+    rows, weight, bias = (torch.randn(shape).to(dtype) for shape in ((7, 16), (8, 16), (8,)))
+    with autocast(x.device, dtype):
+        features, hidden = encoder(x), linear_relu(rows, weight, bias)
+        on = len(fused)
+        assert on == onednn_has(dtype)
+        with torch.backends.mkldnn.flags(enabled=False):
+            assert not onednn_has(dtype)
+            torch.testing.assert_close(encoder(x), features, atol=0.02, rtol=0)
+            torch.testing.assert_close(linear_relu(rows, weight, bias), hidden, atol=0.05, rtol=0)
+    assert len(fused) == on
 
 
 def test_fused__parameters_that_change_count_at_once():

@@ -35,8 +35,7 @@ def test_lmdb__holds_what_the_folder_holds(photos):
 def test_lmdb__read_by_basicsrs_own_dataset(photos):
     from basicsr.data import build_dataset
 
-    # lmdb knows open files by their inode, which one that an earlier test has deleted may have had.
-    gc.collect()
+    gc.collect()  # BasicSR's own environments of earlier tests may have had the same inode
     create_lmdb(photos, photos.parent / 'gt.lmdb')
     shutil.copytree(photos.parent / 'gt.lmdb', photos.parent / 'lq.lmdb')
     dataset = build_dataset(
@@ -52,6 +51,21 @@ def test_lmdb__read_by_basicsrs_own_dataset(photos):
     )
     gt = dataset[2]['gt'].numpy().transpose(1, 2, 0) * 255
     assert np.array_equal(np.rint(gt), photo(71, 60, 2))
+
+
+def test_lmdb__built_again_is_read_anew(tmp_path):
+    """An environment stays open for the life of a process, unless its database has gone."""
+    target = tmp_path / 'd.lmdb'
+    for value in (10, 200):
+        write_image(tmp_path / 'd/a.png', np.full((8, 8, 3), value, np.uint8))
+        create_lmdb(tmp_path / 'd', target)
+        store = open_store(str(target))
+        assert store.read('a').max() == value
+        environment_before = environment(store.root)
+        assert environment(store.root) is environment_before  # one, as long as it is there
+        shutil.rmtree(target)
+    with pytest.raises(UserError, match='is missing|no such|not found|does not exist'):
+        open_store(str(target))
 
 
 def test_lmdb__other_formats_become_png_and_names_become_keys(tmp_path):
