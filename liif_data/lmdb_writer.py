@@ -20,7 +20,7 @@ from liif_arch.files.decoding import decode_color
 from liif_arch.files.encoding import encode_png
 from liif_arch.files.formats import PNG, is_image_file
 from liif_arch.files.images import decode_image
-from liif_arch.files.lmdb_environments import close_replaced
+from liif_arch.files.lmdb_environments import forget_replaced
 from liif_arch.progress import progress_bar
 from liif_data.parallel import in_processes
 from liif_data.store import RAW_DTYPES, LmdbRecord, LmdbStore
@@ -184,7 +184,7 @@ def _write(
     """
     lines, digests, pending, pending_bytes = [], {}, [], 0
     records = in_processes(partial(make_record, encoding=encoding), images.items(), workers)
-    close_replaced()
+    forget_replaced()
     with lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE) as env:
         for record in progress_bar(records, total=len(images), unit='image', desc='write'):
             lines.append(record.meta.line(record.key))

@@ -19,7 +19,7 @@ from liif_arch.errors import UserError, missing_path
 from liif_arch.files.decoding import header_size
 from liif_arch.files.formats import is_image_file
 from liif_arch.files.images import convert_color, decode_image, require_unit_range
-from liif_arch.files.lmdb_environments import close_replaced, environment
+from liif_arch.files.lmdb_environments import current_root, environment
 from liif_arch.progress import progress_bar
 
 # Colour photographs that scikit-image's wheel carries (a dependency of basicsr); no download.
@@ -212,9 +212,8 @@ class LmdbStore(ImageStore):
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
-        self._real_root = os.path.realpath(root)
+        self._real_root = current_root(root)
         self._records: dict[str, LmdbRecord] = {}
-        close_replaced()
         try:
             lines = (Path(root) / 'meta_info.txt').read_text(encoding='ascii').splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ a fork.
 
 import os
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
@@ -35,17 +36,19 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 
 def environment(root: str, label: str = '') -> lmdb.Environment:
-    """This process's read-only environment of the database in the folder `root`, which errors call
-    `label`.
+    """This process's read-only environment of the database in a folder.
+
+    Args:
+        root: What `current_root` returned; another path of it takes longer than reading a crop.
+        label: What errors call it; the path where it is left out.
 
     Raises:
         UserError: It is no LMDB, or is cut short.
     """
-    known = _opened.get(root)  # a real path; resolving one costs more than reading a crop
+    known = _opened.get(root)
     if known is not None:
         return known.environment
     path = os.path.realpath(root)
-    close_replaced()
     with _opening:
         if path not in _opened:
             try:
@@ -59,17 +62,22 @@ def environment(root: str, label: str = '') -> lmdb.Environment:
         return _opened[path].environment
 
 
-def close_replaced() -> None:
-    """Close environments whose files have been removed or replaced, for instance built again.
+def current_root(root: str | Path) -> str:
+    """The real path of a database that is about to be read, as it is now on the disk."""
+    forget_replaced()
+    return os.path.realpath(root)
+
+
+def forget_replaced() -> None:
+    """Forget environments whose files have been removed or replaced, for instance built again.
 
     They would go on with the old images, and LMDB would refuse a new database that has got the
-    inode of a removed one. Call it before a database is opened or built.
+    inode of a removed one. They close themselves as soon as no thread reads from them any more.
     """
     with _opening:
-        for path, opened in list(_opened.items()):
-            if _file_of(path) != opened.file:
-                del _opened[path]
-                opened.environment.close()
+        replaced = [path for path, (_, file) in _opened.items() if _file_of(path) != file]
+        for path in replaced:
+            del _opened[path]
 
 
 def _file_of(folder: str) -> tuple[int, int] | None:

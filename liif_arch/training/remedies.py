@@ -21,7 +21,7 @@ from liif_arch.config import read
 from liif_arch.config.optimizers import build_optimizer
 from liif_arch.config.registries import unsaved_networks
 from liif_arch.errors import UserError
-from liif_arch.files.lmdb_environments import environment
+from liif_arch.files.lmdb_environments import current_root, environment
 from liif_arch.training.checkpoints import listed
 from liif_arch.weights import networks
 
@@ -205,7 +205,7 @@ class LmdbBackend(basicsr.utils.file_client.BaseStorageBackend):
         self, db_paths: str | list[str], client_keys: str | list[str] = 'default', **_: object
     ) -> None:
         keys, self.db_paths = listed(client_keys), listed(db_paths)
-        self._roots = dict(zip(keys, map(str, self.db_paths), strict=True))
+        self._roots = dict(zip(keys, map(current_root, self.db_paths), strict=True))
 
     def get(self, filepath: str, client_key: str) -> bytes:
         """The value of a key; raises UserError where the database has none."""

@@ -67,9 +67,7 @@ def test_fused__only_where_nothing_else_needs_the_single_steps(fused):
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings(
-    'ignore:TF32'
-)  # PyTorch sets all of oneDNN's switches, to what they are
+@pytest.mark.filterwarnings('ignore:TF32')  # of a switch that PyTorch sets along
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_onednn__is_left_where_it_is_switched_off_or_lacks_a_type(dtype, fused):
     """Most laptops' processors have no bfloat16 in oneDNN; PyTorch computes it all the same."""

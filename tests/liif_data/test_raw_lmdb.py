@@ -7,7 +7,7 @@ from helpers import photo
 
 from liif_arch.errors import UserError
 from liif_arch.files.images import write_image
-from liif_arch.files.lmdb_environments import close_replaced
+from liif_arch.files.lmdb_environments import forget_replaced
 from liif_data.lmdb_writer import create_lmdb
 from liif_data.store import open_store
 
@@ -69,7 +69,7 @@ def test_raw_lmdb__a_window_outlives_the_database(photos):
     window = store.read_window('im00', slice(1, 9), slice(2, 9), 'unchanged')
     assert window.flags.owndata  # or what follows would kill the process
     (photos.parent / 'raw.lmdb').rename(photos.parent / 'away.lmdb')
-    close_replaced()
+    forget_replaced()
     assert np.array_equal(window, photo(60, 72, 0)[1:9, 2:9])
 
 
