@@ -72,6 +72,14 @@ SLOW = {
     'test_upscale_files.py',
     'test_render.py',
     'test_datasets.py',
+    'test_published_weights.py',
+    'test_liif_goldens.py',
+    'test_decoders.py',
+    'test_browser.py',
+    'test_demo.py',
+    'test_notebook.py',
+    'test_own_options.py',
+    'test_upscale_kinds.py',
 }
 
 
