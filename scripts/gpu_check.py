@@ -31,6 +31,7 @@ import gpu_training
 import torch
 from benchmark_report import table
 from gpu_paths import Check
+from torch import nn
 
 from liif_arch.complexity import complexity
 from liif_arch.errors import UserError, exit_status
@@ -46,7 +47,17 @@ SPEED_SCALES = ((2, 2), (4, 4), (8, 8))
 @torch.no_grad()
 def speed(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Output pixels a second of whole images, encoder included, beside the plain form."""
-    net = benchmark_timing.build(args).to(device)
+    rows = []
+    for decoder, name in gpu_paths.SHIPPED.items():
+        net = benchmark_timing.build(gpu_paths.decoded_by(args, decoder)).to(device)
+        rows += _speed_of(f'{name} on EDSR', net, args, device)
+    return rows
+
+
+def _speed_of(
+    what: str, net: nn.Module, args: argparse.Namespace, device: torch.device
+) -> list[dict]:
+    """A network's rows of the table, at each of SPEED_SCALES and in each precision."""
     side, cost, rows = args.side, complexity(net), []
     encoding = benchmark_rendering.encoder_times(
         net, (side // 2, side * 3 // 4), device, args.repeats
@@ -57,15 +68,17 @@ def speed(args: argparse.Namespace, device: torch.device) -> list[dict]:
         shares = {name: taken / math.prod(scale) for name, taken in encoding.items()}
         macs = cost.per_output + cost.per_input / math.prod(scale)
         for name in benchmark_timing.available(device):
-            rows.append(
-                benchmark_rendering.render_row('EDSR-LIIF', scale, name, decoding, shares, macs)
-            )
+            rows.append(benchmark_rendering.render_row(what, scale, name, decoding, shares, macs))
     return rows
 
 
 def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Seconds of a training step in each precision (benchmark's section of that name)."""
-    return benchmark_training.training(args, device)
+    rows = []
+    for decoder, name in gpu_paths.SHIPPED.items():
+        for row in benchmark_training.training(gpu_paths.decoded_by(args, decoder), device):
+            rows.append({'network': f'{name} on EDSR', **row})
+    return rows
 
 
 def memory(args: argparse.Namespace, device: torch.device) -> list[dict]:
@@ -207,6 +220,9 @@ def report(what: dict[str, str], checks: list[Check], tables: dict[str, list[dic
         table(found),
         '',
         '## Checks',
+        '',
+        'Differences of colours are in standard deviations of the image, of gradients in shares of '
+        'their length.',
         '',
         table(rows_of_checks),
     ]

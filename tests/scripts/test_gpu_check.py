@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+
+from liif_arch import LIIF
 
 SCRIPTS = Path(__file__).parents[2] / 'scripts'
 CPU = torch.device('cpu')
@@ -43,8 +46,15 @@ def test_gpu_check__on_a_cpu(tmp_path):
         'what the Triton kernel takes',
     }
     assert outcomes['a training, stopped and resumed'] == outcomes['make_batch, pixels'] == 'passed'
+    for path in (
+        'render, float32',
+        'gradients in chunks, float32',
+        'a window of an image, float32',
+    ):
+        assert outcomes[f'LIIF: {path}'] == outcomes[f'heat field: {path}'] == 'passed'
     assert len(outcomes) >= 20 and found['machine']['torch'] == torch.__version__.partition('+')[0]
-    assert {r['scale'] for r in found['tables']['Speed']} == {'x2', 'x4', 'x8'}
+    timed = {(r['network'].partition(' on ')[0], r['scale']) for r in found['tables']['Speed']}
+    assert timed == {*product(('LIIF', 'heat field'), ('x2', 'x4', 'x8'))}
     assert all(r['Mpixel/s'] > 0 for r in found['tables']['Speed'])
     assert len(found['tables']['Memory']) == 3 and found['tables']['A training step']
     page = (tmp_path / 'gpu_check/report.md').read_text()
@@ -62,6 +72,15 @@ def test_gpu_check__without_the_device_says_so_in_one_line(tmp_path, device):
     )
 
 
+def test_colours__are_measured_by_how_much_an_image_varies(script, monkeypatch):
+    """Those of a network that has not been trained vary by a hundredth: a small fault is much."""
+    decode_grid = LIIF.decode_grid
+    monkeypatch.setattr(LIIF, 'decode_grid', lambda *args: decode_grid(*args) + 2e-5)
+    checks = script.gpu_paths.colours(Namespace(network='small'), CPU)
+    failed = [check.name for check in checks if not check.passed]
+    assert failed and all(name.startswith('LIIF: render') for name in failed)
+
+
 def test_together__two_processes_on_cpus(script):
     check = script.gpu_training.together(Namespace(), CPU)[0]
     assert check.passed and 0 < check.figure < 0.01
@@ -74,8 +93,6 @@ def test_together__two_processes_on_cpus(script):
 def test_gpu_check__ends_with_1_where_something_fails(script, monkeypatch, tmp_path, fault, place):
     """What is wrong, no number, raises, or takes too much; the rest is run all the same."""
     from gpu_paths import figures, windows
-
-    from liif_arch import LIIF
 
     render_window = LIIF.render_window
 
