@@ -1,4 +1,9 @@
-"""Handing tensors from the host to the device that computes, without waiting for that device."""
+"""Handing tensors from the host to the device that computes, without waiting for that device; and
+PyTorch's settings of devices, for a while.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -25,3 +30,20 @@ def from_host(values: Tensor, device: torch.device | str) -> Tensor:
 def constant(values: list[float] | tuple[float, ...], like: Tensor) -> Tensor:
     """A few numbers as a tensor (n,) of another's type and device: `new_tensor` without waiting."""
     return from_host(torch.tensor(values, dtype=like.dtype), like.device)
+
+
+@contextmanager
+def set_to(settings: object, **values: object) -> Iterator[None]:
+    """Some of PyTorch's settings, such as `torch.backends.cudnn`, at other values within a block.
+
+    `torch.backends.cudnn.flags` would set all of them, and fails where a program has set how
+    float32 is multiplied by `fp32_precision`.
+    """
+    before = {name: getattr(settings, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(settings, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)

@@ -11,6 +11,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional
 
+from liif_arch.devices import constant
 from liif_arch.errors import UserError
 from liif_arch.metrics.perceptual import LEAST, network_of
 
@@ -65,7 +66,7 @@ class GradientLoss(ImageLoss):
     def distance(self, pred: Tensor, target: Tensor) -> Tensor:
         """See the class."""
         difference = pred - target  # the derivative is linear
-        across = difference.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+        across = constant([-1, 0, 1, -2, 0, 2, -1, 0, 1], difference).view(3, 3) / 8
         kernels = torch.stack([across, across.t()])[:, None]
         channels = difference.shape[1]
         kernels = kernels.repeat(channels, 1, 1, 1)
@@ -87,7 +88,7 @@ class MSSSIMLoss(ImageLoss):
                 f'MSSSIMLoss: found squares of {min(pred.shape[-2:])} pixels; needed {WINDOW} or '
                 'more a side (num_samples).'
             )
-        weights = pred.new_tensor(SCALE_WEIGHTS[:count])
+        weights = constant(SCALE_WEIGHTS[:count], pred)
         weights = weights / weights.sum()
         values = []
         for scale in range(count):
@@ -96,8 +97,8 @@ class MSSSIMLoss(ImageLoss):
             values.append((structure * luminance if last else structure).mean((1, 2, 3)))
             pred, target = functional.avg_pool2d(pred, 2), functional.avg_pool2d(target, 2)
         # A negative correlation has no real power.
-        product = torch.stack(values).clamp_min(1e-6).pow(weights[:, None]).prod(0)
-        return 1 - product.mean()
+        powers = torch.stack(values).clamp_min(1e-6).log() * weights[:, None]
+        return 1 - powers.sum(0).exp().mean()  # `prod` would wait for the device to count zeros
 
 
 @LOSS_REGISTRY.register()

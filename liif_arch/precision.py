@@ -2,13 +2,15 @@
 every precision.
 
 On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on
-unless switched off).
+unless switched off); but of images that are finer than 8 bits they are exact, see `exact_float32`.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from liif_arch.devices import set_to
 from liif_arch.errors import UserError, suggest
 
 PRECISIONS = ('float32', 'bfloat16', 'auto')
@@ -69,6 +71,18 @@ def onednn_has(dtype: torch.dtype) -> bool:
         query = '_is_mkldnn_bf16_supported'
         return hasattr(torch.ops.mkldnn, query) and getattr(torch.ops.mkldnn, query)()
     return dtype == torch.float32
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Without TensorFloat-32, which rounds what a GPU multiplies in float32 to 10 bits."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, 'conv'):  # whoever has set these may no longer read the older setting
+        with set_to(cudnn.conv, fp32_precision='ieee'), set_to(matmul, fp32_precision='ieee'):
+            yield
+    else:
+        with set_to(cudnn, allow_tf32=False), set_to(matmul, allow_tf32=False):
+            yield
 
 
 def ambient_dtype(device: torch.device) -> torch.dtype:

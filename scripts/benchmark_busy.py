@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 from benchmark_report import show
+from benchmark_timing import seconds
 
 from liif_arch.precision import autocast, has_bfloat16
 
@@ -50,7 +51,7 @@ def busy(args, device: torch.device) -> list[dict]:
         for _ in range(max(3, args.repeats)):
             for count in OTHERS:
                 with busy_cores(count):
-                    taken[count].append(_seconds(work))
+                    taken[count].append(_seconds(work, device))
         alone = statistics.median(taken[0])
         for count in OTHERS:
             found = statistics.median(taken[count])
@@ -66,13 +67,13 @@ def busy(args, device: torch.device) -> list[dict]:
     return rows
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """Seconds a call, of as many calls as half a second holds."""
-    start, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - start < 0.5:
-        work()
+    taken, calls = 0.0, 0
+    while taken < 0.5:
+        taken += seconds(work, device)
         calls += 1
-    return (time.perf_counter() - start) / calls
+    return taken / calls
 
 
 def _works(args, device: torch.device) -> dict[str, Callable[[], object]]:

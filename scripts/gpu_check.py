@@ -115,6 +115,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace, torch.device], list[Check]]] = {
     'colours': gpu_paths.colours,
     'gradients': gpu_paths.gradients,
     'windows': gpu_paths.windows,
+    'pictures': gpu_paths.pictures,
     'Triton kernel': gpu_paths.kernel,
     'samples': gpu_paths.samples,
     'figures': gpu_paths.figures,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import benchmark_timing
 import benchmark_training
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,8 @@ from liif_arch.crop_batches import make_batch
 from liif_arch.decode.first_layer import GridDecoder
 from liif_arch.decode.lookup import Grid
 from liif_arch.metrics.fidelity import FIDELITY
-from liif_arch.precision import autocast
+from liif_arch.precision import autocast, exact_float32
+from liif_arch.upscaling.upscale import upscale
 
 LARGEST = {
     'float32': 1e-4,
@@ -26,6 +28,7 @@ GRADIENT = {
     'float32': 1e-3,
     'bfloat16': 0.1,
 }  # of a parameter's: length of the difference, in shares of its own
+LEVELS = {np.uint8: 1, np.uint16: 2}  # that a picture may differ from the CPU's
 SIZE = (61, 95)  # of what is rendered of an input of 24 x 31
 SHIPPED = {'LIIF': 'LIIF', 'Thera': 'heat field'}  # decoders of the weights that ship
 DECODERS = {**SHIPPED, 'LTE': 'LTE', 'MetaSR': 'MetaSR'}  # `build`'s name of each; ours
@@ -55,17 +58,6 @@ class Check(NamedTuple):
 def decoded_by(args: argparse.Namespace, decoder: str) -> argparse.Namespace:
     """The command line with another decoder."""
     return argparse.Namespace(**{**vars(args), 'decoder': decoder})
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Without TensorFloat-32, which rounds float32 products to 10 bits."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager
@@ -169,6 +161,23 @@ def _windows_of(decoder: str, net: nn.Module, device: torch.device) -> list[Chec
                 LARGEST[name],
             )
         )
+    return found
+
+
+def pictures(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Images of 8 and of 16 bits, enlarged on the device and on the CPU, in levels."""
+    return _of_shipped(_pictures_of, args, device)
+
+
+def _pictures_of(decoder: str, net: nn.Module, device: torch.device) -> list[Check]:
+    generator, found = np.random.default_rng(0), []
+    for dtype, levels in LEVELS.items():
+        image = generator.integers(np.iinfo(dtype).max, size=(40, 50, 3)).astype(dtype)
+        expected, made = (
+            upscale(net.to(each), image, scale=2.5).astype(int) for each in ('cpu', device)
+        )
+        name = f'{decoder}: a picture of {np.iinfo(dtype).bits} bits, levels'
+        found.append(Check.of(name, int(np.abs(made - expected).max()), levels))
     return found
 
 

@@ -22,7 +22,10 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) * self.res_scale
+        residual = self.body(x)
+        if self.res_scale != 1:
+            residual = residual * self.res_scale
+        return x + residual
 
     def overwrite(self, x: Tensor) -> Tensor:
         """The same where `can_fuse`, written into x, in x's type."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from liif_arch.devices import set_to
+
 SHORTEST, LONGEST = 64, 2048  # pixels of the strips by which it is measured
 WIDTH = 8  # pixels across a strip, about
 TOLERANCE = 1e-4  # of the largest feature; float32 rounding is below a tenth of it in deep networks
@@ -35,6 +37,14 @@ def measured_radius(
         The radius; None where it is not finite, longer than strips of `LONGEST` pixels show, or
         where crops do not have the features of the whole.
     """
+    # On GPUs not by cuDNN, some of whose ways to convolve spread what is no number over a tile.
+    with set_to(torch.backends.cudnn, enabled=False):
+        return _measured(encode, channels, multiple, like)
+
+
+def _measured(
+    encode: Callable[[Tensor], Tensor], channels: int, multiple: int, like: Tensor
+) -> int | None:
     radius, length = 0, SHORTEST
     for axis in (-1, -2):
         while length <= LONGEST:

@@ -15,6 +15,7 @@ from liif_arch.archs.encoder import Encoder, complete
 from liif_arch.archs.locality import measured_radius
 from liif_arch.archs.taps import Reached, first_run, remove_from
 from liif_arch.errors import UserError
+from liif_arch.precision import exact_float32
 from liif_arch.upscaling.memory import WORKSPACE, peak_bytes
 
 IN_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels', 'in_ch', 'in_nc')  # what networks call it
@@ -199,7 +200,7 @@ class TappedEncoder(Encoder):
         try:
             with (
                 torch.autocast(like.device.type, enabled=False),
-                torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+                exact_float32(),
             ):
                 return what(like.new_zeros(()))
         finally:

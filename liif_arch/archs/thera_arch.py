@@ -200,5 +200,7 @@ class Thera(CoordinateNetwork):
         self, table: Tensor, grid: Grid, progress: Callable[[int], None] | None = None
     ) -> Tensor:
         """See `CoordinateNetwork.decode_grid`; computed by `decode.heat_field_grid`."""
-        floats = self.chunk_size(1) // torch.get_num_threads()
+        floats = self.chunk_size(1)
+        if table.device.type == 'cpu':  # whose threads decode a band each
+            floats //= torch.get_num_threads()
         return render_field(self.waves(), table, grid, self.render_dtype(), floats, progress)

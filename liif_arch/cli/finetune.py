@@ -86,7 +86,7 @@ def main() -> int:
     try:
         finetuning.lay_out(split, pictures)
         start = finetuning.figures_of(options)
-        seconds = finetuning.seconds_of_iteration(options)
+        seconds = finetuning.seconds_of_iteration(options, device)
     except BaseException:
         shutil.rmtree(pictures, ignore_errors=True)  # the links; the same command begins anew
         raise

@@ -124,7 +124,7 @@ def parse_options(
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = 'debug_' + opt['name']
     if opt['num_gpu'] == 'auto':
-        opt['num_gpu'] = torch.cuda.device_count()
+        opt['num_gpu'] = _automatic_gpus(opt, command)
     if is_train:
         opt['logger'].setdefault('use_tb_logger', False)
         _complete_counts(opt, found)
@@ -160,7 +160,8 @@ def _join_processes(opt: dict, launcher: str) -> None:
         # BasicSR would spawn data workers, which takes long.
         multiprocessing.set_start_method('fork')
     here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
+    mine = int(os.environ.get('LOCAL_RANK', 0))  # 0 in all where each is shown its own GPU alone
+    if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() <= mine:
         raise UserError(
             f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
             'there are, or set num_gpu: 0.'
@@ -194,6 +195,8 @@ def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
     """What of the file's own keys is more than a type."""
     import torch
 
+    from liif_arch.config.registries import one_gpu_a_process
+
     name, num_gpu, there = opt.get('name'), opt.get('num_gpu'), torch.cuda.device_count()
     if isinstance(name, str) and len(name.encode()) > MOST_NAME:
         problems.add(
@@ -213,6 +216,30 @@ def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
         problems.add(
             'num_gpu', f'num_gpu: found {num_gpu}, and this machine has {there}; set num_gpu: auto.'
         )
+    elif num_gpu != 'auto' and num_gpu > 1 and launcher == 'none' and one_gpu_a_process(opt):
+        problems.add(
+            'num_gpu',
+            f'num_gpu: found {num_gpu} in one process, and {opt["model_type"]} has a process for '
+            f'each GPU; set num_gpu: auto, and start it with --nproc {num_gpu}.',
+        )
+
+
+def _automatic_gpus(opt: dict, command: str) -> int:
+    """What `num_gpu: auto` comes to.
+
+    All there are; but one for models that train on several by a process for each, where no launcher
+    has started more than this one.
+    """
+    import torch
+
+    from liif_arch.config.registries import one_gpu_a_process
+
+    there = torch.cuda.device_count()
+    if opt['dist'] or there < 2 or not one_gpu_a_process(opt):
+        return there
+    if command == 'train':
+        print(f'num_gpu: auto: one of {there} GPUs; --nproc {there} trains on all.', flush=True)
+    return 1
 
 
 def _is_addressed(name: object) -> bool:
@@ -244,6 +271,10 @@ def _complete_datasets(opt: dict) -> None:
     for phase, dataset in opt['datasets'].items():
         if dataset.get('num_worker_per_gpu') == 'auto':
             dataset['num_worker_per_gpu'] = automatic_workers(opt)
+        if opt['num_gpu'] != 0 and phase == 'train':  # copies from other memory wait for the GPU
+            dataset.setdefault('pin_memory', True)
+            if dataset.get('prefetch_mode') == 'cuda':
+                dataset['pin_memory'] = True  # BasicSR refuses it without
         if opt['num_gpu'] == 0:  # what only a GPU can use would warn or fail
             dataset.pop('pin_memory', None)
             if dataset.get('prefetch_mode') == 'cuda':

@@ -171,6 +171,13 @@ def unsaved_networks(opt: Mapping) -> tuple[str, ...]:
     return getattr(model, 'unsaved_networks', ())
 
 
+def one_gpu_a_process(opt: Mapping) -> bool:
+    """Whether a run's model trains on several GPUs by a process for each, and not by DataParallel;
+    it says so as `one_gpu_a_process`.
+    """
+    return getattr(models().get(str(opt.get('model_type'))), 'one_gpu_a_process', False)
+
+
 def dataset_options(dataset: type) -> Iterable[str]:
     """The options of a dataset's own: its table `own_options`, or what its source reads."""
     if hasattr(dataset, 'own_options'):

@@ -26,6 +26,7 @@ COLOURS = 16  # the tensor cores' smallest width; colours are padded to it
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # runs on a CPU, for tests
 DTYPES = (torch.bfloat16, torch.float16)
 WIDTHS = (64, 128, 256)  # of the hidden layers
+MANY = 2**19  # pixels, which keep every processor of a GPU busy however they are cut
 
 
 class Blocks(NamedTuple):
@@ -105,6 +106,7 @@ def render_grid(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor:
             height,
             width,
             out.shape[1],
+            int(b * height * width >= MANY),
             LAYERS=len(hidden),
             CORNERS=corners,
             PART=d // 4,
@@ -153,10 +155,11 @@ def _next_part(a, b, c, d, weight, bias, STEP: tl.constexpr):
 
 @triton.autotune(
     _CONFIGS,
-    key=['LAYERS', 'CORNERS', 'PART'],
+    key=['LAYERS', 'CORNERS', 'PART', 'many'],  # what is best for few pixels is not for many
     prune_configs_by=None if INTERPRETED else {'early_config_prune': _of_this_gpu},
 )
-@triton.jit
+# It is compiled once, not for each kind of size: a multiple of 16, 1, or another.
+@triton.jit(do_not_specialize=['h', 'w', 'height', 'width', 'num_out', 'many'])
 def _kernel(
     table,
     row_index,
@@ -176,6 +179,7 @@ def _kernel(
     height,
     width,
     num_out,
+    many,
     LAYERS: tl.constexpr,
     CORNERS: tl.constexpr,
     PART: tl.constexpr,

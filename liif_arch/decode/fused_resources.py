@@ -42,7 +42,7 @@ _POINTERS = {
     'b_last': 'fp32',
     'out': 'fp32',
 }  # None: the network's type
-_NUMBERS = ('h', 'w', 'height', 'width', 'num_out')
+_NUMBERS = ('h', 'w', 'height', 'width', 'num_out', 'many')
 
 
 class Resources(NamedTuple):

@@ -27,6 +27,9 @@ from liif_arch.devices import from_host
 from liif_arch.threads import for_each
 
 BAND_ROWS = 32  # output rows that are decoded at once; more make larger products
+# Input rows that the output rows of a band look up on a GPU, where each band is dozens of launches.
+# A pixel's share of a band's products grows with them.
+BAND_LATENTS = 32
 CACHE_FLOATS = 2**20  # of a block's brackets on a CPU
 LEAST_GROUPS = 16  # of columns in a block there
 
@@ -183,7 +186,10 @@ def render_field(
     by_col = AxisWaves.of(waves, 1, grid.cols, grid.col_weight, grid.cell[1])
     columns = ColumnGroups.of(by_col, grid.cols, dtype)
     height, width = grid.shape
-    floats_per_group = 2 * (waves.count + 1) * waves.channels * min(BAND_ROWS, height)
+    band_rows = BAND_ROWS
+    if codes.device.type != 'cpu':
+        band_rows = max(BAND_ROWS, int(BAND_LATENTS * 2 / grid.cell[0]))
+    floats_per_group = 2 * (waves.count + 1) * waves.channels * min(band_rows, height)
     size = max(1, floats // floats_per_group)
     if codes.device.type == 'cpu':
         size = min(size, max(LEAST_GROUPS, CACHE_FLOATS // floats_per_group))
@@ -207,8 +213,8 @@ def render_field(
 
     bands = []
     for i in range(len(codes)):
-        for start in range(0, height, BAND_ROWS):
-            bands.append((i, slice(start, min(start + BAND_ROWS, height))))
+        for start in range(0, height, band_rows):
+            bands.append((i, slice(start, min(start + band_rows, height))))
     for_each(fill, bands, image.device, report if progress else None)
     return image
 

@@ -72,6 +72,8 @@ def render_fused(decoder: GridDecoder, table: Tensor, grid: Grid) -> Tensor | No
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # no Triton, no C compiler, or a GPU that the kernel does not suit
+        if 'out of memory' in str(error):  # as Triton says it
+            raise torch.cuda.OutOfMemoryError(str(error)) from error
         _unfused.append(error)
         warnings.warn(
             f'the fused decoder does not run here, a slower one does: {error}', stacklevel=2

@@ -16,6 +16,7 @@ from basicsr.losses import build_loss
 from torch import Tensor, nn
 
 from liif_arch.archs.latent_network import LatentNetwork
+from liif_arch.devices import from_host
 from liif_arch.errors import UserError
 from liif_arch.models.teacher_cache import TeacherCache, options_of_samples
 from liif_arch.precision import autocast
@@ -184,7 +185,7 @@ class Distillation:
                 cache.write(draws[place][0], colours)
                 found[place] = colours
         colours = np.stack([found[place] for place in range(len(draws))])
-        return torch.from_numpy(colours).to(self.device).float()
+        return from_host(torch.from_numpy(colours), self.device).float()
 
 
 def is_sum(criterion: nn.Module) -> bool:

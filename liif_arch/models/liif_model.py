@@ -14,10 +14,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from liif_arch.archs.self_ensemble import ensemble_mean
 from liif_arch.coordinates import as_scale, scale_label, scaled_size
 from liif_arch.crop_batches import batch_of_crops
-from liif_arch.devices import from_host
+from liif_arch.devices import from_host, set_to
 from liif_arch.errors import UserError
 from liif_arch.files.images import resize_bicubic, to_uint8, write_image
 from liif_arch.metrics.fidelity import FIDELITY
@@ -35,6 +34,7 @@ from liif_arch.models.training_step import TrainingStep
 from liif_arch.progress import progress_bar
 from liif_arch.training.processes import gather
 from liif_arch.training.progress import log_apart
+from liif_arch.upscaling.upscale import enlarged
 from liif_arch.weights.networks import load_encoder
 
 
@@ -88,6 +88,7 @@ class LIIFModel(TrainingStep):
 
     own_options: ClassVar = OWN_OPTIONS
     unsaved_networks = ('network_t',)  # a teacher
+    one_gpu_a_process = True  # DataParallel's copies have no parameters to decode with
 
     @staticmethod
     def check_options(opt: dict) -> None:
@@ -172,10 +173,14 @@ class LIIFModel(TrainingStep):
         records = []
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
-        for index in progress_bar(mine, unit='image', desc=f'validate {name}', disable=not show):
-            records.append(
-                self._validate_item(net, dataset[index], name, index, current_iter, save_img)
-            )
+        # BasicSR lets cuDNN try all its ways at each new size, and here each image has another.
+        with set_to(torch.backends.cudnn, benchmark=False):
+            for index in progress_bar(
+                mine, unit='image', desc=f'validate {name}', disable=not show
+            ):
+                records.append(
+                    self._validate_item(net, dataset[index], name, index, current_iter, save_img)
+                )
         net.train(not hasattr(self, 'net_g_ema'))
         measured = []
         for records_of_process in gather(records):
@@ -207,9 +212,11 @@ class LIIFModel(TrainingStep):
         gt = data.get('gt')
         height, width = lq.shape[-2:]
         scale, size = self._target(data, (height, width), gt)
-        count = self.opt['val'].get('ensemble')
-        sr = ensemble_mean(net, lq, size, count) if count else net(lq, size=size)
-        sr = sr[0].clamp_(0, 1).cpu()
+        sr, is_whole = enlarged(net, lq, size, self.opt['val'].get('ensemble'))
+        if not is_whole:
+            get_root_logger().warning(
+                f'{Path(data["lq_path"]).name}: too large for the memory there is; made in windows.'
+            )
         label, image = scale_label(scale), Path(data.get('gt_path', data['lq_path'])).stem
         record: dict[str, Any] = {
             'index': index,

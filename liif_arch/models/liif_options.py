@@ -95,6 +95,12 @@ def require_consistent(opt: dict) -> None:
     if opt['num_gpu'] != 0 and torch.cuda.is_available():
         device = 'cuda'
     resolve(opt['train'].get('precision', 'float32'), device, 'train.precision')
+    if opt.get('deterministic') and device == 'cuda' and opt['train'].get('consistency_opt'):
+        raise UserError(
+            'its reduction has no deterministic gradient on GPUs; remove it, or set deterministic: '
+            'false.',
+            key='train.consistency_opt',
+        )
 
 
 def _require_patches(opt: dict) -> None:

@@ -75,7 +75,7 @@ class TrainingStep(SRModel):
         rules = train.get('param_groups') or []
         self.frozen = values_of(self._parameters(), rules, 'frozen_until')
         if train.get('compile', False):
-            self.get_bare_model(self.net_g).encoder.compile()
+            self.get_bare_model(self.net_g).encoder.compile(dynamic=False)  # batches are alike
         if self._averages_itself():
             self.optimizer_g.train()
             self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()

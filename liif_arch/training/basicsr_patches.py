@@ -19,7 +19,7 @@ import basicsr.models.video_base_model
 import basicsr.models.video_recurrent_model
 import basicsr.test
 import basicsr.train
-from basicsr.data.prefetch_dataloader import CPUPrefetcher, PrefetchGenerator
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher, PrefetchGenerator
 from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import dist_util
@@ -111,6 +111,7 @@ ALWAYS = (
         remedies.LmdbBackend,
         'a process could not open the same LMDB twice',
     ),
+    Patch(CUDAPrefetcher, 'preload', remedies.preload, 'samples that a GPU still reads changed'),
     Patch(CPUPrefetcher, '__init__', workers.prefetch_later, 'two threads began the same epoch'),
     Patch(
         PrefetchGenerator, 'run', workers.prefetch, 'at an error it ended, and the run never did'

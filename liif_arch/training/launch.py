@@ -25,8 +25,14 @@ Result = TypeVar('Result')
 # Exit status of a run that a signal has stopped and that can go on: sysexits' EX_TEMPFAIL.
 STOPPED = 75
 LOST = 69  # exit status of a process whose run has lost another one: sysexits' EX_UNAVAILABLE
-# What the CPU's allocators say.
-OUT_OF_MEMORY = ("can't allocate memory", 'not enough memory', 'Cannot allocate memory')
+# What allocators of processors and of GPUs' libraries say.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    'not enough memory',
+    'Cannot allocate memory',
+    'out of memory',
+    'ALLOC_FAILED',
+)
 GO_ON = 'The same command with --auto_resume goes on from the last saved state, if there is one.'
 GRACE = 60  # seconds that processes have to save, once they are told to stop
 

@@ -14,6 +14,7 @@ import basicsr.models.base_model
 import basicsr.utils.dist_util
 import basicsr.utils.file_client
 import torch
+from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.nn.parallel import DistributedDataParallel
 
 from liif_arch import deferred_imports
@@ -28,6 +29,7 @@ from liif_arch.weights import networks
 basicsr_make_exp_dirs = basicsr.utils.make_exp_dirs
 basicsr_scandir = basicsr.data.data_util.scandir
 basicsr_init_dist_slurm = basicsr.utils.dist_util._init_dist_slurm
+basicsr_preload = CUDAPrefetcher.preload
 basicsr_model_to_device = basicsr.models.base_model.BaseModel.model_to_device
 
 
@@ -118,7 +120,13 @@ def init_dist_pytorch(backend: str, **kwargs) -> None:
 def init_dist_slurm(backend: str, port: int | None = None) -> None:
     """`basicsr.utils.dist_util._init_dist_slurm`, on machines without a GPU too."""
     if torch.cuda.is_available() and backend != 'gloo':
-        return basicsr_init_dist_slurm(backend, port)
+        basicsr_init_dist_slurm(backend, port)
+        # BasicSR counts GPUs by the number of the task in the whole job, which Slurm may deal out
+        # to the machines in turn.
+        if 'SLURM_LOCALID' in os.environ:
+            os.environ['LOCAL_RANK'] = os.environ['SLURM_LOCALID']
+            torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+        return
     found = subprocess.run(
         ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
         capture_output=True,
@@ -171,6 +179,16 @@ def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
         devices = [torch.cuda.current_device()]
     unused = self.opt.get('find_unused_parameters', False)
     return Distributed(net.to(self.device), device_ids=devices, find_unused_parameters=unused)
+
+
+def preload(self) -> None:
+    """`CUDAPrefetcher.preload` that does not overwrite what the GPU still reads.
+
+    It copies beside the step, into memory of batches that are gone for the host; the GPU may not be
+    done with them, where no step waits for it.
+    """
+    self.stream.wait_stream(torch.cuda.current_stream())
+    basicsr_preload(self)
 
 
 def scandir(path: str, *arguments, **keywords) -> list[str]:

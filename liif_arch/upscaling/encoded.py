@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from liif_arch.errors import UserError
+from liif_arch.upscaling.memory import explain_out_of_memory
 from liif_arch.upscaling.planes import AlphaBounds, fill_hidden, has_alpha, planes_of
-from liif_arch.upscaling.windows import Area, as_pixels, axis_windows, encode_plane, render_windows
+from liif_arch.upscaling.windows import Area, as_pixels, axis_windows, encode_image, render_windows
 
 
 class EncodedImage:
@@ -18,8 +19,8 @@ class EncodedImage:
     Args:
         net: A `LatentNetwork`, in evaluation mode.
         pixels: Image (h, w, C), 8 or 16 bit, or float in [0, 1].
-        memory: MiB that the codes may take. Where they would take more, what an area depends on is
-            encoded for each area again.
+        memory: MiB that the codes may take, and as much again while they are made. Where they would
+            take more, what an area depends on is encoded for each area again.
     """
 
     def __init__(self, net: nn.Module, pixels: np.ndarray, memory: float = 1536) -> None:
@@ -37,9 +38,8 @@ class EncodedImage:
     def encode(self) -> None:
         """Encode it, if there is room for its codes and they are not there."""
         if self.kept and self.feats is None:
-            self.feats = [
-                encode_plane(self.net, self.pixels[..., plane.read]) for plane in self.planes
-            ]
+            with explain_out_of_memory(self.net, self.full, self.memory):
+                self.feats = encode_image(self.net, self.pixels, self.planes, self.memory)
 
     @torch.no_grad()
     def area(self, size: tuple[int, int], area: Area) -> np.ndarray:

@@ -11,14 +11,17 @@ from liif_arch.upscaling.memory import machine_memory
 LONG = 60  # seconds, above which a job is told of
 SURELY_SHORT = 2 * 10**6  # pixels, which every network renders within that time, or nearly
 SIDE, SCALE = 48, 3  # of the sample that is enlarged to know
+SIDE_ON_GPU = 256  # where a small one would tell how long a launch takes
 BYTES = 8  # of a result's pixel, in memory and for its encoder, at most of 16-bit colours
 
 
 @torch.no_grad()
 def seconds_for(net: nn.Module, pixels: int) -> float:
     """About how long a network takes for so many pixels of results."""
-    lq = torch.rand(1, net.num_in_ch, SIDE, SIDE).to(next(net.parameters()).device)
-    size = (SIDE * SCALE, SIDE * SCALE)
+    device = next(net.parameters()).device
+    side = SIDE_ON_GPU if device.type == 'cuda' else SIDE
+    lq = torch.rand(1, net.num_in_ch, side, side).to(device)
+    size = (side * SCALE, side * SCALE)
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from liif_arch.archs.latent_network import LatentNetwork
+from liif_arch.archs.self_ensemble import SelfEnsemble, ensemble_mean
 from liif_arch.coordinates import as_scale, scaled_size
 from liif_arch.errors import UserError, require_mebibytes, require_whole
 from liif_arch.files.formats import DTYPES, require_format, require_linear
@@ -192,6 +194,32 @@ class _Job(NamedTuple):
 
 def _moved(span: slice, by: int) -> slice:
     return slice(span.start + by, span.stop + by)
+
+
+@torch.no_grad()
+def enlarged(
+    net: Any, lq: Tensor, size: tuple[int, int], count: int | None = None
+) -> tuple[Tensor, bool]:
+    """A network's image (C, H, W) in [0, 1], on the host, as a validation measures it.
+
+    Args:
+        net: A `LatentNetwork`, in evaluation mode.
+        lq: Its input, (1, C, h, w) in [0, 1].
+        size: Output size (H, W).
+        count: 4 or 8: the mean over so many turns of the input. None: the input alone.
+
+    Returns:
+        The image; and whether a GPU's memory holds the whole of it at once. Else `upscale` has made
+        it in windows.
+    """
+    try:
+        sr = ensemble_mean(net, lq, size, count) if count else net(lq, size=size)
+        return sr[0].clamp_(0, 1).cpu(), True
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    made_by = SelfEnsemble(net, count) if count else net
+    pixels = upscale(made_by, lq[0].permute(1, 2, 0).cpu().numpy(), size=size)
+    return torch.from_numpy(pixels).permute(2, 0, 1), False
 
 
 def _checked(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from liif_arch.coordinates import grid_lookup
 from liif_arch.files.images import unit_range
 from liif_arch.files.pixels import full_scale
+from liif_arch.precision import exact_float32
 from liif_arch.upscaling.memory import explain_out_of_memory, require_encoder_memory
-from liif_arch.upscaling.planes import AlphaBounds, planes_of
+from liif_arch.upscaling.planes import AlphaBounds, Plane, planes_of
 from liif_arch.upscaling.progress import Progress
 
 MIN_WINDOW = 64  # latents; below this almost all work would go into the windows' margins
@@ -158,10 +160,10 @@ def render_windows(
             net, pixels, size, memory, progress, area or Area(0, size[0], 0, size[1])
         )
         for y, x in rendering.windows:
-            with explain_out_of_memory(net, pixels.shape[:2], memory):
+            with rendering.guarded(memory):
                 feats = rendering.encode(y, x)
             for rows in rendering.bands(y, x):
-                with explain_out_of_memory(net, pixels.shape[:2], memory):
+                with rendering.guarded(memory):
                     block = rendering.render(feats, rows, y, x)
                 yield slice(*rows[:2]), slice(*x[:2]), block
     finally:
@@ -196,6 +198,13 @@ class _Rendering:
         for y, x in self.windows:
             inputs += (y.last - y.first) * (x.last - x.first)
         self.progress = Progress(progress, count * math.prod(area.shape), count * inputs)
+
+    @contextmanager
+    def guarded(self, memory: float) -> Iterator[None]:
+        """What may run out of memory; in full float32 where colours are finer than 8 bits."""
+        exact = exact_float32() if self.pixels.dtype != np.uint8 else nullcontext()
+        with explain_out_of_memory(self.net, self.full, memory), exact:
+            yield
 
     def encode(self, y: Window, x: Window) -> list[Tensor]:
         """Latent codes (1, C, h, w) of every plane of a window."""
@@ -251,6 +260,8 @@ def as_pixels(colours: Tensor, read: int, dtype: np.dtype) -> np.ndarray:
     values = colours[0].clamp_(0, 1).permute(1, 2, 0)
     if dtype.kind == 'u':
         values = values.mul_(full_scale(dtype)).round_()
+    if values.device.type != 'cpu' and dtype == np.uint8:
+        values = values.to(torch.uint8)  # a quarter of the bytes to copy
     return values.cpu().numpy().astype(dtype)
 
 
@@ -260,6 +271,35 @@ def encode_plane(net: nn.Module, plane: np.ndarray) -> Tensor:
         plane = np.broadcast_to(plane, (*plane.shape[:2], net.num_in_ch))
     lq = torch.from_numpy(unit_range(plane)).permute(2, 0, 1)[None]
     return net.encode(lq.to(next(net.parameters()).device))
+
+
+def encode_image(
+    net: nn.Module, pixels: np.ndarray, planes: list[Plane], memory: float
+) -> list[Tensor]:
+    """Latent codes (1, C, h, w) of an image's planes, made window by window within a budget.
+
+    Args:
+        net: A `LatentNetwork`, in evaluation mode.
+        pixels: Image (h, w, C), hidden colours filled.
+        planes: Its planes.
+        memory: See `render_windows`; the codes that are returned are not counted.
+    """
+    full, floats, feats = pixels.shape[:2], memory * 2**20 / 4, []
+    whole = Area(0, full[0], 0, full[1])
+    windows = list(_input_windows(net, full, full, floats, len(planes), whole))
+    for plane in planes:
+        feat = None
+        for y, x in windows:
+            piece = pixels[y.first : y.last, x.first : x.last]
+            codes = encode_plane(net, piece[..., plane.read])
+            if feat is None:
+                feat = codes if len(windows) == 1 else codes.new_empty(1, codes.shape[1], *full)
+            if feat is not codes:
+                rows = slice(y.start - y.first, y.stop - y.first)
+                cols = slice(x.start - x.first, x.stop - x.first)
+                feat[..., y.start : y.stop, x.start : x.stop] = codes[..., rows, cols]
+        feats.append(feat)
+    return feats
 
 
 def _input_windows(

@@ -50,6 +50,7 @@ def test_gpu_check__on_a_cpu(tmp_path):
         'render, float32',
         'gradients in chunks, float32',
         'a window of an image, float32',
+        'a picture of 16 bits, levels',
     ):
         assert outcomes[f'LIIF: {path}'] == outcomes[f'heat field: {path}'] == 'passed'
     assert len(outcomes) >= 20 and found['machine']['torch'] == torch.__version__.partition('+')[0]

@@ -98,7 +98,12 @@ def start(folder: Path, processes: int, *flags: str) -> subprocess.Popen:
     """`basicsr train` in a session of its own, its output in output.txt."""
     command = [sys.executable, '-m', 'liif_arch.cli', 'train', '-opt', 'o.yml', *flags]
     command += ['--nproc', str(processes)] if processes > 1 else []
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
+    environment = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHONWARNINGS': 'ignore',
+        'NVIDIA_TF32_OVERRIDE': '0',  # TensorFloat-32 rounds differently for parts of a batch
+    }
     with open(folder / 'output.txt', 'wb') as output:
         return subprocess.Popen(
             command,

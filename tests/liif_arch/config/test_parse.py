@@ -104,3 +104,55 @@ def test_parse_options__names_all_missing_keys(monkeypatch, tmp_path):
 def test_parse_options__refuses(monkeypatch, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         parsed(monkeypatch, write_options(tmp_path / 'a.yml', tiny_train(tmp_path, **change)))
+
+
+GPUS = 3
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A machine of several GPUs, as option files see it."""
+    monkeypatch.setattr('torch.cuda.device_count', lambda: GPUS)
+
+
+def test_num_gpu__auto_is_one_where_several_take_a_process_each(
+    monkeypatch, tmp_path, gpus, capsys
+):
+    path = write_options(tmp_path / 'a.yml', tiny_train(tmp_path, num_gpu='auto'))
+    opt, _ = parsed(monkeypatch, path)
+    assert opt['num_gpu'] == 1 and '--nproc 3 trains on all' in capsys.readouterr().out
+    of_basicsr = tiny_train(tmp_path, num_gpu='auto', model_type='SRModel')
+    opt, _ = parsed(monkeypatch, write_options(tmp_path / 'a.yml', of_basicsr))
+    assert opt['num_gpu'] == GPUS  # which DataParallel shares a batch out to
+
+
+def test_num_gpu__several_in_one_process_are_refused(monkeypatch, tmp_path, gpus):
+    """Copies that DataParallel makes of a network have no parameters to decode with."""
+    path = write_options(tmp_path / 'a.yml', tiny_train(tmp_path, num_gpu=2))
+    with pytest.raises(UserError, match='LIIFModel has a process for each GPU; .* --nproc 2'):
+        parsed(monkeypatch, path)
+
+
+@pytest.mark.parametrize('local_rank,refused', [('2', False), ('3', True)])
+def test_launcher__more_processes_than_gpus(monkeypatch, gpus, local_rank, refused):
+    """Where each process is shown its own GPU alone, all have the local rank 0."""
+    monkeypatch.setattr('basicsr.utils.dist_util.init_dist', lambda *arguments, **more: None)
+    for key, value in {'RANK': '0', 'LOCAL_WORLD_SIZE': '4', 'LOCAL_RANK': local_rank}.items():
+        monkeypatch.setenv(key, value)
+    if not refused:
+        parse._join_processes({'num_gpu': 'auto'}, 'pytorch')
+        return
+    with pytest.raises(UserError, match='4 processes share 3 GPUs'):
+        parse._join_processes({'num_gpu': 'auto'}, 'pytorch')
+
+
+@pytest.mark.parametrize('prefetch', [None, 'cuda'])
+def test_pin_memory__on_a_gpu_unless_it_is_refused(monkeypatch, tmp_path, gpus, prefetch):
+    for given in (None, False):
+        train = {'datasets__train__prefetch_mode': prefetch}
+        if given is not None:
+            train['datasets__train__pin_memory'] = given
+        path = write_options(tmp_path / 'a.yml', tiny_train(tmp_path, num_gpu=1, **train))
+        opt, _ = parsed(monkeypatch, path)
+        # BasicSR's prefetcher does not take memory that is not pinned.
+        assert opt['datasets']['train']['pin_memory'] == (prefetch == 'cuda' or given is None)

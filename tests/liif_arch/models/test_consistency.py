@@ -118,3 +118,15 @@ def test_options__that_are_wrong(monkeypatch, tmp_path, photos, capsys, options,
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / 'experiments').exists()
+
+
+def test_consistency__with_deterministic_operations_is_refused_on_a_gpu(
+    monkeypatch, tmp_path, photos
+):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    options = tiny_train(
+        photos, deterministic=True, num_gpu=1, train__consistency_opt={'type': 'L1Loss'}
+    )
+    options.update(is_train=True)
+    with pytest.raises(UserError, match='no deterministic gradient on GPUs'):
+        LIIFModel.check_options(options)

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import photo, run_here, tiny_train, write_options
+from helpers import catch_logs, photo, run_here, tiny_train, write_options
 from PIL import Image
 
-from liif_arch import load_network
+from liif_arch import LIIF, load_network
 from liif_arch.archs.self_ensemble import ensemble_mean
 from liif_arch.files.images import resize_bicubic
 from liif_arch.training.checkpoints import load_file
@@ -97,3 +97,31 @@ def test_train__validates_the_mean_of_flips_and_rotations(monkeypatch, tmp_path,
     mse = np.mean((np.rint(mean * 255) - gt) ** 2)
     assert figures[count] == pytest.approx(10 * np.log10(255**2 / mse), abs=0.02)
     assert figures[count] != figures[None]
+
+
+@pytest.mark.parametrize('count', [None, 4])
+def test_validation__of_an_image_too_large_for_the_gpu_is_made_in_windows(
+    monkeypatch, tmp_path, photos, caplog, count
+):
+    catch_logs(caplog)
+    options = tiny_train(photos, train__total_iter=1, val__ensemble=count)
+    figures = []
+    for is_too_large in (False, True):
+        folder = tmp_path / str(is_too_large)
+        folder.mkdir()
+        write_options(folder / 'o.yml', options)
+        with monkeypatch.context() as patches:
+            if is_too_large:
+                forward = LIIF.forward
+
+                def refuse(net, lq, coord=None, cell=None, size=None, forward=forward):
+                    if size is not None:
+                        raise torch.OutOfMemoryError('CUDA out of memory.')
+                    return forward(net, lq, coord, cell)
+
+                patches.setattr(LIIF, 'forward', refuse)
+            assert run_here(patches, folder, 'train', '-opt', 'o.yml') == 0
+        results = json.loads((folder / 'experiments/tiny/metrics.json').read_text())
+        figures.append([entry['psnr'] for entry in next(iter(results.values())).values()])
+        assert ('made in windows' in caplog.text) == is_too_large
+    assert figures[1] == pytest.approx(figures[0], abs=1e-3)

@@ -78,3 +78,23 @@ def test_area__encodes_once(monkeypatch):
 def test_area__refuses(size, area):
     with pytest.raises(UserError, match='area: found'):
         EncodedImage(NETWORKS['LIIF'](), photo(30, 41)).area(size, Area(*area))
+
+
+def test_encode__in_windows_where_the_encoder_needs_more_than_its_codes():
+    """An encoder holds several times its features; the codes are those of the whole image."""
+    torch.manual_seed(0)
+    net, image = NETWORKS['Thera']().eval(), photo(150, 170)
+    shapes, encode = [], net.encode
+
+    def watched(lq):
+        shapes.append(tuple(lq.shape[-2:]))
+        return encode(lq)
+
+    net.encode = watched
+    whole = EncodedImage(net, image)
+    whole.encode()
+    assert shapes == [(150, 170)]
+    parts = EncodedImage(net, image, memory=1.5)
+    parts.encode()
+    assert parts.kept and len(shapes) > 3 and max(shapes[1:]) < (150, 170)
+    torch.testing.assert_close(parts.feats[0], whole.feats[0], rtol=0, atol=1e-5)
