@@ -2,6 +2,7 @@
 validation at any scale.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -174,7 +175,7 @@ class LIIFModel(TrainingStep):
         mine = range(rank, len(dataset), world_size)
         show = self.opt['val'].get('pbar', True) and rank == 0
         # BasicSR lets cuDNN try all its ways at each new size, and here each image has another.
-        with set_to(torch.backends.cudnn, benchmark=False):
+        with set_to(torch.backends.cudnn, benchmark=False), self._not_compiled():
             for index in progress_bar(
                 mine, unit='image', desc=f'validate {name}', disable=not show
             ):
@@ -192,6 +193,12 @@ class LIIFModel(TrainingStep):
             self.results[name] = summarize(measured)
             rows = [record['row'] for record in measured if record['row']]
             self._report(name, current_iter, tb_logger, rows)
+
+    def _not_compiled(self) -> AbstractContextManager:
+        """Images have many sizes, for each of which an encoder would be compiled anew."""
+        if self.opt['is_train'] and self.opt['train'].get('compile', False):
+            return torch.compiler.set_stance('force_eager')
+        return nullcontext()
 
     def _validate_item(
         self,

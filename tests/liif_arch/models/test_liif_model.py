@@ -138,14 +138,17 @@ def test_train__bfloat16_follows_float32(monkeypatch, tmp_path, photos, no_trial
 def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
     compiled = []
     monkeypatch.setattr(
-        EDSREncoder, 'compile', lambda self: compiled.append(type(self)), raising=False
+        EDSREncoder,
+        'compile',
+        lambda self, dynamic: compiled.append((type(self), dynamic)),
+        raising=False,
     )
     opt = tiny_train(photos, train__compile=True, train__total_iter=1)
     assert (
         run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
         == 0
     )
-    assert compiled and set(compiled) == {EDSREncoder}
+    assert compiled and set(compiled) == {(EDSREncoder, False)}
 
 
 FIELD = {'type': 'Thera', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}}
