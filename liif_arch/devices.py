@@ -2,19 +2,23 @@
 PyTorch's settings of devices, for a while.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+_SETTING = threading.RLock()
+
 
 def from_host(values: Tensor, device: torch.device | str) -> Tensor:
     """A CPU tensor on a device (or one that is there already); a GPU's own work goes on meanwhile.
 
     A plain `.to('cuda')`, and `torch.tensor(..., device='cuda')`, wait until the GPU has done all
-    that it was given before. The asynchronous copy has read pageable memory when it returns, so
-    `values` may change or go afterwards; pinned memory is kept by PyTorch until it has been read.
+    that it was given before. The asynchronous copy has read pageable memory when it returns, for
+    which it may have to wait, so that `values` may change or go afterwards; for pinned memory it
+    does not wait, and PyTorch keeps that until it has been read.
 
     Args:
         values: Any shape and type.
@@ -36,14 +40,17 @@ def constant(values: list[float] | tuple[float, ...], like: Tensor) -> Tensor:
 def set_to(settings: object, **values: object) -> Iterator[None]:
     """Some of PyTorch's settings, such as `torch.backends.cudnn`, at other values within a block.
 
+    They are the whole program's: other threads that use this function wait until the block ends.
+
     `torch.backends.cudnn.flags` would set all of them, and fails where a program has set how
     float32 is multiplied by `fp32_precision`.
     """
-    before = {name: getattr(settings, name) for name in values}
-    try:
-        for name, value in values.items():
-            setattr(settings, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(settings, name, value)
+    with _SETTING:
+        before = {name: getattr(settings, name) for name in values}
+        try:
+            for name, value in values.items():
+                setattr(settings, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(settings, name, value)

@@ -2,11 +2,12 @@
 every precision.
 
 On GPUs float32 convolutions follow PyTorch's own setting, `torch.backends.cudnn.allow_tf32` (on
-unless switched off); but of images that are finer than 8 bits they are exact, see `exact_float32`.
+unless switched off); `upscale` switches it off for images that are finer than 8 bits.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -74,15 +75,23 @@ def onednn_has(dtype: torch.dtype) -> bool:
 
 
 @contextmanager
-def exact_float32() -> Iterator[None]:
+def exact_float32(device: torch.device) -> Iterator[None]:
     """Without TensorFloat-32, which rounds what a GPU multiplies in float32 to 10 bits."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    if hasattr(cudnn, 'conv'):  # whoever has set these may no longer read the older setting
-        with set_to(cudnn.conv, fp32_precision='ieee'), set_to(matmul, fp32_precision='ieee'):
-            yield
-    else:
-        with set_to(cudnn, allow_tf32=False), set_to(matmul, allow_tf32=False):
-            yield
+    with ExitStack() as stack:
+        if device.type == 'cuda':
+            for settings in (torch.backends.cudnn, torch.backends.cuda.matmul):
+                stack.enter_context(_exact(settings))
+        yield
+
+
+def _exact(settings: Any) -> AbstractContextManager:
+    """Some of PyTorch's settings, without TensorFloat-32."""
+    try:
+        if settings.allow_tf32:
+            return set_to(settings, allow_tf32=False)
+        return nullcontext()
+    except RuntimeError:  # a program has set `fp32_precision`, beside which this is not to be read
+        return set_to(getattr(settings, 'conv', settings), fp32_precision='ieee')
 
 
 def ambient_dtype(device: torch.device) -> torch.dtype:

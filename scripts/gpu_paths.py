@@ -90,7 +90,7 @@ def colours(args: argparse.Namespace, device: torch.device) -> list[Check]:
     """Images and queries of each decoder beside the plain form in float64 (of `benchmark`)."""
     found = []
     for decoder, name in DECODERS.items():
-        with exact_float32():
+        with exact_float32(device):
             rows = benchmark_training.correctness(decoded_by(args, decoder), device)
         for row in rows:
             precision = row['path'].split(', ')[1]
@@ -109,7 +109,7 @@ def _gradients_of(decoder: str, net: nn.Module, device: torch.device) -> list[Ch
     exact = _gradients(net.double(), [x.double() for x in (lq, coord)], None, 'plain')
     net = net.float().to(device)
     found = []
-    with exact_float32():
+    with exact_float32(device):
         for name, dtype in benchmark_timing.available(device).items():
             for chunk in (None, 97):
                 with autocast(device, dtype):

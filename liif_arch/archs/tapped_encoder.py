@@ -200,7 +200,7 @@ class TappedEncoder(Encoder):
         try:
             with (
                 torch.autocast(like.device.type, enabled=False),
-                exact_float32(),
+                exact_float32(like.device),
             ):
                 return what(like.new_zeros(()))
         finally:

@@ -102,7 +102,7 @@ def parse_options(
         found = Problems()
     found.name = args.opt
     check_option_file(opt, is_train, found)
-    _check_run(opt, found, args.launcher)
+    _check_run(opt, found, args.launcher, is_train)
     if problems is None or any(problem.place in READ_HERE for problem in found):
         found.raise_any()
     opt.setdefault('val', None)
@@ -160,8 +160,7 @@ def _join_processes(opt: dict, launcher: str) -> None:
         # BasicSR would spawn data workers, which takes long.
         multiprocessing.set_start_method('fork')
     here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    mine = int(os.environ.get('LOCAL_RANK', 0))  # 0 in all where each is shown its own GPU alone
-    if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() <= mine:
+    if opt['num_gpu'] != 0 and 0 < torch.cuda.device_count() < here:
         raise UserError(
             f'{here} processes share {torch.cuda.device_count()} GPUs; start as many as '
             'there are, or set num_gpu: 0.'
@@ -191,7 +190,7 @@ def _test_of_training_options(opt: dict, root_path: str) -> None:
         path['param_key_g'] = 'params_ema'  # BasicSR falls back to params
 
 
-def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
+def _check_run(opt: dict, problems: 'Problems', launcher: str, is_train: bool) -> None:
     """What of the file's own keys is more than a type."""
     import torch
 
@@ -216,7 +215,9 @@ def _check_run(opt: dict, problems: 'Problems', launcher: str) -> None:
         problems.add(
             'num_gpu', f'num_gpu: found {num_gpu}, and this machine has {there}; set num_gpu: auto.'
         )
-    elif num_gpu != 'auto' and num_gpu > 1 and launcher == 'none' and one_gpu_a_process(opt):
+    elif (
+        num_gpu not in ('auto', 0, 1) and is_train and launcher == 'none' and one_gpu_a_process(opt)
+    ):
         problems.add(
             'num_gpu',
             f'num_gpu: found {num_gpu} in one process, and {opt["model_type"]} has a process for '
@@ -271,10 +272,13 @@ def _complete_datasets(opt: dict) -> None:
     for phase, dataset in opt['datasets'].items():
         if dataset.get('num_worker_per_gpu') == 'auto':
             dataset['num_worker_per_gpu'] = automatic_workers(opt)
-        if opt['num_gpu'] != 0 and phase == 'train':  # copies from other memory wait for the GPU
-            dataset.setdefault('pin_memory', True)
-            if dataset.get('prefetch_mode') == 'cuda':
-                dataset['pin_memory'] = True  # BasicSR refuses it without
+        if (
+            opt['num_gpu'] != 0 and phase == 'train'
+        ):  # copies from other memory may wait for the GPU
+            pinned = dataset.setdefault('pin_memory', True)
+            if dataset.get('prefetch_mode') == 'cuda' and not pinned:
+                print(f'datasets.{phase}.prefetch_mode: cuda needs pin_memory: true.', flush=True)
+                dataset['pin_memory'] = True
         if opt['num_gpu'] == 0:  # what only a GPU can use would warn or fail
             dataset.pop('pin_memory', None)
             if dataset.get('prefetch_mode') == 'cuda':

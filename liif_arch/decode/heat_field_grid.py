@@ -28,7 +28,7 @@ from liif_arch.threads import for_each
 
 BAND_ROWS = 32  # output rows that are decoded at once; more make larger products
 # Input rows that the output rows of a band look up on a GPU, where each band is dozens of launches.
-# A pixel's share of a band's products grows with them.
+# A pixel's work grows with them. Not timed yet.
 BAND_LATENTS = 32
 CACHE_FLOATS = 2**20  # of a block's brackets on a CPU
 LEAST_GROUPS = 16  # of columns in a block there
@@ -186,9 +186,7 @@ def render_field(
     by_col = AxisWaves.of(waves, 1, grid.cols, grid.col_weight, grid.cell[1])
     columns = ColumnGroups.of(by_col, grid.cols, dtype)
     height, width = grid.shape
-    band_rows = BAND_ROWS
-    if codes.device.type != 'cpu':
-        band_rows = max(BAND_ROWS, int(BAND_LATENTS * 2 / grid.cell[0]))
+    band_rows = rows_of_a_band(codes.device, grid.cell[0])
     floats_per_group = 2 * (waves.count + 1) * waves.channels * min(band_rows, height)
     size = max(1, floats // floats_per_group)
     if codes.device.type == 'cpu':
@@ -217,6 +215,13 @@ def render_field(
             bands.append((i, slice(start, min(start + band_rows, height))))
     for_each(fill, bands, image.device, report if progress else None)
     return image
+
+
+def rows_of_a_band(device: torch.device, cell: float) -> int:
+    """Output rows that are decoded at once, of a height of `cell` = 2 / s latents at scale s."""
+    if device.type == 'cpu':
+        return BAND_ROWS
+    return max(BAND_ROWS, int(BAND_LATENTS * 2 / cell))
 
 
 def _a_and_b(waves: Waves, parts: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,8 +23,9 @@ from liif_arch.training.checkpoints import load_file
 LQ_SIZE = {'cpu': 24, 'cuda': 48}  # pixels of the side of an input
 LEAST = 5  # pictures
 HELD_OUT, MOST_HELD_OUT = 0.1, 24  # share of them that is measured, two at least; and how many
-# Iterations that are timed. A GPU has done them in seconds, of which the first ones start workers.
-TRIED = {'cpu': 40, 'cuda': 600}
+# Iterations that are timed. On a GPU the first ones, which wait for the start of the workers, take
+# most of the time; BasicSR's timer begins anew after 200.
+TRIED = {'cpu': 40, 'cuda': 240}
 SPENT = 0.85  # of the time on iterations; the rest goes to the start and the validations
 FEWEST = 20  # iterations
 PICTURES = '_pictures'  # ends the name of a run's folder of links

@@ -210,15 +210,21 @@ def enlarged(
 
     Returns:
         The image; and whether a GPU's memory holds the whole of it at once. Else `upscale` has made
-        it in windows.
+        it in windows, in the same precision; it shows a gray image as gray.
     """
     try:
         sr = ensemble_mean(net, lq, size, count) if count else net(lq, size=size)
         return sr[0].clamp_(0, 1).cpu(), True
     except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-    made_by = SelfEnsemble(net, count) if count else net
-    pixels = upscale(made_by, lq[0].permute(1, 2, 0).cpu().numpy(), size=size)
+        pass
+    torch.cuda.empty_cache()  # of what the attempt held, which the error no longer does
+    made_by = SelfEnsemble(net, count).eval() if count else net
+    precision = net.precision
+    made_by.precision = 'bfloat16' if net.render_dtype() == torch.bfloat16 else 'float32'
+    try:
+        pixels = upscale(made_by, lq[0].permute(1, 2, 0).cpu().numpy(), size=size)
+    finally:
+        net.precision = precision
     return torch.from_numpy(pixels).permute(2, 0, 1), False
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import product
 from typing import NamedTuple
 
@@ -202,7 +202,9 @@ class _Rendering:
     @contextmanager
     def guarded(self, memory: float) -> Iterator[None]:
         """What may run out of memory; in full float32 where colours are finer than 8 bits."""
-        exact = exact_float32() if self.pixels.dtype != np.uint8 else nullcontext()
+        exact: AbstractContextManager = nullcontext()
+        if self.pixels.dtype != np.uint8:
+            exact = exact_float32(next(self.net.parameters()).device)
         with explain_out_of_memory(self.net, self.full, memory), exact:
             yield
 

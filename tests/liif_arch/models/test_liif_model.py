@@ -1,6 +1,7 @@
 """Training, validation and testing through BasicSR's own pipelines."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -143,12 +144,17 @@ def test_train__compile_is_the_encoder(monkeypatch, tmp_path, photos):
         lambda self, dynamic: compiled.append((type(self), dynamic)),
         raising=False,
     )
+    stances = []
+    monkeypatch.setattr(
+        'torch.compiler.set_stance', lambda stance: (stances.append(stance), nullcontext())[1]
+    )
     opt = tiny_train(photos, train__compile=True, train__total_iter=1)
     assert (
         run_here(monkeypatch, tmp_path, 'train', '-opt', write_options(tmp_path / 'a.yml', opt))
         == 0
     )
     assert compiled and set(compiled) == {(EDSREncoder, False)}
+    assert stances == ['force_eager']  # in the validation, whose images have other sizes
 
 
 FIELD = {'type': 'Thera', 'encoder': {'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}}

@@ -4,8 +4,9 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 
-from liif_arch.training import launch, remedies
+from liif_arch.training import basicsr_patches, launch, remedies
 
 
 class Stream:
@@ -26,6 +27,8 @@ def test_samples_that_a_gpu_still_reads_are_not_overwritten(monkeypatch):
     monkeypatch.setattr(remedies, 'basicsr_preload', lambda self: order.append('copy'))
     remedies.preload(SimpleNamespace(stream=Stream(order, 'copies')))
     assert order == ['copies waits for steps', 'copy']
+    [patch] = [row for row in basicsr_patches.ALWAYS if row.owner is CUDAPrefetcher]
+    assert (patch.name, patch.by) == ('preload', remedies.preload)
 
 
 def test_a_task_of_slurm_has_the_gpu_of_its_number_on_the_machine(monkeypatch):
