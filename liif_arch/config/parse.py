@@ -272,9 +272,8 @@ def _complete_datasets(opt: dict) -> None:
     for phase, dataset in opt['datasets'].items():
         if dataset.get('num_worker_per_gpu') == 'auto':
             dataset['num_worker_per_gpu'] = automatic_workers(opt)
-        if (
-            opt['num_gpu'] != 0 and phase == 'train'
-        ):  # copies from other memory may wait for the GPU
+        if opt['num_gpu'] != 0 and phase == 'train':
+            # Copies from other memory may wait for the GPU.
             pinned = dataset.setdefault('pin_memory', True)
             if dataset.get('prefetch_mode') == 'cuda' and not pinned:
                 print(f'datasets.{phase}.prefetch_mode: cuda needs pin_memory: true.', flush=True)
