@@ -91,8 +91,8 @@ def for_each(
         with ThreadPoolExecutor(
             min(threads, len(items)), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
-            begun = {pool.submit(without_gradients, item): item for item in items}
             try:
+                begun = {pool.submit(without_gradients, item): item for item in items}
                 for future in as_completed(begun):
                     future.result()
                     if done is not None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -87,6 +88,27 @@ def test_for_each__ends_at_ctrl_c(threads):
     finally:
         signal.signal(signal.SIGINT, before)
     assert len(done) < 100 and torch.get_num_threads() == threads
+
+
+def test_for_each__that_ends_while_it_hands_out_leaves_the_rest_out(monkeypatch):
+    """On a busy machine Ctrl+C may come before all items have been handed out."""
+    done, submit = [], ThreadPoolExecutor.submit
+    handed_out = iter(range(1000))
+
+    def interrupted(self, *work):
+        if next(handed_out) == 500:
+            raise KeyboardInterrupt
+        return submit(self, *work)
+
+    def work(item: int) -> None:
+        time.sleep(0.02)
+        done.append(item)
+
+    monkeypatch.setattr(ThreadPoolExecutor, 'submit', interrupted)
+    monkeypatch.setattr('torch.get_num_threads', lambda: 3)
+    with pytest.raises(KeyboardInterrupt):
+        for_each(work, range(1000), CPU)
+    assert len(done) < 100
 
 
 @pytest.mark.parametrize(
