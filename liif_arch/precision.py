@@ -103,6 +103,8 @@ def ambient_dtype(device: torch.device) -> torch.dtype:
 
 def _is_autocast(device: torch.device) -> bool:
     """Whether there is a surrounding autocast; many kinds of device have none."""
+    if device.type in ('cpu', 'cuda'):  # without the question, which torch.compile cannot follow
+        return torch.is_autocast_enabled(device.type)
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 

@@ -112,11 +112,15 @@ class ImageStore(ABC):
         """
         keys = self.keys[:: -(-len(self.keys) // self.most_verified)]
         with ThreadPoolExecutor() as pool:  # OpenCV decodes without the interpreter's lock
-            decoded = pool.map(lambda key: self.read(key, color).shape, keys)
-            for _ in progress_bar(
-                decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2
-            ):
-                pass
+            try:
+                decoded = pool.map(lambda key: self.read(key, color).shape, keys)
+                for _ in progress_bar(
+                    decoded, total=len(keys), unit='image', desc=f'check {self.root}', delay=2
+                ):
+                    pass
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -3,6 +3,7 @@
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import liif_arch  # noqa: F401  before PyTorch, which reads once how its threads are to wait
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from liif_arch.complexity import complexity
 from liif_arch.coordinates import make_cell, make_coord
+from liif_arch.models.cuda_graph import GraphedNetwork, is_able
 from liif_arch.precision import autocast
 
 
@@ -70,7 +72,8 @@ def _errors(image: Tensor, exact: Tensor) -> dict:
 def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     """Time one step: forward, backward and Adam.
 
-    The batch has 16 inputs of 48x48 with 2304 queries each; with `--network small`, 4 of 24x24.
+    The batch has 16 inputs of 48x48 with 2304 queries each; with `--network small`, 4 of 24x24. On
+    a GPU also with the network recorded as a CUDA graph (`train.cuda_graph`).
     """
     batch, side = (16, 48) if args.network == 'paper' else (4, 24)
     net = build(args).to(device).train()
@@ -79,37 +82,48 @@ def training(args: argparse.Namespace, device: torch.device) -> list[dict]:
     coord = torch.rand(batch, side * side, 2, device=device) * 2 - 1
     cell, gt = torch.full_like(coord, 2 / 96), torch.rand(*coord.shape[:2], 3, device=device)
 
-    def step(dtype: torch.dtype | None) -> None:
+    def plain(lq: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        with autocast(device, torch.float32):
+            return net.query_plain(plain_codes(net, lq), coord, cell)
+
+    def step(work: Callable[..., Tensor]) -> None:
         optimizer.zero_grad()
-        with autocast(device, dtype or torch.float32):
-            if dtype is None:
-                out = net.query_plain(plain_codes(net, lq), coord, cell)
-            else:
-                out = net(lq, coord, cell)
-        (out.float() - gt).abs().mean().backward()
+        (work(lq, coord, cell).float() - gt).abs().mean().backward()
         optimizer.step()
 
-    works: dict[str, Callable[[], object]] = {'plain': lambda: step(None)}
+    works: dict[str, Callable[[], object]] = {'plain': partial(step, plain)}
     macs = {}
     for name, dtype in available(device).items():
-        works[name] = lambda d=dtype: step(d)
+        work = partial(predict, net, dtype)
+        works[name] = partial(step, work)
+        if is_able(device):
+            works[f'{name}, recorded'] = partial(step, GraphedNetwork(net, work))
         works[f'rate {name}'], macs[name] = matrix_work(WIDTH, dtype, device)
     times = alternate(works, device, args.repeats)
     cost = complexity(net)
     needed = 3 * batch * side * side * (cost.per_input + cost.per_output)
-    rows = [
-        {
-            'precision': name,
-            's a step': times[name],
-            'plain s': times['plain'],
-            'faster': times['plain'] / times[name],
-            'of the floor': needed / (macs[name] / times[f'rate {name}']) / times[name],
-        }
-        for name in available(device)
-    ]
-    for row in rows:
-        show(row)
+    rows = []
+    for name in available(device):
+        for form in (name, f'{name}, recorded'):
+            if form not in times:
+                continue
+            rows.append(
+                {
+                    'precision': form,
+                    's a step': times[form],
+                    'plain s': times['plain'],
+                    'faster': times['plain'] / times[form],
+                    'of the floor': needed / (macs[name] / times[f'rate {name}']) / times[form],
+                }
+            )
+            show(rows[-1])
     return rows
+
+
+def predict(net: nn.Module, dtype: torch.dtype, lq: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """What a step of a training makes of a batch: colours at coordinates, (B, Q, C)."""
+    with autocast(lq.device, dtype):
+        return net(lq, coord, cell)
 
 
 def convergence(args: argparse.Namespace, device: torch.device) -> list[dict]:

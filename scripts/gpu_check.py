@@ -114,6 +114,7 @@ def fitting(args: argparse.Namespace, rows: list[dict]) -> list[Check]:
 CHECKS: dict[str, Callable[[argparse.Namespace, torch.device], list[Check]]] = {
     'colours': gpu_paths.colours,
     'gradients': gpu_paths.gradients,
+    'recordings': gpu_paths.recordings,
     'windows': gpu_paths.windows,
     'pictures': gpu_paths.pictures,
     'Triton kernel': gpu_paths.kernel,

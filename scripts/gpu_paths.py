@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import benchmark_timing
@@ -16,6 +17,7 @@ from liif_arch.crop_batches import make_batch
 from liif_arch.decode.first_layer import GridDecoder
 from liif_arch.decode.lookup import Grid
 from liif_arch.metrics.fidelity import FIDELITY
+from liif_arch.models import cuda_graph
 from liif_arch.precision import autocast, exact_float32
 from liif_arch.upscaling.upscale import upscale
 
@@ -137,6 +139,43 @@ def _gradients(net: nn.Module, batch: list[Tensor], chunk: int | None, form: str
         else net.query(feat, coord, cell, chunk=chunk)
     )
     out.pow(2).mean().backward()
+    return [p.grad.detach().clone() for p in net.parameters()]
+
+
+def recordings(args: argparse.Namespace, device: torch.device) -> list[Check]:
+    """Gradients of networks recorded as CUDA graphs, beside those without a recording."""
+    if not cuda_graph.is_able(device):
+        return [Check('gradients of a CUDA graph', 'needs a GPU', '', None)]
+    return _of_shipped(_recordings_of, args, device)
+
+
+def _recordings_of(decoder: str, net: nn.Module, device: torch.device) -> list[Check]:
+    net = net.to(device)
+    found = []
+    with exact_float32(device):
+        for name, dtype in benchmark_timing.available(device).items():
+            work = partial(benchmark_training.predict, net, dtype)
+            graphed = cuda_graph.GraphedNetwork(net, work)
+            worst = 0.0
+            for _ in range(3):
+                coord = torch.rand(2, 300, 2, device=device) * 2 - 1
+                batch = torch.rand(2, 3, 20, 20, device=device), coord, coord.abs() / 30
+                made = _gradients_by(graphed, net, batch)
+                expected = _gradients_by(work, net, batch)
+                for one, other in zip(made, expected, strict=True):
+                    worst = max(worst, ((one - other).norm() / other.norm()).item())
+            found.append(
+                Check.of(f'{decoder}: gradients of a CUDA graph, {name}', worst, GRADIENT[name])
+            )
+    return found
+
+
+def _gradients_by(
+    work: Callable[..., Tensor], net: nn.Module, batch: tuple[Tensor, ...]
+) -> list[Tensor]:
+    """Of every parameter, for the sum of squared colours."""
+    net.zero_grad()
+    work(*batch).float().pow(2).mean().backward()
     return [p.grad.detach().clone() for p in net.parameters()]
 
 

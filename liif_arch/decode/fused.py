@@ -40,11 +40,13 @@ def choices(capability: tuple[int, int]) -> list[Blocks]:
     """What is tried on GPUs of a compute capability, the fastest of which runs.
 
     More pixels read a layer's weights less often. Other cuts, such as 64 pixels and 4 warps, do not
-    fit the registers of most, and move kilobytes a thread to memory.
+    fit the registers of most, and move kilobytes a thread to memory. Where a B200 takes 64 pixels
+    or more, some versions of Triton (3.6) compile nothing but a trap.
     """
+    if capability[0] == 10:
+        return [Blocks(32, 4)]
     cuts = [Blocks(32, 4), Blocks(128, 8)]
-    large = capability == (8, 0) or capability[0] in (9, 10)
-    return [*cuts, Blocks(64, 8)] if large else cuts
+    return [*cuts, Blocks(64, 8)] if capability in ((8, 0), (9, 0)) else cuts
 
 
 def _config(cut: Blocks) -> triton.Config:

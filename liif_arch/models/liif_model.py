@@ -47,6 +47,7 @@ class LIIFModel(TrainingStep):
         precision: Of the matrix products in training: float32 (default), bfloat16, or auto
             (bfloat16 where the device has it). Parameters, coordinates and loss are float32.
         compile: torch.compile the encoder. Default false.
+        cuda_graph: On a GPU the network's kernels start as one (one process). Default false.
         variation_weight: Of Thera's total variation in the loss, beside pixel_opt; published: 1e-4.
             Default 0.
         fft_opt, gradient_opt, ssim_opt, dists_opt, perceptual_opt: Losses of square samples (a data

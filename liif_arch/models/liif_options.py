@@ -47,6 +47,7 @@ OWN_OPTIONS = {  # beside BasicSR's common ones, see `config.registries`
         'ema_decay': {'type': 'number', 'minimum': 0, 'maximum': 1},
         'precision': {'enum': list(PRECISIONS)},
         'compile': FLAG,
+        'cuda_graph': FLAG,
         'variation_weight': {'type': 'number', 'minimum': 0},
         'max_grad_norm': {'type': 'number', 'minimum': 0},
         'accumulate': WHOLE,
@@ -83,6 +84,8 @@ def require_consistent(opt: dict) -> None:
             f'found a {opt["network_g"]["type"]}, which has no field; remove it, or use Thera.',
             key='train.variation_weight',
         )
+    if opt['train'].get('cuda_graph'):
+        _require_recordable(opt)
     _require_average(opt['train'])
     _require_patches(opt)
     require_teacher(opt)
@@ -100,6 +103,25 @@ def require_consistent(opt: dict) -> None:
             'its reduction has no deterministic gradient on GPUs; remove it, or set deterministic: '
             'false.',
             key='train.consistency_opt',
+        )
+
+
+def _require_recordable(opt: dict) -> None:
+    """Raise UserError where a step holds more than a recording of the network does."""
+    train, reason = opt['train'], ''
+    if opt.get('dist'):
+        reason = 'several processes, which exchange gradients within the step'
+    elif train.get('compile'):
+        reason = 'compile'
+    elif train.get('variation_weight'):
+        reason = 'variation_weight'
+    elif (train.get('distill_opt') or {}).get('features'):
+        reason = 'distill_opt.features'
+    if reason:
+        raise UserError(
+            f'found it beside {reason}, of which a CUDA graph knows nothing; needed one of the '
+            'two. Set it to false.',
+            key='train.cuda_graph',
         )
 
 

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from liif_arch.config.optimizers import build_optimizer, parameter_groups, values_of
 from liif_arch.errors import UserError
+from liif_arch.models import cuda_graph
 from liif_arch.models.consistency import Consistency
 from liif_arch.models.distillation import Batch, Distillation, is_sum
 from liif_arch.precision import autocast, resolve
@@ -49,6 +50,7 @@ class TrainingStep(SRModel):
     draw: Tensor | None = None  # of samples that come again
     distillation: Distillation | None = None
     consistency: Consistency | None = None
+    graphed: cuda_graph.GraphedNetwork | None = None
 
     def init_training_settings(self) -> None:
         """SRModel's, the precision of the step, a teacher, and a network for what is averaged."""
@@ -76,6 +78,8 @@ class TrainingStep(SRModel):
         self.frozen = values_of(self._parameters(), rules, 'frozen_until')
         if train.get('compile', False):
             self.get_bare_model(self.net_g).encoder.compile(dynamic=False)  # batches are alike
+        if train.get('cuda_graph', False) and cuda_graph.is_able(self.device):
+            self.graphed = cuda_graph.GraphedNetwork(self.net_g, self._query)
         if self._averages_itself():
             self.optimizer_g.train()
             self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
@@ -176,16 +180,19 @@ class TrainingStep(SRModel):
         A field's variation is also taken at the pixels of the enlargement, where there is one.
         """
         shown = batch if self.consistency is None else self.consistency.with_image(batch)
-        variation = None
-        with autocast(self.device, self.dtype):
-            if self.opt['train'].get('variation_weight'):
-                colours, variation = self.net_g(
-                    shown.lq, shown.coord, shown.cell, with_variation=True
-                )
-            else:
-                colours = self.net_g(shown.lq, shown.coord, shown.cell)
+        asked, variation = (shown.lq, shown.coord, shown.cell), None
+        if self.opt['train'].get('variation_weight'):
+            with autocast(self.device, self.dtype):
+                colours, variation = self.net_g(*asked, with_variation=True)
+        else:
+            colours = (self.graphed or self._query)(*asked)
         count = batch.coord.shape[1]
         return Predicted(colours[:, :count].float(), variation, colours[:, count:].float())
+
+    def _query(self, lq: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """The network's colours at coordinates, (B, Q, C), in the precision of the step."""
+        with autocast(self.device, self.dtype):
+            return self.net_g(lq, coord, cell)
 
     def _losses(self, batch: Batch, gt: Tensor) -> dict[str, Tensor]:
         """The losses of a part of the batch, numbers (), by what they are called in the log.

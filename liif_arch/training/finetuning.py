@@ -165,6 +165,7 @@ def options_for(
         'path': path,
         'train': {
             'precision': 'auto',
+            'cuda_graph': _is_recorded(network),
             'ema_decay': 0.999,
             'ema_warmup': True,
             'warmup_iter': 20,
@@ -179,6 +180,13 @@ def options_for(
             'use_tb_logger': False,
         },
     }
+
+
+def _is_recorded(network: dict[str, Any]) -> bool:
+    """Whether a GPU has recorded a network of this kind: those that ship, whatever their size."""
+    encoder = network.get('encoder')
+    kind = encoder.get('type') if isinstance(encoder, dict) else None
+    return network.get('type') in ('LIIF', 'Thera') and kind == 'EDSREncoder'
 
 
 def measured_scales(scales: Sequence[float]) -> list[float]:

@@ -9,6 +9,7 @@ from torch import nn
 from liif_arch import LIIF, EDSREncoder, RDNEncoder
 from liif_arch.archs.encoder import OPTIONAL, Encoder, complete, named_network
 from liif_arch.archs.tapped_encoder import TappedEncoder
+from liif_arch.precision import autocast
 
 
 class Foreign(nn.Conv2d):
@@ -86,3 +87,19 @@ def test_encoders__parameter_counts_of_the_paper():
     count = [sum(p.numel() for p in e.parameters()) for e in (EDSREncoder(), RDNEncoder())]
     assert math.isclose(count[0], 1.22e6, rel_tol=0.01)
     assert math.isclose(count[1], 22.0e6, rel_tol=0.02)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_encoder__is_compiled_as_one_piece(dtype):
+    """What a compiler cannot follow would cut it, and be compiled anew at every step."""
+    from torch._dynamo.testing import CompileCounter
+
+    torch.compiler.reset()
+    net = LIIF({'type': 'EDSREncoder', 'num_feat': 8, 'num_block': 1}, [8])
+    counter = CompileCounter()
+    net.encoder.compile(dynamic=False, backend=counter)
+    for _ in range(3):
+        with autocast(torch.device('cpu'), dtype):
+            net(torch.rand(2, 3, 9, 9), torch.rand(2, 5, 2), torch.rand(2, 5, 2)).sum().backward()
+    torch.compiler.reset()
+    assert counter.frame_count == 1

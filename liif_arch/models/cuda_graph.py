@@ -1,0 +1,142 @@
+"""A network's work on a batch as two CUDA graphs, each of which starts all of its kernels at once.
+
+A training step starts about a thousand kernels. A fast GPU has done with each before Python has
+started the next one, and waits most of the time. A CUDA graph is recorded once, and then started
+as a whole.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from liif_arch.errors import UserError
+from liif_arch.training import randomness
+
+WARM_UPS = 3  # before a recording: cuDNN chooses its ways, and libraries set themselves up
+
+
+class Recording(Protocol):
+    """What was recorded, such as a `torch.cuda.CUDAGraph`."""
+
+    def replay(self) -> None:
+        """Do it again, with the same tensors."""
+
+
+class GraphedNetwork:
+    """A function of a batch and of a network's parameters, recorded with its derivative.
+
+    The first batch decides which sizes are recorded; batches of other sizes are worked on without
+    the recording. What comes out is the same, to the rounding of cuDNN's other ways.
+
+    Args:
+        net: The network. Its parameters may change in place alone from now on.
+        work: From the tensors of a batch to one that depends on the network's parameters. Nothing
+            in it may wait for the device.
+    """
+
+    def __init__(self, net: nn.Module, work: Callable[..., Tensor]) -> None:
+        self.net, self.work = net, work
+        self.parameters = [each for each in net.parameters() if each.requires_grad]
+        self.inputs: list[Tensor] | None = None  # of the recording, which reads them
+        self.made = self.change = torch.empty(0)  # what it makes of them; the gradient of that
+        self.gradients: tuple[Tensor | None, ...] = ()
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """What `work` makes of a batch. The next call overwrites it.
+
+        Raises:
+            UserError: The network cannot be recorded.
+        """
+        if self.inputs is None:
+            self._record(batch)
+        assert self.inputs is not None
+        if any(new.shape != kept.shape for new, kept in zip(batch, self.inputs, strict=True)):
+            return self.work(*batch)
+        torch._foreach_copy_(self.inputs, list(batch))
+        return _Replayed.apply(self, *self.parameters)
+
+    def _record(self, batch: tuple[Tensor, ...]) -> None:
+        """Record both passes. Parameters, buffers and random numbers stay as they are."""
+        inputs = [tensor.detach().clone() for tensor in batch]
+        buffers = [(buffer, buffer.clone()) for buffer in self.net.buffers()]
+
+        def forward() -> None:
+            self.made = self.work(*inputs)
+
+        def backward() -> None:
+            if self.change.shape != self.made.shape:
+                self.change = torch.zeros_like(self.made)
+            self.gradients = torch.autograd.grad(
+                self.made, self.parameters, self.change, allow_unused=True
+            )
+
+        try:
+            with randomness.preserved():
+                self.forward, self.backward = capture(forward, backward)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            first = error.__context__ or error  # the end of a failed recording fails, too
+            raise UserError(
+                f'{type(self.net).__name__} cannot be recorded '
+                f'({str(first).strip().splitlines()[0]}); set it to false: a step is the same '
+                'without, and slower.',
+                key='train.cuda_graph',
+            ) from error
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        self.made = self.made.detach()  # later steps are to begin their own history
+        self.inputs = inputs
+
+
+class _Replayed(torch.autograd.Function):
+    """Both passes of a `GraphedNetwork` as one operation on its parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, recorded: GraphedNetwork, *parameters: Tensor) -> Tensor:
+        ctx.recorded = recorded
+        recorded.forward.replay()
+        return recorded.made.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:
+        recorded = ctx.recorded
+        recorded.change.copy_(change)
+        recorded.backward.replay()
+        found = [each for each in recorded.gradients if each is not None]
+        copies = iter(torch._foreach_mul(found, 1))  # parts of a batch add up in what is given
+        return None, *(None if each is None else next(copies) for each in recorded.gradients)
+
+
+def is_able(device: torch.device) -> bool:
+    """Whether work on a device can be recorded."""
+    return device.type == 'cuda'
+
+
+def capture(*passes: Callable[[], None]) -> list[Recording]:
+    """Record passes, each of which uses what the one before it made.
+
+    Other threads may use the device meanwhile, such as the one that pins the next batch's memory.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            for work in passes:
+                work()
+    torch.cuda.current_stream().wait_stream(stream)
+    recordings: list[Recording] = []
+    pool = torch.cuda.graph_pool_handle()
+    for work in passes:
+        recording = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(
+            recording, pool=pool, stream=stream, capture_error_mode='thread_local'
+        ):
+            work()
+        recordings.append(recording)
+    return recordings
