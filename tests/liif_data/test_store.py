@@ -1,5 +1,7 @@
 """Folders, LMDBs and the embedded photographs."""
 
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -109,6 +111,22 @@ def test_open_store__suggests_near_names_and_refuses_empty_folders(tmp_path):
         open_store(str(tmp_path / 'DIV2k/HR'))
     with pytest.raises(UserError, match='holds no images'):
         open_store(str(tmp_path / 'DIV2K'))
+
+
+def test_verify__that_is_interrupted_leaves_the_rest_out(monkeypatch, tmp_path):
+    write_photos(tmp_path / 'd', [(8, 8)] * 200, [f'{n:03d}' for n in range(200)])
+    store, read = open_store(str(tmp_path / 'd')), []
+    monkeypatch.setattr(
+        store, 'read', lambda key, color: (time.sleep(0.05), read.append(key), photo(8, 8))[2]
+    )
+
+    def interrupted(*images, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('liif_data.store.progress_bar', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.verify()
+    assert len(read) < 100
 
 
 def test_verify__names_a_broken_file(photos):

@@ -78,6 +78,24 @@ def test_options__take_the_average_of_weights(tmp_path, folder):
     assert paths[1] == {**paths[0], 'param_key_g': 'params_ema'}
 
 
+@pytest.mark.parametrize(
+    'network,expected',
+    [
+        ({}, True),
+        ({'type': 'LIIF'}, True),
+        ({'type': 'LTE'}, False),
+        ({'encoder': {'type': 'SwinIR'}}, False),
+        ({'encoder': None}, False),
+    ],
+)
+def test_options__record_the_networks_that_a_gpu_has_recorded(tmp_path, folder, network, expected):
+    net = load_network('fast')
+    content = {'network_g': {**net.network_g, **network}, 'params': net.state_dict()}
+    torch.save(content, tmp_path / 'own.pth')
+    options = finetuning.options_for('n', str(tmp_path / 'own.pth'), folder, [1, 4], None, 'cuda')
+    assert options['train']['cuda_graph'] is expected
+
+
 def test_layout__has_each_picture_once(folder, tmp_path):
     split = finetuning.split_of(folder, 96)
     finetuning.lay_out(split, tmp_path / 'laid')
