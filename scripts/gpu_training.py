@@ -70,6 +70,7 @@ def write_training(folder: Path, processes: int, device: torch.device) -> None:
     options = yaml.safe_load(path.read_text())
     options['deterministic'] = True
     options['num_gpu'] = processes if device.type == 'cuda' else 0
+    options['train']['cuda_graph'] = processes == 1
     options['datasets']['train']['degrade'] = 'device'
     path.write_text(yaml.safe_dump(options))
 

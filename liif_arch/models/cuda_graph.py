@@ -32,7 +32,8 @@ class GraphedNetwork:
     the recording. What comes out is the same, to the rounding of cuDNN's other ways.
 
     Args:
-        net: The network. Its parameters may change in place alone from now on.
+        net: The network. Where its parameters lie elsewhere in memory than they did when it was
+            recorded, it is recorded anew.
         work: From the tensors of a batch to one that depends on the network's parameters. Nothing
             in it may wait for the device.
     """
@@ -40,7 +41,8 @@ class GraphedNetwork:
     def __init__(self, net: nn.Module, work: Callable[..., Tensor]) -> None:
         self.net, self.work = net, work
         self.parameters = [each for each in net.parameters() if each.requires_grad]
-        self.inputs: list[Tensor] | None = None  # of the recording, which reads them
+        self.inputs: list[Tensor] = []  # of the recording, which reads them
+        self.places: list[int] = []  # and the parameters, where they lie in memory
         self.made = self.change = torch.empty(0)  # what it makes of them; the gradient of that
         self.gradients: tuple[Tensor | None, ...] = ()
 
@@ -50,13 +52,15 @@ class GraphedNetwork:
         Raises:
             UserError: The network cannot be recorded.
         """
-        if self.inputs is None:
+        if self.places != self._places():
             self._record(batch)
-        assert self.inputs is not None
         if any(new.shape != kept.shape for new, kept in zip(batch, self.inputs, strict=True)):
             return self.work(*batch)
         torch._foreach_copy_(self.inputs, list(batch))
         return _Replayed.apply(self, *self.parameters)
+
+    def _places(self) -> list[int]:
+        return [each.data_ptr() for each in self.parameters]
 
     def _record(self, batch: tuple[Tensor, ...]) -> None:
         """Record both passes. Parameters, buffers and random numbers stay as they are."""
@@ -90,7 +94,7 @@ class GraphedNetwork:
             for buffer, before in buffers:
                 buffer.copy_(before)
         self.made = self.made.detach()  # later steps are to begin their own history
-        self.inputs = inputs
+        self.inputs, self.places = inputs, self._places()
 
 
 class _Replayed(torch.autograd.Function):

@@ -73,6 +73,21 @@ def test_gradients__are_those_without_a_recording(sizes):
                 each.add_(0.1)
 
 
+def test_recording__is_done_again_for_parameters_that_lie_elsewhere(monkeypatch):
+    """As an optimiser may put them, which replaces them; a recording reads where they were."""
+    recorded = []
+    monkeypatch.setattr(
+        cuda_graph, 'capture', lambda *passes: (recorded.append(1), capture(*passes))[1]
+    )
+    net = Net()
+    graphed = GraphedNetwork(net, net)
+    inputs = batch(5)
+    for count in (1, 1, 2, 2):
+        if count > len(recorded) > 0:
+            net.layers[0].weight.data = net.layers[0].weight.data + 1
+        assert torch.equal(graphed(*inputs), net(*inputs)) and len(recorded) == count
+
+
 def test_recording__moves_neither_buffers_nor_random_numbers():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
