@@ -32,8 +32,13 @@ def from_host(values: Tensor, device: torch.device | str) -> Tensor:
 
 
 def constant(values: list[float] | tuple[float, ...], like: Tensor) -> Tensor:
-    """A few numbers as a tensor (n,) of another's type and device: `new_tensor` without waiting."""
-    return from_host(torch.tensor(values, dtype=like.dtype), like.device)
+    """A few numbers as a tensor (n,) of another's type and device: `new_tensor` without waiting.
+
+    A GPU makes them itself: what a CUDA graph copies from the host is gone when it is replayed.
+    """
+    if like.device.type == 'cpu':
+        return torch.tensor(values, dtype=like.dtype)
+    return torch.stack([like.new_full((), value) for value in values])
 
 
 @contextmanager

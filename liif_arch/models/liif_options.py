@@ -109,6 +109,15 @@ def require_consistent(opt: dict) -> None:
 def _require_recordable(opt: dict) -> None:
     """Raise UserError where a step holds more than a recording of the network does."""
     train, reason = opt['train'], ''
+    encoder = (opt['network_g'].get('encoder') or {}).get('type')
+    version = tuple(map(int, torch.__version__.split('.')[:2]))
+    if version < (2, 11) and encoder not in ('EDSREncoder', 'RDNEncoder'):
+        raise UserError(
+            f'found it with PyTorch {torch.__version__} and {encoder}; needed PyTorch 2.11 or '
+            'later: those before record without a word what an encoder copies from the host, which '
+            'is then gone. Set it to false.',
+            key='train.cuda_graph',
+        )
     if opt.get('dist'):
         reason = 'several processes, which exchange gradients within the step'
     elif train.get('compile'):

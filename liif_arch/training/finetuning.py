@@ -186,7 +186,8 @@ def _is_recorded(network: dict[str, Any]) -> bool:
     """Whether a GPU has recorded a network of this kind: those that ship, whatever their size."""
     encoder = network.get('encoder')
     kind = encoder.get('type') if isinstance(encoder, dict) else None
-    return network.get('type') in ('LIIF', 'Thera') and kind == 'EDSREncoder'
+    known = network.get('type') in ('LIIF', 'Thera') and kind == 'EDSREncoder'
+    return known and network.get('tail') != 'swinir'  # which waits for the device
 
 
 def measured_scales(scales: Sequence[float]) -> list[float]:

@@ -84,6 +84,7 @@ def test_options__take_the_average_of_weights(tmp_path, folder):
         ({}, True),
         ({'type': 'LIIF'}, True),
         ({'type': 'LTE'}, False),
+        ({'tail': 'swinir'}, False),
         ({'encoder': {'type': 'SwinIR'}}, False),
         ({'encoder': None}, False),
     ],

@@ -2,7 +2,8 @@
 those that are recorded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,8 @@ from liif_arch.errors import UserError
 from liif_arch.models import cuda_graph
 from liif_arch.models.cuda_graph import GraphedNetwork
 from liif_arch.training.checkpoints import load_file
+
+capture_on_a_gpu = cuda_graph.capture
 
 
 def capture(*passes: Callable[[], None]) -> list[SimpleNamespace]:
@@ -85,6 +88,7 @@ def test_recording__is_done_again_for_parameters_that_lie_elsewhere(monkeypatch)
     for count in (1, 1, 2, 2):
         if count > len(recorded) > 0:
             net.layers[0].weight.data = net.layers[0].weight.data + 1
+            graphed(*batch(4))  # of another size: it is not what is recorded
         assert torch.equal(graphed(*inputs), net(*inputs)) and len(recorded) == count
 
 
@@ -103,19 +107,58 @@ def test_recording__moves_neither_buffers_nor_random_numbers():
 
 
 def test_what_cannot_be_recorded_is_named(monkeypatch):
-    def fail(*passes: object) -> None:
-        try:
-            raise RuntimeError('CUDA error: operation not permitted\nCompile with ...')
-        finally:
-            raise RuntimeError('CUDA error: operation failed due to a previous error')
+    """By what CUDA said first, and by the option; a network's own errors stay what they are."""
+    faults = {}
 
-    monkeypatch.setattr(cuda_graph, 'capture', fail)
+    @contextmanager
+    def recording(*settings: object, **more: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if faults:
+                raise RuntimeError('CUDA error: operation failed due to a previous error')
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(cuda_graph, 'capture', capture_on_a_gpu)
+    for name, value in {
+        'Stream': lambda: stream,
+        'current_stream': lambda: stream,
+        'stream': lambda it: nullcontext(),
+        'graph_pool_handle': lambda: 0,
+        'CUDAGraph': lambda: SimpleNamespace(replay=None),
+        'graph': recording,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    calls = []
+
+    def work(self: object, x: Tensor, y: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) > cuda_graph.WARM_UPS:  # it is recorded
+            faults['first'] = True
+            raise RuntimeError('CUDA error: operation not permitted\nCompile with ...')
+        return self.layers(x) * y
+
+    monkeypatch.setattr(Net, 'forward', work)
     net = Net()
-    with pytest.raises(
-        UserError,
-        match=r'train.cuda_graph: Net cannot be recorded \(CUDA error: operation not permitted\)',
-    ):
-        GraphedNetwork(net, net)(*batch(5))
+    graphed = GraphedNetwork(net, net)
+    with pytest.raises(UserError) as caught:
+        graphed(*batch(5))
+    assert str(caught.value.within('LIIFModel, first step')).startswith(
+        'LIIFModel, first step: train.cuda_graph: Net cannot be recorded '
+        '(CUDA error: operation not permitted); set it to false'
+    )
+    calls.clear()
+    with pytest.raises(RuntimeError, match='shapes cannot be multiplied'):
+        GraphedNetwork(net, net)(torch.randn(5, 2), torch.randn(5, 2))
+
+
+def test_a_second_call_before_the_backward_pass_is_an_error():
+    net = Net()
+    graphed = GraphedNetwork(net, net)
+    first = graphed(*batch(5))
+    graphed(*batch(5))
+    with pytest.raises(RuntimeError, match='called again'):
+        first.sum().backward()
 
 
 def test_too_little_memory_stays_what_it_is(monkeypatch):
@@ -167,6 +210,16 @@ def test_train__ends_as_without_it(monkeypatch, tmp_path, photos, changes):
     for end in (found, again):
         for key, value in expected['params'].items():
             torch.testing.assert_close(end['params'][key], value, rtol=0, atol=0)
+
+
+def test_options__of_pytorchs_that_record_what_is_gone(monkeypatch, tmp_path, photos, capsys):
+    monkeypatch.setattr(torch, '__version__', torch.torch_version.TorchVersion('2.10.1+cu128'))
+    options = options_of(photos, train__cuda_graph=True)
+    options['network_g']['encoder'] = {'type': 'SwinIR', 'embed_dim': 12}
+    write_options(tmp_path / 'o.yml', options)
+    assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
+    found = capsys.readouterr().err
+    assert 'train.cuda_graph: found it with PyTorch 2.10.1+cu128 and SwinIR; needed' in found
 
 
 def test_train__on_a_cpu_records_nothing(monkeypatch, tmp_path, photos):
