@@ -127,6 +127,15 @@ def tiny_train(gt: Path, **changes) -> dict:
     return options
 
 
+def saved_train(photos, **changes) -> dict:
+    """`tiny_train` of six iterations, with a state after each, and no validation."""
+    options = tiny_train(photos, train__total_iter=6, logger__save_checkpoint_freq=1, **changes)
+    if options['train']['scheduler']['type'] == 'MultiStepLR':
+        options['train']['scheduler']['milestones'] = [2, 4]
+    options['val'] = None
+    return options
+
+
 def paired_options(folder: Path) -> dict:
     """BasicSR's own model and dataset; its augmentations draw from Python's global generator."""
     gt = write_photos(folder / 'pgt', [(40, 48), (48, 40), (44, 44)])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import run_here, tiny_train, write_options
+from helpers import run_here, saved_train, write_options
 from torch import Tensor, nn
 
 from liif_arch.errors import UserError
@@ -171,14 +171,6 @@ def test_too_little_memory_stays_what_it_is(monkeypatch):
         GraphedNetwork(net, net)(*batch(5))
 
 
-def options_of(photos, **changes) -> dict:
-    """A training of six iterations, with a state after each."""
-    options = tiny_train(photos, train__total_iter=6, logger__save_checkpoint_freq=1, **changes)
-    options['train']['scheduler']['milestones'] = [2, 4]
-    options['val'] = None
-    return options
-
-
 def train(monkeypatch, folder, options: dict, *flags: str) -> dict:
     """The network at the end of a training."""
     folder.mkdir(exist_ok=True)
@@ -194,13 +186,13 @@ CONSISTENCY = {'train__consistency_opt': {'type': 'L1Loss'}}
 @pytest.mark.parametrize('changes', [{}, PARTS, CONSISTENCY])
 def test_train__ends_as_without_it(monkeypatch, tmp_path, photos, changes):
     """Stopped and resumed, too."""
-    expected = train(monkeypatch, tmp_path / 'plain', options_of(photos, **changes))
+    expected = train(monkeypatch, tmp_path / 'plain', saved_train(photos, **changes))
     recorded = []
     monkeypatch.setattr(cuda_graph, 'is_able', lambda device: True)
     monkeypatch.setattr(
         cuda_graph, 'capture', lambda *passes: (recorded.append(1), capture(*passes))[1]
     )
-    options = options_of(photos, train__cuda_graph=True, **changes)
+    options = saved_train(photos, train__cuda_graph=True, **changes)
     found = train(monkeypatch, tmp_path / 'graph', options)
     assert recorded
     folder = tmp_path / 'graph/experiments/tiny'
@@ -214,7 +206,7 @@ def test_train__ends_as_without_it(monkeypatch, tmp_path, photos, changes):
 
 def test_options__of_pytorchs_that_record_what_is_gone(monkeypatch, tmp_path, photos, capsys):
     monkeypatch.setattr(torch, '__version__', torch.torch_version.TorchVersion('2.10.1+cu128'))
-    options = options_of(photos, train__cuda_graph=True)
+    options = saved_train(photos, train__cuda_graph=True)
     options['network_g']['encoder'] = {'type': 'SwinIR', 'embed_dim': 12}
     write_options(tmp_path / 'o.yml', options)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
@@ -224,7 +216,7 @@ def test_options__of_pytorchs_that_record_what_is_gone(monkeypatch, tmp_path, ph
 
 def test_train__on_a_cpu_records_nothing(monkeypatch, tmp_path, photos):
     monkeypatch.setattr(cuda_graph, 'capture', None)
-    train(monkeypatch, tmp_path / 'cpu', options_of(photos, train__cuda_graph=True))
+    train(monkeypatch, tmp_path / 'cpu', saved_train(photos, train__cuda_graph=True))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +233,7 @@ def test_train__on_a_cpu_records_nothing(monkeypatch, tmp_path, photos):
     ],
 )
 def test_options__that_a_recording_leaves_out(monkeypatch, tmp_path, photos, capsys, changes, text):
-    options = options_of(photos, train__cuda_graph=True, **changes)
+    options = saved_train(photos, train__cuda_graph=True, **changes)
     write_options(tmp_path / 'o.yml', options)
     assert run_here(monkeypatch, tmp_path, 'train', '-opt', 'o.yml') == 2
     assert f'train.cuda_graph: found it {text}' in capsys.readouterr().err

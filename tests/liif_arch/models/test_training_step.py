@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import paired_options, run_here, tiny_train, write_options
+from helpers import paired_options, run_here, saved_train, write_options
 
 from liif_arch.config import registries
 from liif_arch.config.optimizers import parameter_groups, split_for_muon
@@ -14,15 +14,6 @@ from liif_arch.training.checkpoints import load_file
 from liif_arch.training.schedules import OneCycleLR
 
 STEPS = 6
-
-
-def options_of(photos, **changes) -> dict:
-    """A training of six iterations, with a state after each."""
-    options = tiny_train(photos, train__total_iter=STEPS, logger__save_checkpoint_freq=1, **changes)
-    if options['train']['scheduler']['type'] == 'MultiStepLR':
-        options['train']['scheduler']['milestones'] = [2, 4]
-    options['val'] = None
-    return options
 
 
 def train(monkeypatch, folder, options: dict, *flags: str) -> int:
@@ -67,7 +58,7 @@ for kind in registries.MORE_OPTIMIZERS:
 def test_resume__goes_on_bit_for_bit(monkeypatch, tmp_path, photos, case):
     if case in registries.MORE_OPTIMIZERS:
         pytest.importorskip('pytorch_optimizer')
-    options = options_of(photos)
+    options = saved_train(photos)
     options['train'].update(copy.deepcopy(EVERY[case]))
     assert train(monkeypatch, tmp_path / 'whole', options) == 0
     part = copy.deepcopy(options)
@@ -87,7 +78,7 @@ def test_resume__goes_on_bit_for_bit(monkeypatch, tmp_path, photos, case):
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'of patches'])
 def test_accumulate__is_the_whole_batch(monkeypatch, tmp_path, photos, reduction):
     """20 steps of a batch of 16, at once, in 4 parts, and in 3 that are not alike."""
-    options = options_of(photos)
+    options = saved_train(photos)
     options['logger']['save_checkpoint_freq'] = 20
     options['datasets']['train']['batch_size_per_gpu'] = 16
     options['datasets']['train']['dataset_enlarge_ratio'] = 40
@@ -110,7 +101,7 @@ def test_accumulate__is_the_whole_batch(monkeypatch, tmp_path, photos, reduction
 
 
 def test_groups__freeze_until(monkeypatch, tmp_path, photos):
-    options = options_of(photos, train__ema_decay=0)
+    options = saved_train(photos, train__ema_decay=0)
     options['train']['param_groups'] = [{'names': 'encoder.*', 'frozen_until': 4}]
     assert train(monkeypatch, tmp_path, options) == 0
     weights = [network(tmp_path, number)['params'] for number in range(1, STEPS + 1)]
@@ -122,7 +113,7 @@ def test_groups__freeze_until(monkeypatch, tmp_path, photos):
 
 
 def test_groups__have_settings_of_their_own(monkeypatch, tmp_path, photos):
-    options = options_of(photos)
+    options = saved_train(photos)
     options['train']['param_groups'] = [
         {'names': '*.bias', 'weight_decay': 0},
         {'names': 'encoder.*', 'lr': 2e-4},
@@ -151,7 +142,7 @@ def test_groups__have_settings_of_their_own(monkeypatch, tmp_path, photos):
     ],
 )
 def test_groups__that_are_wrong(monkeypatch, tmp_path, photos, capsys, rules, text):
-    options = options_of(photos)
+    options = saved_train(photos)
     options['train']['param_groups'] = rules
     assert train(monkeypatch, tmp_path, options) == 2
     assert text in capsys.readouterr().err
@@ -183,7 +174,7 @@ def test_ema__rises_and_is_gone_on_from(monkeypatch, tmp_path, photos):
     """Its decay is (1 + t) / (10 + t) until that is ema_decay; every third iteration the
     parameters are its own.
     """
-    options = options_of(photos)
+    options = saved_train(photos)
     options['train'].update(ema_decay=0.99, ema_warmup=True)
     assert train(monkeypatch, tmp_path / 'a', options) == 0
     options['train']['ema_switch_iter'] = 3
@@ -206,7 +197,7 @@ def test_ema__rises_and_is_gone_on_from(monkeypatch, tmp_path, photos):
 def test_schedule_free__saves_its_average(monkeypatch, tmp_path, photos, kind):
     """What is validated and used is the optimiser's average; what training goes on from is not."""
     optimizers = pytest.importorskip('pytorch_optimizer')
-    options = options_of(photos, train__ema_decay=0)
+    options = saved_train(photos, train__ema_decay=0)
     options['train']['optim_g'] = {'type': kind, 'lr': 1e-2}
     assert train(monkeypatch, tmp_path, options) == 0
     found = network(tmp_path)
@@ -247,7 +238,7 @@ def test_muon__moves_basicsrs_networks(monkeypatch, tmp_path):
 def test_frozen__begins_as_if_it_were_the_first_iteration(monkeypatch, tmp_path, photos, kind):
     """These optimisers count the steps of a group, which a frozen one does not make."""
     pytest.importorskip('pytorch_optimizer')
-    options = options_of(photos, train__ema_decay=0)
+    options = saved_train(photos, train__ema_decay=0)
     options['train']['optim_g'] = {'type': kind, 'lr': 1e-3}
     options['train']['param_groups'] = [{'names': 'encoder.*', 'frozen_until': 4}]
     assert train(monkeypatch, tmp_path, options) == 0
@@ -279,14 +270,14 @@ def test_one_cycle__has_torchs_rates():
     'changes', [{'pct_start': 0}, {'pct_start': 1.5}, {'div_factor': 0}, {'final_div_factor': -1}]
 )
 def test_one_cycle__that_is_none(monkeypatch, tmp_path, photos, capsys, changes):
-    options = options_of(photos, train__scheduler={'type': 'OneCycleLR', **changes})
+    options = saved_train(photos, train__scheduler={'type': 'OneCycleLR', **changes})
     assert train(monkeypatch, tmp_path, options) == 2
     assert f'train.scheduler.{next(iter(changes))}: found' in capsys.readouterr().err
     assert not (tmp_path / 'experiments').exists()
 
 
 def test_one_cycle__warms_up_by_itself(monkeypatch, tmp_path, photos, capsys):
-    options = options_of(photos, train__scheduler={'type': 'OneCycleLR'}, train__warmup_iter=3)
+    options = saved_train(photos, train__scheduler={'type': 'OneCycleLR'}, train__warmup_iter=3)
     assert train(monkeypatch, tmp_path, options) == 2
     assert 'train.warmup_iter: found 3 beside OneCycleLR' in capsys.readouterr().err
 
@@ -298,7 +289,7 @@ def test_optimizer__whose_package_is_missing(monkeypatch, tmp_path, photos, caps
 
 
 def test_gan__takes_no_parts(monkeypatch, tmp_path, photos, capsys):
-    options = options_of(photos, model_type='LIIFGANModel', train__accumulate=2)
+    options = saved_train(photos, model_type='LIIFGANModel', train__accumulate=2)
     options['network_d'] = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4}
     options['train'].update(optim_d={'type': 'Adam', 'lr': 1e-4})
     options['train']['gan_opt'] = {'type': 'GANLoss', 'gan_type': 'vanilla'}
@@ -321,7 +312,7 @@ def test_gan__takes_no_parts(monkeypatch, tmp_path, photos, capsys):
 )
 def test_options__that_contradict_each_other(monkeypatch, tmp_path, photos, capsys, changes, text):
     pytest.importorskip('pytorch_optimizer')
-    options = options_of(photos)
+    options = saved_train(photos)
     options['train'].update(changes)
     assert train(monkeypatch, tmp_path, options) == 2
     assert text in capsys.readouterr().err
