@@ -2,6 +2,7 @@
 which key.
 """
 
+import _thread
 import difflib
 import math
 import operator
@@ -10,9 +11,13 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+SENT_AGAIN = 0.05  # seconds until a signal whose exception was lost is sent again
 
 
 class UserError(ValueError):
@@ -79,14 +84,9 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
         options | head`).
     """
     name = name or Path(sys.argv[0]).stem
-
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated
-
-    on_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, terminate) if on_main else None
     try:
-        return _written(main)
+        with _interruptible():
+            return _written(main)
     except BrokenPipeError:
         if not _output_is_closed():
             raise
@@ -97,9 +97,60 @@ def exit_status(main: Callable[[], int | None], stopped: str = 'stopped.', name:
     except KeyboardInterrupt as stop:
         print(f'\n{name}: {stopped}', file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, and neither that nor Ctrl+C get lost.
+
+    A signal's exception is raised wherever the main thread is at that moment, also in a finalizer
+    or in the callback of a weak reference, which the garbage collector may call anywhere. Python
+    reports what these raise to `sys.unraisablehook` and goes on as if nothing had been. Such a
+    signal is sent again, until its exception is raised where it ends the command.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others may set no handlers
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    to_send: set[signal.Signals] = set()
+
+    def report(lost: Any) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            report_before(lost)
+            return
+        is_terminated = isinstance(lost.exc_value, Terminated)
+        number = signal.SIGTERM if is_terminated else signal.SIGINT
+        if number not in to_send:
+            to_send.add(number)
+            # No `threading.Thread`: the collector may run while this thread holds its locks.
+            _thread.start_new_thread(_send_again, (number, to_send))
+
+    terminate_before = signal.signal(signal.SIGTERM, terminate)
+    report_before, sys.unraisablehook = sys.unraisablehook, report
+    try:
+        yield
     finally:
-        if on_main:
-            signal.signal(signal.SIGTERM, before)
+        to_send.clear()
+        sys.unraisablehook = report_before
+        signal.signal(signal.SIGTERM, terminate_before)
+
+
+def _send_again(number: signal.Signals, to_send: set[signal.Signals]) -> None:
+    """Send the main thread a signal, once it has left the call in which the first one was lost;
+    unless the command has ended by then.
+    """
+    time.sleep(SENT_AGAIN)
+    if number not in to_send:
+        return
+    to_send.remove(number)
+    main = threading.main_thread().ident
+    if hasattr(signal, 'pthread_kill') and main is not None:
+        signal.pthread_kill(main, number)  # ends what it waits for, too
+    else:  # Windows
+        _thread.interrupt_main(number)
 
 
 def _written(main: Callable[[], int | None]) -> int:
