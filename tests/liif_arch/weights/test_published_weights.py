@@ -15,8 +15,8 @@ from liif_arch.config.files import shipped_options
 from liif_arch.config.read import load_options
 
 SCRIPT = Path(__file__).parents[3] / 'scripts/convert_official_checkpoint.py'
-# Of the six that the file names: with published inputs and without, trained for and beyond.
-SCALES = [2, 4, 12]
+# Of the six that the file names: trained for, with published inputs, and beyond, without.
+SCALES = [4, 12]
 PROTOCOLS = {'psnr_y': 'y_shave_s', 'psnr_div2k': 'rgb_shave_s_plus_6', 'psnr': 'rgb'}
 
 
