@@ -21,7 +21,7 @@ SWINIR = {
     'window_size': 4,
     'upsampler': 'pixelshuffle',
 }
-NETWORKS = {
+NETWORKS = {  # the other decoders are exported by test_decoders.py
     'liif': {'type': 'LIIF', 'encoder': SMALL, 'hidden_list': [16, 16]},
     'flags': {
         'type': 'LIIF',
@@ -37,9 +37,6 @@ NETWORKS = {
         'feat_unfold': False,
         'cell_decode': False,
     },
-    'sine': {'type': 'LIIF', 'encoder': SMALL, 'hidden_list': [16], 'activation': 'sine'},
-    'lte': {'type': 'LTE', 'encoder': SMALL, 'hidden_dim': 16, 'hidden_list': [16]},
-    'metasr': {'type': 'MetaSR', 'encoder': SMALL, 'hidden_list': [16]},
     'auto': {'type': 'LIIF', 'encoder': SMALL, 'hidden_list': [16], 'precision': 'auto'},
     'nested': {
         'type': 'LIIF',
